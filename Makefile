@@ -1,0 +1,46 @@
+# On a fresh machine with git, make and Python 3.11 or newer:  make demo,  make test
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test test-quick lint bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(READY)  ## three days of lidar files, from raw file to plots, in ./demo
+	$(BIN)/tidegate demo demo
+
+test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests
+	$(BIN)/python -m pytest
+
+test-quick: $(READY)  ## the tests that take milliseconds
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY)  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## the benchmarks, against plain Tsdat, as ratios
+	$(BIN)/python -m benchmarks
+
+lock: $(READY)  ## resolve the lock files anew
+	UV=$(BIN)/uv sh scripts/lock.sh
+
+clean:  ## remove what make made
+	rm -rf .venv .venvs demo
+
+# Only uv is installed with pip; uv does the rest, from lock files with hashes.
+$(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tidegate needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The runtime is tested beside older Tsdat too, where a Python 3.10 is to be had.
+.venvs/tsdat-%/.ready: requirements/tsdat-%.txt $(READY)
+	UV=$(BIN)/uv sh scripts/old_tsdat.sh $*

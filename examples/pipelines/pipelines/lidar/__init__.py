@@ -1,0 +1,1 @@
+"""Ingest of a profiling lidar's ten-minute statistics."""

@@ -1,0 +1,1 @@
+"""Hourly wind at hub height, from the lidar's profiles."""
