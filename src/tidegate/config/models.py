@@ -1,0 +1,337 @@
+"""The keys of pipelines_config.yml, with their meaning, as pydantic models.
+
+What a value must be stands in ``values.py``; what values must be to each other, in ``checks.py``.
+The JSON Schema and the tables of docs/configuration.md are held to these models by tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from tidegate.config import values
+from tidegate.runtime import manifest
+
+_DEFAULTS = {
+    field.name: field.default
+    for field in dataclasses.fields(manifest.Config)
+    if field.default not in (dataclasses.MISSING, None)
+}
+
+
+def _says(schema: dict[str, Any], json_type: str = "string") -> WithJsonSchema:
+    return WithJsonSchema({"type": json_type, **schema})
+
+
+def _key(description: str, *examples: Any, default: Any = None) -> Any:
+    """An optional key; ``default`` is what holds in the end, where nobody gives a value."""
+    extra = {} if default is None else {"default": default}
+    return Field(
+        None, description=description, examples=list(examples), json_schema_extra=extra or None
+    )
+
+
+def _setting(name: str, description: str, *examples: Any) -> Any:
+    """A key of ``Settings``: its default is the one of the resolved config."""
+    return _key(description, *examples, default=_DEFAULTS.get(name))
+
+
+Name = Annotated[
+    str,
+    BeforeValidator(values.identifier),
+    _says({"pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]*$", "maxLength": 64}),
+]
+Text = Annotated[str, BeforeValidator(values.text)]
+Timeout = Annotated[
+    int,
+    BeforeValidator(values.whole("of seconds", 1, 2_592_000)),
+    _says({"minimum": 1, "maximum": 2_592_000}, "integer"),
+]
+Memory = Annotated[
+    int,
+    BeforeValidator(values.whole("of MB", 128, 4_194_304)),
+    _says({"minimum": 128, "maximum": 4_194_304}, "integer"),
+]
+Retries = Annotated[
+    int,
+    BeforeValidator(values.whole("", 0, 100)),
+    _says({"minimum": 0, "maximum": 100}, "integer"),
+]
+Settle = Annotated[
+    float,
+    BeforeValidator(values.number("of seconds", 0, 86_400)),
+    _says({"minimum": 0, "maximum": 86_400}, "number"),
+]
+Concurrency = Annotated[
+    int,
+    BeforeValidator(values.whole("", 1, 1000)),
+    _says({"minimum": 1, "maximum": 1000}, "integer"),
+]
+Duration = Annotated[
+    int,
+    BeforeValidator(values.duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 31_622_400},
+                {"type": "string", "pattern": r"^\d{1,9}\s*(s|min|h|d)?$"},
+            ]
+        }
+    ),
+]
+Window = Annotated[
+    str,
+    BeforeValidator(values.window),
+    _says({"pattern": r"^(hour|day|week|month|[1-9]\d{0,3}(min|h|d))$"}),
+]
+Since = Annotated[
+    datetime,
+    BeforeValidator(values.since),
+    _says({"pattern": r"^\d{4}-?\d{2}-?\d{2}([T .].+)?$"}),
+]
+Schedule = Annotated[
+    str,
+    BeforeValidator(values.schedule),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(values.PRESETS)},
+                {"type": "string", "pattern": r"^\S+(\s+\S+){4}$"},
+            ]
+        }
+    ),
+]
+InputPath = Annotated[
+    str, BeforeValidator(values.input_path), _says({"pattern": r"^[^\\*?]*[^\\*?./][^\\*?]*$"})
+]
+RepositoryFile = Annotated[
+    str, BeforeValidator(values.repository_path), _says({"pattern": r"^[^/\\][^\\]*$"})
+]
+Account = Annotated[
+    str,
+    BeforeValidator(values.account_id),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^\d{12}$"}]}),
+]
+Bucket = Annotated[
+    str,
+    BeforeValidator(values.bucket),
+    _says({"pattern": r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"}),
+]
+EnvName = Annotated[
+    str, BeforeValidator(values.env_name), _says({"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})
+]
+EnvValue = Annotated[
+    str, BeforeValidator(values.variable), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
+BranchName = Annotated[str, BeforeValidator(values.branch)]
+
+
+def _aws(pattern: str, what: str) -> Any:
+    return BeforeValidator(values.for_aws(pattern, what))
+
+
+Org = Annotated[str, _aws(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}", "a GitHub organization or user")]
+Repo = Annotated[
+    str,
+    _aws(
+        r"(?=.{2,100}$)[A-Za-z0-9]+([._-][A-Za-z0-9]+)*",
+        "the name of a repository, 2 to 100 letters and digits with single '-', '_' or '.'",
+    ),
+]
+Region = Annotated[str, _aws(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}", "an AWS region")]
+Connection = Annotated[
+    str,
+    _aws(
+        r"arn:aws[a-z-]*:(codestar-connections|codeconnections):[a-z0-9-]+:\d{12}"
+        r":connection/[A-Za-z0-9-]+",
+        "the ARN of a CodeConnections (CodeStar) connection",
+    ),
+]
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Settings(_Keys):
+    """How runs go. For `defaults:`, a pipeline or a config; the inner one wins."""
+
+    timeout: Timeout | None = _setting("timeout", "A run is stopped after this many seconds.", 900)
+    memory: Memory | None = _setting(
+        "memory", "A run is stopped when it uses more than this, in MB.", 1769
+    )
+    retries: Retries | None = _setting(
+        "retries", "How often a run is tried again after a failure that may pass.", 2
+    )
+    settle: Settle | None = _setting(
+        "settle", "A file counts as arrived when it has not changed for this many seconds.", 2
+    )
+    concurrency: Concurrency | None = _setting(
+        "concurrency", "How many runs of one config go on at the same time.", 4
+    )
+    expect_every: Duration | None = _setting(
+        "expect_every",
+        "The cadence of the data: a longer silence is an alarm. Seconds, or such as 20min, 6h, 1d.",
+        "20min",
+    )
+    window: Window | None = _setting(
+        "window",
+        "VAPs: the length of the interval that one run covers: hour, day, week, month,"
+        " or such as 30min, 6h, 2d.",
+        "day",
+    )
+    since: Since | None = _setting(
+        "since", "VAPs: the first run goes back no further than this date or time.", "2022-04-05"
+    )
+    environment: dict[EnvName, EnvValue] | None = _setting(
+        "environment", "Environment variables for the run.", {"SITE_ALTITUDE": "12"}
+    )
+    inputs: list[Annotated[str, BeforeValidator(values.argument)]] | None = Field(
+        default=None,
+        description="Cron-triggered ingests whose inputs are not files: the texts that the"
+        " pipeline is given instead, with the run's times in them ({begin}, {end}, {time}).",
+        examples=[["{begin:%Y%m}"]],
+        min_length=1,
+    )
+
+
+class ConfigEntry(Settings):
+    """One config of a pipeline: a site, or a version."""
+
+    config_file_path: RepositoryFile = Field(
+        description="The Tsdat pipeline config file, relative to the pipelines repository.",
+        examples=["pipelines/lidar/config/pipeline_humboldt.yaml"],
+    )
+    input_bucket_path: InputPath | None = _key(
+        "The folder of the input bucket (or of `input/`) in which its raw files arrive.",
+        "lidar/humboldt/",
+    )
+
+
+class PipelineEntry(Settings):
+    """One pipeline, with all that it is run for."""
+
+    name: Name = Field(description="The name of the pipeline.", examples=["lidar"])
+    type: Annotated[Literal["Ingest", "VAP"], BeforeValidator(values.choice("Ingest", "VAP"))] = (
+        Field(
+            description="Ingest: raw files to products. VAP: products to further products.",
+            examples=["Ingest"],
+        )
+    )
+    trigger: Annotated[Literal["S3", "Cron"], BeforeValidator(values.choice("S3", "Cron"))] = Field(
+        description="S3: runs when a file arrives (in a local folder, too)."
+        " Cron: runs when its schedule is due. VAPs are Cron-triggered.",
+        examples=["S3"],
+    )
+    schedule: Schedule | None = _key(
+        "Cron-triggered pipelines: when it runs, in UTC. Hourly, Daily, Weekly, Monthly, or a cron"
+        " expression of five fields (minute, hour, day, month, weekday).",
+        "Hourly",
+        "15 */6 * * *",
+    )
+    configs: dict[Name, ConfigEntry] = Field(
+        description="The configs of the pipeline, by name: its sites or versions.",
+        examples=[
+            {
+                "humboldt": {
+                    "input_bucket_path": "lidar/humboldt/",
+                    "config_file_path": "pipelines/lidar/config/pipeline_humboldt.yaml",
+                }
+            }
+        ],
+        min_length=1,
+    )
+
+
+class AwsKeys(_Keys):
+    """Where it is deployed. A file that is used on one machine only may leave all of it out."""
+
+    github_org: Org | None = _key(
+        "The GitHub organization or user that owns both repositories.", "tsdat"
+    )
+    pipelines_repo_name: Repo | None = _key(
+        "The name of the pipelines repository; names in AWS begin with it.", "pipeline-template"
+    )
+    aws_repo_name: Repo | None = _key(
+        "The name of the deployment repository, which holds this file.", "aws-template"
+    )
+    account_id: Account | None = _key(
+        "The AWS account to deploy to, twelve digits.", "123456789012"
+    )
+    region: Region | None = _key("The AWS region to deploy to.", "us-west-2")
+    input_bucket_name: Bucket | None = _key("The bucket in which raw files arrive.", "tsdat-input")
+    output_bucket_name: Bucket | None = _key(
+        "The bucket to which products are published.", "tsdat-output"
+    )
+    create_buckets: Annotated[bool, BeforeValidator(values.yes_or_no)] | None = _key(
+        "true: the deployment creates the buckets, or adopts them where they exist and are yours."
+        " false: they must exist.",
+        True,
+        default=False,
+    )
+    github_codestar_arn: Connection | None = _key(
+        "The ARN of the connection between AWS and GitHub (CodeConnections, once CodeStar).",
+        "arn:aws:codeconnections:us-west-2:123456789012:connection/"
+        "5b0a2f7c-33a2-4c8f-9d4e-0f7c1f0e8a11",
+    )
+
+
+class BranchEntry(AwsKeys):
+    """What is different for one branch."""
+
+
+class PipelinesConfig(AwsKeys):
+    """All of a pipelines_config.yml: which pipelines run on what, when and where."""
+
+    python: Annotated[str, BeforeValidator(values.python)] | None = _key(
+        "The version of Python for the pipelines' environment, or the path of an interpreter.",
+        "3.11",
+    )
+    repository: Text | None = _key(
+        "Where the pipelines repository is, relative to this file."
+        " Without it, it is looked for beside the file.",
+        "../pipeline-template",
+    )
+    defaults: Settings | None = _key(
+        "Settings for all pipelines that do not say otherwise.", {"timeout": 600}
+    )
+    branches: dict[BranchName, BranchEntry] | None = _key(
+        "For a branch, other values of the keys for AWS.",
+        {"dev": {"output_bucket_name": "tsdat-output-dev"}},
+    )
+    pipelines: list[PipelineEntry] = Field(
+        description="The pipelines to run.",
+        examples=[
+            [
+                {
+                    "name": "lidar",
+                    "type": "Ingest",
+                    "trigger": "S3",
+                    "configs": {
+                        "humboldt": {
+                            "input_bucket_path": "lidar/humboldt/",
+                            "config_file_path": "pipelines/lidar/config/pipeline_humboldt.yaml",
+                        }
+                    },
+                }
+            ]
+        ],
+        min_length=1,
+    )
+
+    def for_branch(self, branch: str) -> AwsKeys:
+        """The keys for AWS, as they are for that branch."""
+        keys = self.model_dump(include=set(AwsKeys.model_fields))
+        other = (self.branches or {}).get(branch)
+        if other is not None:
+            keys |= other.model_dump(exclude_none=True)
+        return AwsKeys.model_validate({k: v for k, v in keys.items() if v is not None})
+
+
+NUMBERS = frozenset(
+    {"timeout", "memory", "retries", "settle", "concurrency", "expect_every", "create_buckets"}
+)
+"""The keys whose values may be numbers or true and false; all others are text as written."""

@@ -1,0 +1,60 @@
+"""The JSON Schema of pipelines_config.yml, for editors: ``python -m tidegate.config.schema``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from tidegate.config.models import PipelinesConfig
+
+COMMITTED = Path(__file__).parents[3] / "docs" / "pipelines_config.schema.json"
+
+
+class _Generator(GenerateJsonSchema):
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        """A key is left out, or it has a value: nothing after it is a mistake."""
+        return self.generate_inner(schema["schema"])
+
+    def get_title_from_name(self, name: str) -> str:
+        return name
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """The models' None says that nothing is given; the real default is written beside it."""
+        return self.generate_inner(schema["schema"])
+
+
+def schema() -> dict[str, Any]:
+    """The schema as plain data: draft 2020-12, made from the models."""
+    made = PipelinesConfig.model_json_schema(schema_generator=_Generator)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pipelines_config.yml",
+        **{key: _untitled(value) for key, value in made.items() if key != "title"},
+    }
+
+
+def _untitled(value: Any) -> Any:
+    """Without the titles that repeat each key's name."""
+    if isinstance(value, dict):
+        return {
+            key: _untitled(item)
+            for key, item in value.items()
+            if not (key == "title" and isinstance(item, str))
+        }
+    return [_untitled(item) for item in value] if isinstance(value, list) else value
+
+
+def text() -> str:
+    """The schema as the file that is committed."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else COMMITTED
+    target.write_text(text(), encoding="utf-8")
+    print(f"wrote {target}")

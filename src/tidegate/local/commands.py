@@ -1,0 +1,302 @@
+"""What the commands do in a workspace: choose runs, and have them carried out."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Protocol
+
+from tidegate import rerun
+from tidegate.config import Reading
+from tidegate.errors import UsageError
+from tidegate.local import environment
+from tidegate.local.folders import FolderInputs
+from tidegate.local.intake import Intake
+from tidegate.local.ledger import SqliteLedger
+from tidegate.local.outside import Outside, OutsideInputs
+from tidegate.local.queue import Queue, Queued
+from tidegate.local.service import Listener, Service, Settings
+from tidegate.local.session import Say, Session, key_below
+from tidegate.local.workspace import Workspace
+from tidegate.runtime.manifest import Config
+from tidegate.runtime.records import to_json
+from tidegate.runtime.runs import FINISHED, Input, Run, Window
+from tidegate.runtime.select import window_runs
+
+Ledger = SqliteLedger
+Stop = Callable[[], None]
+STATES = ("queued", "running", "retrying", "succeeded", "empty", "failed", "superseded")
+_POLL = 0.2
+
+
+def make_environment(
+    workspace: Workspace,
+    reading: Reading,
+    *,
+    python: str | None,
+    exclude_newer: str | None,
+    say: Say,
+) -> Path:
+    """Make the pipelines' environment; returns its interpreter.
+
+    Raises:
+        PythonEnvironmentError: it cannot be made.
+    """
+    model, repository = reading.require(), reading.repository
+    assert repository is not None
+    made = environment.make(
+        repository,
+        workspace.root,
+        configured=python or model.python,
+        exclude_newer=exclude_newer or model.exclude_newer,
+        say=say,
+    )
+    return Path(made.python)
+
+
+@contextmanager
+def service(
+    opened: Session,
+    settings: Settings,
+    listener: Listener,
+    outside: Outside | None = None,
+) -> Iterator[Service]:
+    """The one service of a workspace.
+
+    Raises:
+        WorkspaceBusy: another one runs.
+    """
+    with opened.workspace.lock():
+        yield Service(opened.workspace, opened.manifest, settings, listener, outside=outside)
+
+
+# --- choosing ----------------------------------------------------------------------------------
+
+
+def file_runs(
+    opened: Session, files: Sequence[str], *, config: str | None, clump: bool, all: bool
+) -> tuple[list[Run], dict[str, Path]]:
+    """The runs of raw files that a person named; and where those lie that are not in ``input/``.
+
+    Raises:
+        UsageError: a file does not exist, or no config or several fit.
+    """
+    now = datetime.now(timezone.utc)
+    outside: dict[str, Path] = {}
+    by_config: dict[str, list[Input]] = {}
+    inputs = FolderInputs(opened.workspace.input)
+    for file in files:
+        path = Path(file)
+        key = key_below(opened.workspace, path)
+        fitting = (
+            [named_config(opened, config)]
+            if config
+            else rerun.config_of_file(opened.manifest, key, path.as_posix(), all=all)
+        )
+        if key is None:
+            key = _outside_key(path)
+            outside[key] = Path(os.path.abspath(path))
+        input = OutsideInputs(inputs, outside).input(key)
+        for fit in fitting:
+            by_config.setdefault(fit.id, []).append(input)
+    runs = []
+    for id, group in by_config.items():
+        groups = [group] if clump else [[input] for input in group]
+        runs += [Run(id, inputs=tuple(sorted(g, key=lambda i: i.key))) for g in groups]
+    return [rerun.asked(run, now) for run in runs], outside
+
+
+def window_run(
+    opened: Session, names: Sequence[str], begin: str | None, end: str | None
+) -> list[Run]:
+    """The run of a VAP over one window.
+
+    Raises:
+        UsageError: it does not name one VAP and a window.
+    """
+    if len(names) != 1 or begin is None or end is None:
+        raise UsageError(
+            "a VAP's run needs its config, --begin and --end",
+            next="tidegate run lidar_vap/humboldt --begin 20220405 --end 20220406",
+        )
+    config = named_config(opened, names[0])
+    if config.kind != "VAP":
+        raise UsageError(f"{config.id} is no VAP", next="give it files: tidegate run FILE")
+    try:
+        window = Window(rerun.parse_time(begin), rerun.parse_time(end))
+    except ValueError as error:
+        raise UsageError(str(error), next="--end must lie after --begin") from error
+    with opened.ledger() as ledger:
+        runs = window_runs(config, [window], ledger) or [Run(config.id, window=window)]
+    return [rerun.asked(run, datetime.now(timezone.utc)) for run in runs]
+
+
+def named_config(opened: Session, id: str) -> Config:
+    """The config of that id; raises UsageError, listing what there is."""
+    try:
+        return opened.manifest.config(id)
+    except KeyError:
+        known = ", ".join(config.id for config in opened.manifest.configs)
+        raise UsageError(f"there is no config {id}", next=f"there is: {known}") from None
+
+
+def reprocess_runs(
+    opened: Session, id: str, begin: str | None, end: str | None, only: rerun.Only | None
+) -> list[Run]:
+    """The runs of a config that a person wants once more; raises UsageError."""
+    config = named_config(opened, id)
+    scope = rerun.Scope(
+        config,
+        rerun.parse_time(begin) if begin else None,
+        rerun.parse_time(end) if end else None,
+        only,
+    )
+    with opened.ledger() as ledger:
+        now = datetime.now(timezone.utc)
+        intake = Intake(
+            FolderInputs(opened.workspace.input), (), ledger, Queue(ledger), lambda: now, print
+        )
+        release = opened.manifest.release(config)
+        return rerun.to_reprocess(scope, ledger, release, lambda: intake.list(config), now)
+
+
+def estimate(opened: Session, id: str, count: int, workers: int) -> str:
+    """How long so many runs will take, from those that have succeeded; "" where none has."""
+    with opened.ledger() as ledger:
+        average = ledger.average_seconds(id)
+    if not count or average is None:
+        return ""
+    left = timedelta(seconds=round(average * count / min(workers, count)))
+    return f", about {left} (h:mm:ss) with {workers} workers, judging by past runs"
+
+
+def states(name: str | None) -> tuple[str, ...]:
+    """The states that a person asked for; raises UsageError."""
+    if name is None:
+        return ()
+    if name not in STATES:
+        raise UsageError(f"there is no state {name!r}", next=f"there is: {', '.join(STATES)}")
+    return (name,)
+
+
+def waiting(ledger: SqliteLedger, config: str | None, wanted: Sequence[str]) -> Iterator[Queued]:
+    """What is queued and not being carried out."""
+    if not wanted or "queued" in wanted:
+        yield from (entry for entry in Queue(ledger).pending(config) if not entry.taken)
+
+
+def _outside_key(path: Path) -> str:
+    """What stands for the key of a file that lies outside the inputs: its path, from the root on."""
+    return "/".join(part for part in Path(os.path.abspath(path)).parts if part != os.sep)
+
+
+# --- carrying out ------------------------------------------------------------------------------
+
+
+class Job(Protocol):
+    """Runs being carried out."""
+
+    def run(self) -> None:
+        """Carry them out; returns when they have ended or it was stopped."""
+
+    def stop(self) -> None:
+        """Stop; safe to call from a signal handler."""
+
+
+@contextmanager
+def carrying_out(
+    opened: Session,
+    settings: Settings,
+    runs: Sequence[Run],
+    listener: Listener,
+    outside: Outside | None = None,
+) -> Iterator[Job]:
+    """Have runs carried out: by the service where one runs, by this process otherwise.
+
+    Raises:
+        UsageError: a service runs, and a file lies where it does not look.
+    """
+    if opened.workspace.busy():
+        if outside:
+            raise UsageError(
+                f"a service runs in {opened.workspace.root}, and only takes files from input/",
+                next=f"copy {next(iter(outside.values()))} into input/, or stop the service",
+            )
+        with opened.ledger() as ledger:
+            yield Request(ledger, list(runs), listener)
+        return
+    with service(opened, settings, listener, outside) as own:
+        yield _Own(own, list(runs))
+
+
+@dataclass
+class _Own:
+    """Runs that this process carries out itself."""
+
+    service: Service
+    runs: list[Run]
+
+    def run(self) -> None:
+        if self.runs:
+            self.service.carry_out(self.runs)
+
+    def stop(self) -> None:
+        self.service.stop()
+
+
+@dataclass
+class Request:
+    """Runs that the service is asked for: queued, and followed until they have ended."""
+
+    ledger: SqliteLedger
+    runs: list[Run]
+    listener: Listener
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Queue the runs and wait for their ends."""
+        asked = datetime.now(timezone.utc)
+        Queue(self.ledger).enqueue(self.runs, asked, priority=1)
+        self.listener.say("the service carries them out; Ctrl-C ends the waiting, not the runs")
+        left = {run.key for run in self.runs}
+        while left and not self._stopped.wait(_POLL):
+            for key in sorted(left):
+                record = self.ledger.record(key)
+                if record is not None and record.started >= asked and record.state in FINISHED:
+                    left.discard(key)
+                    self.listener.tell(record)
+
+    def stop(self) -> None:
+        """Wait no longer."""
+        self._stopped.set()
+
+
+# --- showing what waits ------------------------------------------------------------------------
+
+
+def queued_row(entry: Queued) -> tuple[str, ...]:
+    """A waiting run as a row of ``tidegate runs``."""
+    from tidegate.view import moment, plain
+
+    due = f"due {moment(entry.not_before)}"
+    about = plain(entry.run.title)
+    return (entry.run.key[:10], due, plain(entry.run.config), about, "[cyan]queued[/]", "", "", "")
+
+
+def queued_data(entry: Queued) -> dict[str, Any]:
+    """A waiting run as ``--json`` gives it."""
+    run = entry.run
+    due = entry.not_before.isoformat()
+    data = {"key": run.key, "about": run.title, "outcome": "queued", "state": "queued"}
+    return {**data, "due": due, "run": to_json(run)}
+
+
+def json_line(data: Mapping[str, Any]) -> str:
+    """One JSON document a line, for what goes on for long."""
+    return json.dumps(data, ensure_ascii=False) + "\n"

@@ -1,0 +1,135 @@
+"""A workspace: one folder with the config, the pipelines, raw files, products and the ledger."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from tidegate.errors import StorageError, UsageError, WorkspaceBusy
+
+CONFIG = "pipelines_config.yml"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The places of a workspace. Making one touches nothing."""
+
+    root: Path
+    """The folder itself, absolute."""
+
+    @property
+    def config(self) -> Path:
+        """``pipelines_config.yml``."""
+        return self.root / CONFIG
+
+    @property
+    def input(self) -> Path:
+        """Where raw files arrive."""
+        return self.root / "input"
+
+    @property
+    def output(self) -> Path:
+        """Where products go."""
+        return self.root / "output"
+
+    @property
+    def state(self) -> Path:
+        """What Tidegate keeps for itself."""
+        return self.root / ".tidegate"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger, an SQLite database."""
+        return self.state / "ledger.db"
+
+    @property
+    def logs(self) -> Path:
+        """The logs of runs."""
+        return self.state / "logs"
+
+    @property
+    def work(self) -> Path:
+        """Where runs have their work folders."""
+        return self.state / "work"
+
+    @classmethod
+    def at(cls, folder: Path) -> Workspace:
+        """The workspace in ``folder``; raises UsageError when there is none."""
+        root = Path(os.path.abspath(folder))
+        if root.name == CONFIG and root.is_file():
+            root = root.parent
+        if not root.is_dir():
+            raise UsageError(
+                f"there is no folder {folder}",
+                next=f"name a folder that holds a {CONFIG}, or try `tidegate demo`",
+            )
+        if not (root / CONFIG).exists():
+            raise UsageError(
+                f"{folder} holds no {CONFIG}, so it is no workspace",
+                next="write one (docs/configuration.md), or try `tidegate demo` for an example",
+            )
+        return cls(root)
+
+    def prepare(self) -> None:
+        """Make the folders that a service needs.
+
+        Raises:
+            StorageError: one cannot be made.
+        """
+        for folder in (self.input, self.output, self.logs, self.work):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(
+                    f"cannot make the folder {folder}",
+                    why=str(error),
+                    next="make the workspace writable, or free some space",
+                ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only service in this workspace; a crash leaves no lock behind.
+
+        Raises:
+            WorkspaceBusy: another service has it.
+        """
+        self.prepare()
+        lock = FileLock(self.state / "service.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise WorkspaceBusy(
+                f"a service already runs in {self.root}{self._whose()}",
+                next="stop it first, or let it do the work: `tidegate runs` shows what it does",
+            ) from None
+        try:
+            (self.state / "service.pid").write_text(f"{os.getpid()} {time.time():.0f}\n")
+            yield
+        finally:
+            (self.state / "service.pid").unlink(missing_ok=True)
+            lock.release()
+
+    def busy(self) -> bool:
+        """Whether a service runs in this workspace."""
+        if not (self.state / "service.lock").exists():
+            return False
+        lock = FileLock(self.state / "service.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    def _whose(self) -> str:
+        try:
+            pid = (self.state / "service.pid").read_text().split()[0]
+        except (OSError, IndexError):
+            return ""
+        return f" (process {pid})"

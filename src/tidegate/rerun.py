@@ -1,0 +1,269 @@
+"""Which runs does a person mean: to retry, to reprocess, or to run a file for the first time.
+
+Works on any target's ledger; nothing here carries a run out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import Literal
+
+from tidegate.errors import UsageError
+from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.runs import Input, Run, RunRecord, Window, windows_over
+from tidegate.runtime.select import takes, window_runs
+from tidegate.runtime.target import Ledger
+
+Only = Literal["missing", "stale", "failed"]
+
+_SHORTEST = 4
+_DATE = re.compile(
+    r"(?<!\d)(\d{4})[-_]?(\d{2})[-_]?(\d{2})(?:[._T-]?(\d{2})(\d{2})(\d{2})?)?(?!\d)"
+)
+
+
+def find_record(ledger: Ledger, prefix: str) -> RunRecord:
+    """The one record whose key begins with ``prefix``.
+
+    Raises:
+        UsageError: there is none, or several.
+    """
+    if len(prefix) < _SHORTEST or not re.fullmatch(r"[0-9a-f]+", prefix):
+        raise UsageError(
+            f"{prefix!r} does not name a run",
+            next="give the first digits of its key, as `tidegate runs` shows them",
+        )
+    found = list(ledger.records(prefix=prefix, limit=2))
+    if not found:
+        raise UsageError(f"no run begins with {prefix}", next="`tidegate runs` lists them")
+    if len(found) > 1:
+        raise UsageError(f"several runs begin with {prefix}", next="give more digits")
+    return found[0]
+
+
+def to_retry(manifest: Manifest, ledger: Ledger, keys: Sequence[str], now: datetime) -> list[Run]:
+    """The runs of those keys, or without any all that have failed and were not done since."""
+    records = [find_record(ledger, key) for key in keys] or list(failed(manifest, ledger))
+    ids = {config.id for config in manifest.configs}
+    runs: list[Run] = []
+    for record in records:
+        if record.run.config not in ids:
+            if keys:
+                raise UsageError(
+                    f"{record.run.config}, whose run this is, is no longer in the config",
+                    next="put it back into pipelines_config.yml to run it again",
+                )
+            continue
+        if record.run.window is not None:  # with the products that are there today
+            config = manifest.config(record.run.config)
+            fresh = window_runs(config, [record.run.window], ledger) or [record.run]
+            runs += [asked(run, now) for run in fresh]
+        else:
+            runs.append(asked(record.run, now))
+    return list({run.key: run for run in runs}.values())
+
+
+def failed(manifest: Manifest, ledger: Ledger) -> Iterator[RunRecord]:
+    """Failed runs about whose subject no later run has succeeded, the oldest first."""
+    records = list(ledger.records(states=("failed",)))
+    for record in reversed(records):
+        later = (
+            other
+            for subject in record.run.subjects[:1]
+            for other in ledger.about(record.run.config, subject)
+            if other.key != record.key and other.started > record.started
+        )
+        if not any(other.state in ("succeeded", "empty") for other in later):
+            yield record
+
+
+def asked(run: Run, now: datetime) -> Run:
+    """The same run, to be done whatever is on record."""
+    return replace(run, again=True, arrived=now)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What to reprocess."""
+
+    config: Config
+    """Of which config."""
+    begin: datetime | None = None
+    """From which time of the data on."""
+    end: datetime | None = None
+    """Up to which time of the data, not included."""
+    only: Only | None = None
+    """Only what is missing, stale (other code, other inputs) or failed."""
+
+
+def to_reprocess(
+    scope: Scope,
+    ledger: Ledger,
+    release: str,
+    files: Callable[[], Iterable[Input]],
+    now: datetime,
+) -> list[Run]:
+    """The runs that ``scope`` covers, in the order of their data."""
+    if scope.config.kind == "VAP":
+        found = _windows(scope, ledger, release)
+    elif scope.config.inputs:
+        found = _recorded(scope, ledger, release)
+    else:
+        found = _files(scope, ledger, release, files())
+    return [asked(run, now) for run in found]
+
+
+def _windows(scope: Scope, ledger: Ledger, release: str) -> list[Run]:
+    config = scope.config
+    streams = config.tsdat.datastreams if config.tsdat else ()
+    far = datetime(1, 1, 2, tzinfo=timezone.utc), datetime(9999, 12, 30, tzinfo=timezone.utc)
+    begin, end = scope.begin or config.since or far[0], scope.end or far[1]
+    if not streams:
+        return _recorded(scope, ledger, release)
+    windows: set[Window] = set()
+    for name in streams:
+        for product in ledger.overlapping(name, begin, end):
+            if product.begin and product.end:
+                last = min(product.end, end - timedelta(microseconds=1))
+                windows.update(
+                    windows_over(config.window or "day", max(product.begin, begin), last)
+                )
+    runs = window_runs(config, windows, ledger)
+    return [run for run in runs if _wanted(scope, _latest(ledger, run), run, release)]
+
+
+def _recorded(scope: Scope, ledger: Ledger, release: str) -> list[Run]:
+    """Runs whose subjects only the ledger knows: windows by the clock, strings."""
+    latest: dict[tuple[str, ...], RunRecord] = {}
+    for record in ledger.records(config=scope.config.id):
+        latest.setdefault(record.run.subjects, record)
+    return [
+        record.run
+        for record in sorted(latest.values(), key=lambda record: record.started)
+        if _within(scope, _span(record, record.run)) and _wanted(scope, record, record.run, release)
+    ]
+
+
+def _files(scope: Scope, ledger: Ledger, release: str, files: Iterable[Input]) -> list[Run]:
+    chosen = []
+    for file in sorted(files, key=lambda file: file.key):
+        run = Run(scope.config.id, inputs=(file,))
+        record = _latest(ledger, run)
+        span = _span(record, run)
+        if _within(scope, span) and _wanted(scope, record, run, release):
+            chosen.append((span[0] if span else None, run))
+    chosen.sort(key=lambda item: (item[0] is None, item[0] or datetime.min, item[1].title))
+    return [run for _, run in chosen]
+
+
+def _latest(ledger: Ledger, run: Run) -> RunRecord | None:
+    """The latest run about the same, whatever version of it."""
+    return next(iter(ledger.about(run.config, run.subjects[0])), None)
+
+
+def _wanted(scope: Scope, record: RunRecord | None, run: Run, release: str) -> bool:
+    state = record.state if record else None
+    if scope.only is None:
+        return True
+    if scope.only == "failed":
+        return state == "failed"
+    if scope.only == "missing":
+        return record is None or state not in ("succeeded", "empty")
+    settled = record is not None and state in ("succeeded", "empty")
+    return settled and record is not None and (record.release != release or record.key != run.key)
+
+
+def _within(scope: Scope, span: tuple[datetime, datetime] | None) -> bool:
+    if span is None:  # nothing tells its time: only a scope without times is sure to mean it
+        return scope.begin is None and scope.end is None
+    after = scope.begin is None or span[1] >= scope.begin
+    return after and (scope.end is None or span[0] < scope.end)
+
+
+def _span(record: RunRecord | None, run: Run) -> tuple[datetime, datetime] | None:
+    """The times of a run's data: from its products, its window, or the date in a file's name."""
+    if record is not None:
+        begins = [p.begin for p in record.products if p.begin]
+        ends = [p.end for p in record.products if p.end]
+        if begins and ends:
+            return min(begins), max(ends)
+    if run.window is not None:
+        return run.window.begin, run.window.end - timedelta(microseconds=1)
+    for input in run.inputs:
+        moment = date_in(input.key.rsplit("/", 1)[-1])
+        if moment is not None:
+            return moment, moment
+    return None
+
+
+def date_in(name: str) -> datetime | None:
+    """The first date, with its time where there is one, in a file's name; UTC."""
+    for match in _DATE.finditer(name):
+        numbers = [int(part) for part in match.groups() if part]
+        try:
+            return datetime(*numbers, tzinfo=timezone.utc)  # type: ignore[arg-type, misc]
+        except ValueError:
+            continue
+    return None
+
+
+def config_of_file(manifest: Manifest, key: str | None, path: str, *, all: bool) -> list[Config]:
+    """The configs that a file is for: by its folder below the inputs, else by Tsdat's triggers.
+
+    Raises:
+        UsageError: none fits; or several do and not ``all`` are wanted.
+    """
+    fitting = [config for config in manifest.configs if key is not None and _below(config, key)]
+    if not fitting:
+        fitting = [
+            config
+            for config in manifest.configs
+            if config.kind == "Ingest"
+            and any(_matches(t, path) for t in (config.tsdat.triggers if config.tsdat else ()))
+        ]
+    names = ", ".join(config.id for config in fitting)
+    if not fitting:
+        candidates = ", ".join(c.id for c in manifest.configs if c.kind == "Ingest") or "none"
+        raise UsageError(
+            f"no pipeline is for {path}",
+            why="it lies under no config's input_bucket_path, and no pipeline's triggers match it",
+            next=f"name one with --config; there is: {candidates}",
+        )
+    if len(fitting) > 1 and not all:
+        raise UsageError(
+            f"several pipelines are for {path}: {names}",
+            next="choose with --config, or run them all with --multidispatch",
+        )
+    return fitting
+
+
+def _below(config: Config, key: str) -> bool:
+    scheduled = config.kind == "Ingest" and config.input_path and key.startswith(config.input_path)
+    return takes(config, key) or bool(scheduled)
+
+
+def _matches(trigger: str, path: str) -> bool:
+    return re.match(trigger, path) is not None
+
+
+def parse_time(text: str) -> datetime:
+    """A UTC time as people and Tsdat write it: 20220405, 20220405.120000, 2022-04-05T12:00.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    for form in ("%Y%m%d.%H%M%S", "%Y%m%d.%H%M", "%Y%m%d"):
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=timezone.utc)
+        except ValueError:
+            continue
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no time", next="write 20220405, 20220405.120000 or 2022-04-05T12:00"
+        ) from None
+    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment

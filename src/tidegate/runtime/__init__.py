@@ -1,0 +1,5 @@
+"""The runtime: one arrival, from event to ledger. Start with ``handle.py``.
+
+Runs beside Tsdat, in whatever environment the pipelines repository pins: standard library only
+(``tsdat_adapter`` adds Tsdat and what Tsdat brings), Python 3.10 and newer.
+"""

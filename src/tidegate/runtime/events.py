@@ -1,0 +1,53 @@
+"""What can set runs off. No shapes of AWS's: a target translates its own into these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tidegate.runtime.records import check_aware
+from tidegate.runtime.runs import Input, Run
+
+
+@dataclass(frozen=True)
+class FileArrived:
+    """A raw file is there, whole, under the inputs' root."""
+
+    input: Input
+    """The file, at the version that arrived."""
+    at: datetime
+    """When it arrived."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
+
+
+@dataclass(frozen=True)
+class ScheduleDue:
+    """The schedule of one config is due."""
+
+    config: str
+    """The config's id."""
+    at: datetime
+    """When it was due, which may be long ago after a downtime."""
+    files: tuple[Input, ...] = ()
+    """For a Cron ingest: the files that lie under its path now."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
+
+
+@dataclass(frozen=True)
+class Requested:
+    """Someone asked for these very runs, done before or not."""
+
+    runs: tuple[Run, ...]
+    """The runs, as ``runs`` and ``select`` make them."""
+    at: datetime
+    """When they were asked for."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
+
+
+Event = FileArrived | ScheduleDue | Requested

@@ -1,0 +1,225 @@
+"""The log of a run: one JSON object a line, with all that user code prints, logs or warns.
+
+Three ways lead into it: Python's ``sys.stdout`` and ``sys.stderr``, the ``logging`` and
+``warnings`` modules, and the file descriptors 1 and 2, which C libraries and child processes write
+to. What comes through the descriptors is caught in a file of its own, so that it is still there
+when the process dies, and is added to the log afterwards.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import json
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+LOG = "log.jsonl"
+"""The name of a run's log inside its work folder."""
+RAW = "output.txt"
+"""What came through the file descriptors 1 and 2."""
+LIMIT = 8 * 1024 * 1024
+"""A run's log is cut off after so many bytes: a print in a loop must not fill the disk."""
+
+
+class RunLog:
+    """Appends lines to a run's log; used by one process, by any of its threads."""
+
+    def __init__(self, path: Path, fields: Mapping[str, str]) -> None:
+        self._fields = dict(fields)
+        self._lock = threading.RLock()
+        self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+        self._left = LIMIT - path.stat().st_size
+
+    def write(self, level: str, action: str, message: str, **more: Any) -> None:
+        """Add one line; ``action`` says in one word what was going on."""
+        line = {
+            "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "level": level,
+            **self._fields,
+            "action": action,
+            "message": message,
+            **more,
+        }
+        text = json.dumps(line, default=str) + "\n"
+        with self._lock:
+            if self._left <= 0 or self._file.closed:
+                return
+            self._left -= len(text)
+            if self._left <= 0:
+                line.update(action="cut", message=f"the log is cut off after {LIMIT} bytes")
+                text = json.dumps(line, default=str) + "\n"
+            with suppress(OSError):  # a full disk is told of by what needs the disk
+                self._file.write(text)
+                self._file.flush()
+
+    def absorb(self, raw: Path) -> None:
+        """Add what came through the file descriptors, and forget the file."""
+        with suppress(OSError):
+            with raw.open("rb") as file:
+                content = file.read(LIMIT)
+            for line in content.decode("utf-8", "replace").splitlines():
+                if line.strip():
+                    self.write("INFO", "output", line)
+            raw.unlink()
+
+    def close(self) -> None:
+        """Close the file; later writes are dropped."""
+        with self._lock, suppress(OSError):
+            self._file.close()
+
+
+class _Stream(io.TextIOBase):
+    """Stands in for ``sys.stdout``: each line that is printed becomes a line of the log.
+
+    One lives as long as the process and serves run after run, since user code that is imported
+    once may keep it: ``from sys import stdout``, ``logging.StreamHandler()``.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, level: str, fd: int) -> None:
+        self._log: RunLog | None = None
+        self._level, self._fd = level, fd
+        self._rest: list[str] = []
+        self._length = 0
+
+    @property
+    def buffer(self) -> io.FileIO:
+        """For bytes, which go by the file descriptor."""
+        return io.FileIO(self._fd, "w", closefd=False)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def reconfigure(self, **_: Any) -> None:
+        """As of ``sys.stdout``; there is nothing to configure."""
+
+    def close(self) -> None:
+        """Is not for user code to close."""
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        head, newline, tail = text.rpartition("\n")
+        if newline:
+            for line in "".join((*self._rest, head)).split("\n"):
+                self._line(line)
+            self._rest, self._length = [], 0
+        if self._length <= LIMIT:
+            self._rest.append(tail)
+            self._length += len(tail)
+        return len(text)
+
+    def _line(self, line: str) -> None:
+        if self._log is not None and line.strip():
+            self._log.write(self._level, "print", line)
+
+    @contextmanager
+    def lead_to(self, log: RunLog) -> Iterator[None]:
+        """Write into ``log`` for the time being, also what has no newline at its end."""
+        self._log, self._rest, self._length = log, [], 0
+        try:
+            yield
+        finally:
+            self._line("".join(self._rest))
+            self._log, self._rest, self._length = None, [], 0
+
+
+_OUT, _ERR = _Stream("INFO", 1), _Stream("WARNING", 2)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, log: RunLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+            if record.exc_info:
+                message += "\n" + logging.Formatter().formatException(record.exc_info)
+            self._log.write(record.levelname, "log", message, logger=record.name)
+        except Exception:  # a broken log call in user code must not fail the run
+            self._log.write("WARNING", "log", f"a log call failed: {record.msg!r}")
+
+
+@contextmanager
+def capture(log: RunLog, raw: Path, level: str = "INFO") -> Iterator[None]:
+    """Lead all that user code prints, logs or warns into ``log`` for the time being."""
+    with _descriptors(raw), _streams(log), _logging(log, level), warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = _show_warning(log)
+        yield
+
+
+@contextmanager
+def _descriptors(raw: Path) -> Iterator[None]:
+    _flush()
+    saved = [os.dup(1), os.dup(2)]
+    target = os.open(raw, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        yield
+    finally:
+        _flush()
+        for fd, old in zip((1, 2), saved):
+            os.dup2(old, fd)
+            os.close(old)
+        os.close(target)
+
+
+def _flush() -> None:
+    """Empty the buffers above the descriptors: Python's own streams', and C's."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).fflush(None)
+
+
+@contextmanager
+def _streams(log: RunLog) -> Iterator[None]:
+    saved = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast(TextIO, _OUT), cast(TextIO, _ERR)
+    try:
+        with _OUT.lead_to(log), _ERR.lead_to(log):
+            yield
+    finally:
+        sys.stdout, sys.stderr = saved
+
+
+@contextmanager
+def _logging(log: RunLog, level: str) -> Iterator[None]:
+    root = logging.getLogger()
+    saved = root.handlers[:], root.level, root.manager.disable
+    root.handlers = [_Handler(log)]
+    with suppress(ValueError):
+        root.setLevel(level)
+    try:
+        yield
+    finally:
+        root.handlers, root.manager.disable = saved[0], saved[2]
+        root.setLevel(saved[1])  # which also forgets what loggers remember of the level
+
+
+def _show_warning(log: RunLog) -> Any:
+    def show(message: Any, category: Any, filename: str, lineno: int, *rest: Any) -> None:
+        log.write(
+            "WARNING", "warning", f"{category.__name__}: {message}", where=f"{filename}:{lineno}"
+        )
+
+    return show

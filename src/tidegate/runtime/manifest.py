@@ -1,0 +1,114 @@
+"""The resolved config as plain records, to and from JSON.
+
+The control world reads ``pipelines_config.yml``, asks Tsdat what each pipeline is, and writes this;
+the runtime world reads nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from tidegate.runtime.records import check_aware
+
+Kind = Literal["Ingest", "VAP"]
+Trigger = Literal["S3", "Cron"]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What Tsdat itself says of one pipeline config file."""
+
+    classname: str
+    """The dotted name of the pipeline class."""
+    triggers: tuple[str, ...] = ()
+    """Tsdat's ``triggers``: regular expressions on input paths."""
+    datastreams: tuple[str, ...] = ()
+    """The input datastreams of a VAP (``parameters.datastreams``); empty for an ingest."""
+    pad_before: float = 0.0
+    """How far before the window the retriever looks for inputs (``fetch_parameters``), s."""
+    pad_after: float = 0.0
+    """How far after the window the retriever looks for inputs, s."""
+    storage_root: str = "storage/root"
+    """The storage root as a relative prefix: the first part of every product key, "" for none."""
+    data_path: str = ""
+    """The path template of data files below the storage root (``data_storage_path``)."""
+    data_filename: str = ""
+    """The name template of data files (``data_filename_template``)."""
+    datastream: str = ""
+    """The output datastream as far as the config tells; pipelines may change it at run time."""
+    tsdat: str = ""
+    """The version of Tsdat that said so."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One config of one pipeline: what is run, and what is deployed."""
+
+    pipeline: str
+    """The name of the pipeline."""
+    name: str
+    """The key of the config below ``configs:`` (a site or a version)."""
+    kind: Kind
+    """Ingest or VAP."""
+    trigger: Trigger
+    """S3: runs as files arrive. Cron: runs when its schedule is due."""
+    config_file: str
+    """The Tsdat pipeline config file, relative to the repository's root."""
+    input_path: str | None = None
+    """Where its raw files arrive: a key prefix that ends in ``/``."""
+    schedule: str | None = None
+    """A cron expression of five fields, in UTC."""
+    window: str | None = None
+    """How long a VAP's windows are: hour, day, week, month, or a duration such as 6h or 30min."""
+    since: datetime | None = None
+    """A VAP's first run goes back no further than this."""
+    inputs: tuple[str, ...] = ()
+    """For a Cron ingest: strings given to the pipeline instead of files, with {begin}, {end}."""
+    timeout: int = 900
+    """A run is stopped after this many seconds."""
+    memory: int = 1769
+    """A run is stopped when it uses more than this, MB."""
+    retries: int = 2
+    """How often a run is tried again after a transient failure."""
+    settle: float = 2.0
+    """For how long a file's size and time must rest before it counts as arrived, s."""
+    concurrency: int | None = None
+    """How many runs of this config go on at once; None: as many as there are workers."""
+    expect_every: int | None = None
+    """A silence longer than this is an alarm, s."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables for the run."""
+    tsdat: Pipeline | None = None
+    """What Tsdat says of the config file, once it has been asked."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
+
+    @property
+    def id(self) -> str:
+        """``pipeline/config``, as in ``lidar/humboldt``: unique within one file."""
+        return f"{self.pipeline}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All configs of one repository at one release."""
+
+    configs: tuple[Config, ...]
+    """In the order of the file."""
+    releases: Mapping[str, str] = field(default_factory=dict)
+    """For each pipeline, the content hash of the code and config that it runs with."""
+
+    def config(self, id: str) -> Config:
+        """The config of that id; raises KeyError when there is none."""
+        for config in self.configs:
+            if config.id == id:
+                return config
+        raise KeyError(id)
+
+    def release(self, config: Config) -> str:
+        """The content hash of what ``config`` runs with, "" when it is not known."""
+        return self.releases.get(config.pipeline, "")

@@ -1,0 +1,340 @@
+"""A worker process and the pipe to it: start, perform, watch over time and memory, replace.
+
+Used by the local pool and by the Lambda handler alike: user code never runs in a process that
+holds a claim, so a segfault, a hang or a leak ends a run, not the service.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tidegate import errors
+from tidegate.errors import (
+    ConfigurationError,
+    PythonEnvironmentError,
+    RunOutOfMemory,
+    RunTimeout,
+    TidegateError,
+    WorkerLost,
+)
+from tidegate.runtime.manifest import Pipeline
+from tidegate.runtime.records import from_json, to_json
+from tidegate.runtime.task import Outcome, Task
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+# Loads this very package by its place, without putting that place on sys.path: the service's other
+# packages (its own pydantic above all) must stay out of the pipelines' environment.
+BOOT = """\
+import importlib.util, sys
+place = sys.argv[1]
+spec = importlib.util.spec_from_file_location(
+    "tidegate", place + "/__init__.py", submodule_search_locations=[place])
+module = sys.modules["tidegate"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+from tidegate.runtime.worker import main
+sys.exit(main())
+"""
+
+ENVIRONMENT = {
+    "MPLBACKEND": "Agg",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+}
+"""What a worker's environment holds before anything is imported: no display, one BLAS thread."""
+
+START = 120.0
+"""A worker must have imported Tsdat after so many seconds, on however slow a disk."""
+_LOOK = 0.1
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+class WorkerProcess:
+    """One worker. Not for several threads at once.
+
+    The thread that starts it must live as long as it does: on Linux a worker is killed with the
+    thread that started it, so that none outlives a service that dies.
+    """
+
+    def __init__(
+        self, python: Sequence[str], repository: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._python = list(python)
+        self._repository = repository
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = b""
+        self.ready: Mapping[str, str] = {}
+        """What the worker said of itself: its Python and its Tsdat."""
+        self.runs = 0
+        """How many tasks it has been given."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id while it runs."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the process and wait until it has imported Tsdat.
+
+        Raises:
+            PythonEnvironmentError: the interpreter or Tsdat cannot be started.
+        """
+        environment = {**os.environ, **ENVIRONMENT, **self._environment}
+        for name in ("TSDAT_STORAGE_ROOT", "PYTHONHOME", "VIRTUAL_ENV"):
+            environment.pop(name, None)
+        try:
+            self._process = subprocess.Popen(
+                [*self._python, "-c", BOOT, str(PACKAGE)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=self._repository,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _broken(self._python[0], str(error)) from error
+        self.runs = 0
+        try:
+            answer = self._answer(time.monotonic() + START, None)
+        except (WorkerLost, RunTimeout) as error:
+            raise _broken(self._python[0], error.what) from error
+        if not isinstance(answer.get("ready"), dict):
+            self.kill()
+            raise _broken(self._python[0], _told(answer).what)
+        self.ready = answer["ready"]
+
+    def perform(self, task: Task) -> Outcome:
+        """Carry a task out; starts the process when there is none.
+
+        Raises:
+            RunTimeout, RunOutOfMemory: a limit of the config was passed; the process is gone.
+            WorkerLost: the process died, or spoke nonsense; the process is gone.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self.start()
+        self.runs += 1
+        config = task.config
+        answer = self._ask(
+            {"op": "run", "task": to_json(task)}, float(config.timeout), config.memory
+        )
+        if "outcome" not in answer:
+            self.kill()
+            raise WorkerLost("the worker could not read its task", why=_told(answer).what)
+        try:
+            return from_json(Outcome, answer["outcome"])
+        except ValueError as error:
+            self.kill()
+            raise WorkerLost("the worker's answer cannot be read", why=str(error)) from error
+
+    def describe(self, config_file: str) -> Pipeline | TidegateError:
+        """What Tsdat says of a config file, or why it rejects it."""
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self.start()
+        try:
+            answer = self._ask({"op": "describe", "file": config_file}, START, None)
+        except (WorkerLost, RunTimeout) as error:
+            return ConfigurationError(f"Tsdat fails on {config_file}", why=error.what)
+        if "pipeline" not in answer:
+            return _told(answer)
+        try:
+            return from_json(Pipeline, answer["pipeline"])
+        except ValueError as error:
+            self.kill()
+            return ConfigurationError(f"Tsdat fails on {config_file}", why=str(error))
+
+    def close(self) -> None:
+        """End the process: kindly if it is idle, for good after a moment."""
+        if self._process is None:
+            return
+        with contextlib.suppress(OSError):
+            if self._process.stdin:
+                self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
+        self.kill()
+
+    def interrupt(self) -> None:
+        """End the process from another thread: whoever waits for it gets WorkerLost."""
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End the process and all that it started."""
+        process, self._process, self._buffer = self._process, None, b""
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _ask(
+        self, request: Mapping[str, Any], timeout: float, memory: int | None
+    ) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        deadline = time.monotonic() + timeout
+        self._check_silent()
+        try:
+            self._send(json.dumps(request).encode() + b"\n", deadline)
+            return self._answer(deadline, memory)
+        except RunTimeout as error:
+            raise RunTimeout(
+                f"the run was stopped after {timeout:g} s",
+                next="raise `timeout` for this config, or find out what takes so long in its log",
+            ) from error
+
+    def _check_silent(self) -> None:
+        """What nobody asked for must not be taken for the answer to what is asked next."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        if self._buffer or _readable(self._process.stdout.fileno(), 0.0):
+            if self._process.poll() is not None:
+                raise self._lost()
+            self.kill()
+            raise WorkerLost("the worker broke its protocol", why="it spoke without being asked")
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        """Write to the worker, which may be stuck and not read."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        pipe = self._process.stdin.fileno()
+        os.set_blocking(pipe, False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_WRITE)
+            while data:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    self.kill()
+                    raise RunTimeout("no answer in time")
+                try:
+                    data = data[os.write(pipe, data) :]
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    raise self._lost() from error
+
+    def _answer(self, deadline: float, memory: int | None) -> dict[str, Any]:
+        """The next line from the worker, while its time and memory last."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self.kill()
+                    raise RunTimeout("no answer in time")
+                if selector.select(min(left, _LOOK)):
+                    block = os.read(pipe, 1 << 20)
+                    if not block:
+                        raise self._lost()
+                    self._buffer += block
+                elif self._process.poll() is not None and not selector.select(0):
+                    # A process that it started can hold the pipe open for longer than it lives.
+                    raise self._lost()
+                elif memory is not None:
+                    self._check_memory(memory)
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            self.kill()
+            raise WorkerLost("the worker broke its protocol", why=repr(line[:200]))
+        return answer
+
+    def _check_memory(self, limit: int) -> None:
+        assert self._process is not None
+        used = resident_memory(self._process.pid)
+        if used > limit:
+            self.kill()
+            raise RunOutOfMemory(
+                f"the run was stopped when it used {used:.0f} MB; its limit is {limit} MB",
+                next="raise `memory` for this config, or give it smaller files",
+            )
+
+    def _lost(self) -> WorkerLost:
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
+        code = self._process.returncode
+        self.kill()
+        return WorkerLost(
+            f"the worker process {_ending(code)}",
+            next="it is tried again; if it happens again, look for a crash in compiled code",
+        )
+
+
+def resident_memory(pid: int) -> float:
+    """Resident memory of a process and its children, MB; 0 where there is no /proc."""
+    total, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE
+            for children in Path(f"/proc/{one}/task").glob("*/children"):
+                waiting += map(int, children.read_text().split())
+        except (OSError, ValueError, IndexError):
+            continue
+    return total / 2**20
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "stopped answering"
+    if code >= 0:
+        return f"ended by itself with exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"was ended by signal {-code}"
+
+
+def _told(answer: Mapping[str, Any]) -> TidegateError:
+    """The error that a worker told of."""
+    error = answer.get("error")
+    if not isinstance(error, dict):
+        error = {"what": f"an answer that makes no sense: {str(answer)[:200]}"}
+    cls = getattr(errors, str(error.get("type")), None)
+    if not (isinstance(cls, type) and issubclass(cls, TidegateError)):
+        cls = ConfigurationError
+    return cls(
+        str(error.get("what", "unknown error")),
+        why=str(error.get("why", "")),
+        next=str(error.get("next", "")),
+        where=str(error.get("where", "")),
+    )
+
+
+def _broken(python: str, why: str) -> PythonEnvironmentError:
+    return PythonEnvironmentError(
+        f"no worker can be started with {python}",
+        why=why,
+        next="`tidegate env` makes an environment from the repository's requirements.txt",
+    )

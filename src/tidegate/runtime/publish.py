@@ -1,0 +1,104 @@
+"""Products out of the work folder: all of a run's, or none, and what they replace goes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from tidegate.runtime.runs import Product, Run, RunRecord
+from tidegate.runtime.target import Ledger, Target
+
+STORE = "store"
+"""The folder inside a work folder below which products lie under their keys."""
+
+
+def publish(
+    target: Target, record: RunRecord, products: Sequence[Product], work: Path, now: datetime
+) -> RunRecord:
+    """Put a run's products in place; returns the record with them, ready to be finished.
+
+    What is about to be published is noted first, so that nothing that a crash leaves half-way is
+    forgotten: the next attempt knows which keys to put right.
+
+    Raises:
+        StorageError: the outputs cannot be written.
+        ClaimLost: another owner has taken the run over.
+    """
+    made = tuple(
+        replace(product, run=record.key, config=record.run.config, made=now) for product in products
+    )
+    target.ledger.intend(
+        record.key, owner=record.owner, attempt=record.attempt, products=[p.key for p in made]
+    )
+    warnings = record.warnings + _taken_over(target.ledger, record, made)
+    target.outputs.publish([(product, work / STORE / product.key) for product in made])
+    retired = _retired(target.ledger, record, made)
+    target.outputs.remove(retired)
+    return replace(record, products=made, retired=retired, warnings=warnings, publishing=())
+
+
+def _retired(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> tuple[str, ...]:
+    """Keys that earlier runs about the same published and this one did not.
+
+    A run of several files is only replaced by one about all of them, and a key that another run
+    has published since is that run's.
+    """
+    subjects = set(record.run.subjects)
+    earlier = {record.key}
+    for subject in record.run.subjects[:1]:
+        for before in ledger.about(record.run.config, subject):
+            if set(before.run.subjects) <= subjects:
+                earlier.add(before.key)
+    old = {product.key for key in sorted(earlier) for product in ledger.made_by(key)}
+    for key in record.publishing:
+        present = ledger.product(key)
+        if present is None or present.run in earlier:
+            old.add(key)
+    return tuple(sorted(old - {product.key for product in made}))
+
+
+def _taken_over(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> tuple[str, ...]:
+    """A warning for each product that takes the place of one made from something else."""
+    warnings = []
+    for product in made:
+        present = ledger.product(product.key)
+        if present is None or present.run == record.key or product.kind != "data":
+            continue
+        maker = ledger.record(present.run)
+        if maker and not _same_series(maker.run, record.run):
+            warnings.append(
+                f"{product.key} replaces the product that {maker.run.config} made from "
+                f"{maker.run.title}: both have the same name"
+            )
+    return tuple(warnings)
+
+
+def _same_series(one: Run, other: Run) -> bool:
+    """Whether a run is meant to replace what the other made: a scheduled one that asks the same."""
+    if one.config != other.config:
+        return False
+    return one.subjects == other.subjects or (one.due is not None and other.due is not None)
+
+
+def content_hash(path: Path) -> tuple[int, str]:
+    """Size in bytes and sha256 of a file, or of a folder such as a zarr archive.
+
+    A folder's hash is that of the lines ``relative path NUL sha256`` of its files, in order.
+    """
+    if not path.is_dir():
+        digest, size = hashlib.sha256(), 0
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+                size += len(block)
+        return size, digest.hexdigest()
+    total, lines = 0, hashlib.sha256()
+    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
+        size, sha256 = content_hash(file_path)
+        total += size
+        name = file_path.relative_to(path).as_posix()
+        lines.update(f"{name}\0{sha256}\n".encode("utf-8", "surrogateescape"))
+    return total, lines.hexdigest()

@@ -1,0 +1,295 @@
+"""Runs, their records and products, windows; and the key that makes a run the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Literal
+
+from tidegate.runtime.records import check_aware, dumps, to_json, utc
+
+State = Literal["running", "retrying", "succeeded", "empty", "failed", "superseded"]
+"""running: claimed. retrying: failed for a passing reason, will be tried again. succeeded: its
+products are published. empty: ended without any product. failed: see its failure. superseded: an
+input changed before it could be staged; a run of the new version takes its place."""
+
+FINISHED: tuple[State, ...] = ("succeeded", "empty", "failed", "superseded")
+SETTLED: tuple[State, ...] = ("succeeded", "empty")
+
+FailureKind = Literal["bad-input", "transient", "timeout", "out-of-memory", "configuration"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A raw file at one version."""
+
+    key: str
+    """Its path below the inputs' root, with ``/``: ``lidar/humboldt/lidar.z05.00.….sta.7z``."""
+    version: str
+    """What tells this content from another under the same key: a sha256, or S3's ETag."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A half-open UTC interval [begin, end)."""
+
+    begin: datetime
+    """The first instant that belongs to it."""
+    end: datetime
+    """The first instant that does not."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
+        # One way to write each instant: the begin and end become parts of subjects and names.
+        object.__setattr__(self, "begin", utc(self.begin))
+        object.__setattr__(self, "end", utc(self.end))
+        if self.end <= self.begin:
+            raise ValueError(f"a window must end after it begins: {self.begin} to {self.end}")
+
+    def __str__(self) -> str:
+        return f"{_short(self.begin)} to {_short(self.end)}"
+
+
+@dataclass(frozen=True)
+class ProductRef:
+    """A product at one version: an input of a VAP's run."""
+
+    key: str
+    """The product's key."""
+    version: str
+    """Its sha256."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of one config over named inputs or over a window."""
+
+    config: str
+    """The config's id, ``pipeline/config``."""
+    inputs: tuple[Input, ...] = ()
+    """An ingest's raw files, by key."""
+    window: Window | None = None
+    """A VAP's window."""
+    products: tuple[ProductRef, ...] = ()
+    """The products that a VAP's window, with its padding, held when it was selected."""
+    arguments: tuple[str, ...] = ()
+    """What the pipeline is given where its inputs are not files."""
+    due: datetime | None = None
+    """When the schedule was due, where the inputs are not files: a station is asked each time."""
+    arrived: datetime | None = None
+    """When what set it off happened; not part of the key."""
+    again: bool = False
+    """Run it even if it was run, or failed, before; not part of the key."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What it is about, version aside: a later run about the same replaces its products."""
+        if self.window is not None:
+            return (f"{self.window.begin.isoformat()}/{self.window.end.isoformat()}",)
+        if self.due is not None:
+            return (f"{utc(self.due).isoformat()} {' '.join(self.arguments)}",)
+        return tuple(i.key for i in self.inputs) or self.arguments
+
+    @property
+    def key(self) -> str:
+        """sha256, in hexadecimal, of the config's id and all that goes in; the release does not.
+
+        The same key means: nothing new to do. See DESIGN, section 5, "Run key".
+        """
+        identity: dict[str, object] = {
+            "config": self.config,
+            "inputs": sorted([i.key, i.version, i.size] for i in self.inputs),
+            "window": to_json(self.window),
+            "products": sorted([p.key, p.version] for p in self.products),
+            "arguments": list(self.arguments),
+        }
+        if self.due is not None:
+            identity["due"] = to_json(self.due)
+        return hashlib.sha256(dumps(identity).encode()).hexdigest()
+
+    @property
+    def title(self) -> str:
+        """What the run is about, in a few words for a person."""
+        if self.window is not None:
+            return str(self.window)
+        if self.inputs:
+            more = f" and {len(self.inputs) - 1} more" if len(self.inputs) > 1 else ""
+            return self.inputs[0].key + more
+        return ", ".join(self.arguments)
+
+
+@dataclass(frozen=True)
+class QualitySummary:
+    """What the ``qc_`` variable of one variable says of its samples."""
+
+    variable: str
+    """The variable that was checked (without ``qc_``)."""
+    samples: int
+    """How many samples it has."""
+    bad: int
+    """How many failed a test that is assessed Bad."""
+    indeterminate: int
+    """How many failed only tests that are assessed Indeterminate."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A published data file or plot."""
+
+    key: str
+    """Its path below the outputs' root; the same on every target."""
+    kind: Literal["data", "ancillary"]
+    """data: what ``save_data`` wrote. ancillary: plots and all else."""
+    size: int
+    """Bytes; of a folder, of all files in it."""
+    sha256: str
+    """Of the content; of a folder, of its files' paths and sha256, in order."""
+    datastream: str = ""
+    """The datastream that was written, which is not always the one in the config."""
+    begin: datetime | None = None
+    """The first time in it."""
+    end: datetime | None = None
+    """The last time in it (a sample, so inclusive)."""
+    dimensions: Mapping[str, int] = field(default_factory=dict)
+    """The length of each dimension."""
+    quality: tuple[QualitySummary, ...] = ()
+    """A summary for each variable with a ``qc_`` variable."""
+    run: str = ""
+    """The key of the run that made it."""
+    config: str = ""
+    """The config that made it."""
+    made: datetime | None = None
+    """When it was published."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
+
+    @property
+    def ref(self) -> ProductRef:
+        """The product at its present version."""
+        return ProductRef(self.key, self.sha256)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run did not succeed."""
+
+    kind: FailureKind
+    """bad-input and configuration are not tried again by themselves, transient is."""
+    message: str
+    """What happened, in one line."""
+    where: str = ""
+    """``file:line`` of the innermost frame in the pipelines repository, where there is one."""
+    next: str = ""
+    """What to do about it."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What became of a run: the ledger's main entry."""
+
+    run: Run
+    """The run."""
+    state: State
+    """Where it stands."""
+    attempt: int
+    """1 for the first attempt; a retry or a reprocess is a new attempt under the same key."""
+    started: datetime
+    """When this attempt began."""
+    tries: int = 1
+    """1 and the transient failures since it was last asked for; bounded by ``retries``."""
+    owner: str = ""
+    """Who claimed it."""
+    publishing: tuple[str, ...] = ()
+    """The product keys that this attempt, or a dead one before it, set out to publish."""
+    finished: datetime | None = None
+    """When this attempt ended."""
+    release: str = ""
+    """The content hash of the code and config that it ran with."""
+    failure: Failure | None = None
+    """Why it failed."""
+    plots_failed: str = ""
+    """Why the plots could not be made, when only they failed; the data is published."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know although the run succeeded."""
+    products: tuple[Product, ...] = ()
+    """What it published."""
+    retired: tuple[str, ...] = ()
+    """Keys of products of earlier runs over the same inputs that this one took away."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long each phase took, s."""
+    peak_memory: float = 0.0
+    """The most memory that the run's process used, MB."""
+    log: str = ""
+    """Where its log is kept."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
+
+    @property
+    def key(self) -> str:
+        """The run's key."""
+        return self.run.key
+
+    @property
+    def outcome(self) -> str:
+        """The state in the words that a person is shown."""
+        return "succeeded, plots failed" if self.plots_failed else self.state
+
+
+_UNITS = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def parse_window(text: str) -> timedelta | Literal["week", "month"]:
+    """The length of a window: hour, day, week, month, or such as ``30min``, ``6h``, ``2d``.
+
+    Raises:
+        ValueError: ``text`` is none of these.
+    """
+    if text in ("week", "month"):
+        return text  # type: ignore[return-value]
+    if text in ("hour", "day"):
+        return _UNITS[text[0]]
+    match = re.fullmatch(r"([1-9]\d{0,3})(min|h|d)", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not hour, day, week, month, or such as 30min, 6h, 2d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def window_at(length: str, moment: datetime) -> Window:
+    """The window of that length, aligned in UTC (weeks from Sunday), that ``moment`` lies in."""
+    step = parse_window(length)
+    day = moment.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    if step == "month":
+        begin = day.replace(day=1)
+        return Window(begin, (begin + timedelta(days=32)).replace(day=1))
+    if step == "week":
+        begin = day - timedelta(days=day.isoweekday() % 7)
+        return Window(begin, begin + timedelta(days=7))
+    assert isinstance(step, timedelta)
+    begin = _EPOCH + (moment - _EPOCH) // step * step
+    return Window(begin, begin + step)
+
+
+def windows_over(length: str, begin: datetime, end: datetime) -> Iterator[Window]:
+    """The aligned windows that hold at least one instant of [begin, end], oldest first."""
+    window = window_at(length, begin)
+    while window.begin <= end:
+        yield window
+        window = window_at(length, window.end)
+
+
+def _short(moment: datetime) -> str:
+    moment = moment.astimezone(timezone.utc)
+    return (
+        f"{moment:%Y-%m-%d}" if moment.time() == moment.min.time() else f"{moment:%Y-%m-%d %H:%M}"
+    )

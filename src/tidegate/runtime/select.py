@@ -1,0 +1,257 @@
+"""Which runs does an event call for? Reads the ledger, changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+
+from tidegate.runtime.events import Event, FileArrived, ScheduleDue
+from tidegate.runtime.manifest import Config, Pipeline
+from tidegate.runtime.runs import (
+    SETTLED,
+    Product,
+    Run,
+    Window,
+    window_at,
+    windows_over,
+)
+from tidegate.runtime.target import Ledger, overlaps
+
+_FIRST_PAUSE = timedelta(minutes=10)
+_LONGEST_PAUSE = timedelta(days=1)
+_INSTANT = timedelta(microseconds=1)
+_ANY = datetime.min.replace(tzinfo=timezone.utc)
+_CLOCK = "clock"
+"""The name of the cursor of a VAP that goes by the clock."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs that an event calls for, and what to keep once they are safely queued."""
+
+    runs: tuple[Run, ...]
+    """The runs, the oldest first."""
+    state: tuple[tuple[str, str], ...] = ()
+    """Names and values for ``Ledger.set_state``, after the runs are queued or done."""
+
+
+def select(configs: Sequence[Config], event: Event, ledger: Ledger) -> Selection:
+    """The runs that ``event`` calls for, done ones left out."""
+    if isinstance(event, FileArrived):
+        runs = [
+            Run(config.id, inputs=(event.input,), arrived=event.at)
+            for config in configs
+            if takes(config, event.input.key)
+        ]
+        return Selection(tuple(_open(runs, ledger)))
+    if isinstance(event, ScheduleDue):
+        config = next((c for c in configs if c.id == event.config), None)
+        if config is None:
+            return Selection(())
+        if config.kind == "VAP":
+            return _due_windows(config, event, ledger)
+        return Selection(tuple(_open(_scheduled_ingest(config, event, ledger), ledger)))
+    return Selection(event.runs)
+
+
+def takes(config: Config, key: str) -> bool:
+    """Whether a file that arrives under ``key`` sets off a run of ``config``."""
+    return (
+        config.trigger == "S3" and config.input_path is not None and under(config.input_path, key)
+    )
+
+
+def under(prefix: str, key: str) -> bool:
+    """Whether ``key`` is a file below the folder ``prefix`` (which ends in ``/``, or is empty)."""
+    return key.startswith(prefix) and key != prefix and not key.endswith("/")
+
+
+def _open(runs: Iterable[Run], ledger: Ledger) -> list[Run]:
+    """Those that have not been done and have not failed for good."""
+    runs = list(runs)
+    states = ledger.states(run.key for run in runs)
+    due: list[Run] = []
+    for run in runs:
+        state = states.get(run.key)
+        if state not in (*SETTLED, "failed"):
+            due.append(run)
+        elif state != "failed" and _replaced_since(run, ledger):
+            due.append(replace(run, again=True))
+    return due
+
+
+def _replaced_since(run: Run, ledger: Ledger) -> bool:
+    """Whether what this done run published was replaced by a run of another version since.
+
+    Content that comes back (version A, then B, then A again) has A's key, which is done; but what
+    is published is B's.
+    """
+    for record in ledger.about(run.config, run.subjects[0]) if run.subjects else ():
+        if record.state in SETTLED and record.run.subjects == run.subjects:
+            return record.key != run.key
+    return False
+
+
+def _scheduled_ingest(config: Config, event: ScheduleDue, ledger: Ledger) -> Iterator[Run]:
+    if config.inputs:
+        # The period that has just ended: its data can be complete, that of the next cannot.
+        period = window_at(config.window or "day", event.at)
+        period = window_at(config.window or "day", period.begin - _INSTANT)
+        yield Run(
+            config.id,
+            arguments=tuple(render(text, period, event.at) for text in config.inputs),
+            due=event.at,  # anew each time, even if the strings stay, such as a station's id
+            arrived=event.at,
+        )
+    elif config.input_path is not None:
+        files = [file for file in event.files if under(config.input_path, file.key)]
+        new = ledger.untaken(config.id, files)
+        if new:
+            ordered = tuple(sorted(new, key=lambda file: file.key))
+            yield Run(config.id, inputs=ordered, arrived=event.at)
+
+
+def render(text: str, period: Window, due: datetime) -> str:
+    """One of a config's ``inputs`` with the run's times in it, as in ``"{begin:%Y%m}"``."""
+    return text.format(begin=period.begin, end=period.end, time=due)
+
+
+def _due_windows(config: Config, event: ScheduleDue, ledger: Ledger) -> Selection:
+    pipeline = config.tsdat or Pipeline("")
+    if not pipeline.datastreams:
+        return _windows_by_clock(config, event, ledger)
+    name = f"cursors/{config.id}"
+    before: dict[str, str] = json.loads(ledger.state(name) or "{}")
+    after: dict[str, str] = {}
+    windows: set[Window] = set()
+    for datastream in pipeline.datastreams:
+        spans, after[datastream] = ledger.changes(datastream, before.get(datastream, ""))
+        for span in spans:
+            windows.update(_touched(config, pipeline, span.begin, span.end))
+    failed = _failed_windows(config, event.at, ledger)
+    windows.update(failed.values())
+    runs = window_runs(config, windows, ledger, arrived=event.at)
+    due = _again([run for run in runs if run.key in failed], ledger)
+    due += _open((run for run in runs if run.key not in failed), ledger)
+    due.sort(key=_begins)
+    return Selection(tuple(due), ((name, json.dumps(after, sort_keys=True)),))
+
+
+def _again(runs: Sequence[Run], ledger: Ledger) -> list[Run]:
+    """Runs that failed, or were superseded, and that it is time to try again."""
+    states = ledger.states(run.key for run in runs)
+    return [replace(run, again=states.get(run.key) == "failed") for run in runs]
+
+
+def _begins(run: Run) -> datetime:
+    assert run.window is not None
+    return run.window.begin
+
+
+def window_runs(
+    config: Config, windows: Iterable[Window], ledger: Ledger, *, arrived: datetime | None = None
+) -> list[Run]:
+    """A run for each of those windows that holds any input, with the inputs it holds, in order.
+
+    A window that only its padding touches has nothing of its own to work on, and is left out.
+    """
+    pipeline = config.tsdat or Pipeline("")
+    before, after = timedelta(seconds=pipeline.pad_before), timedelta(seconds=pipeline.pad_after)
+    runs: list[Run] = []
+    for group in _neighbours(sorted(windows, key=lambda window: window.begin)):
+        begin, end = group[0].begin - before, group[-1].end + after + _INSTANT
+        products = [
+            p for name in pipeline.datastreams for p in ledger.overlapping(name, begin, end)
+        ]
+        # Tsdat takes both ends of what it fetches as inclusive.
+        spans = [(w.begin - before, w.end + after + _INSTANT) for w in group]
+        for window, held in zip(group, _held(products, spans)):
+            if any(overlaps(p, window.begin, window.end) for p in held):
+                refs = tuple(p.ref for p in held)
+                runs.append(Run(config.id, window=window, products=refs, arrived=arrived))
+    return runs
+
+
+def _held(
+    products: Sequence[Product], spans: Sequence[tuple[datetime, datetime]]
+) -> Iterator[list[Product]]:
+    """For each span, the products that overlap it; spans ascend, so that one sweep does for all.
+
+    A year of hours over a year of ten-minute files would be half a billion comparisons otherwise.
+    """
+    waiting = deque(sorted(products, key=lambda p: (p.begin or _ANY, p.key)))
+    held: list[Product] = []
+    for begin, end in spans:
+        while waiting and overlaps(waiting[0], None, end):
+            held.append(waiting.popleft())
+        held = [p for p in held if overlaps(p, begin, None)]
+        yield held
+
+
+def _touched(
+    config: Config, pipeline: Pipeline, begin: datetime, end: datetime
+) -> Iterator[Window]:
+    """The windows that see a change of [begin, end], in themselves or in their padding."""
+    begin -= (
+        timedelta(seconds=pipeline.pad_after) + _INSTANT
+    )  # a window sees what begins at its end
+    end += timedelta(seconds=pipeline.pad_before)
+    if config.since is not None:
+        begin = max(begin, config.since)
+    if begin <= end:
+        for window in windows_over(config.window or "day", begin, end):
+            if config.since is None or window.begin >= config.since:
+                yield window
+
+
+def _failed_windows(config: Config, now: datetime, ledger: Ledger) -> dict[str, Window]:
+    """The keys and windows of runs that failed and that it is time to try again.
+
+    The pause doubles with each attempt, up to a day: a window that cannot succeed must not cost a
+    run each time the schedule is due.
+    """
+    due: dict[str, Window] = {}
+    for record in ledger.records(config=config.id, states=("failed", "superseded")):
+        window = record.run.window
+        pause = min(_FIRST_PAUSE * 2 ** min(record.attempt - 1, 10), _LONGEST_PAUSE)
+        ended = record.finished or record.started
+        # A clock that was set back must not hold a window up: then the end lies in the future.
+        if window is not None and (ended + pause <= now or ended > now):
+            due[record.key] = window
+    return due
+
+
+def _windows_by_clock(config: Config, event: ScheduleDue, ledger: Ledger) -> Selection:
+    """For a VAP whose input datastreams Tsdat does not name: each window once it has ended.
+
+    The windows that ended while nothing was running are made up for.
+    """
+    length, name = config.window or "day", f"cursors/{config.id}"
+    last = window_at(length, window_at(length, event.at).begin - _INSTANT)
+    done = json.loads(ledger.state(name) or "{}").get(_CLOCK)
+    begin = datetime.fromisoformat(done) if done else config.since or last.begin
+    runs = [
+        Run(config.id, window=window, arrived=event.at)
+        for window in windows_over(length, begin, last.begin)
+        if window.begin >= begin
+    ]
+    failed = _failed_windows(config, event.at, ledger).values()
+    again = [Run(config.id, window=window, arrived=event.at) for window in failed]
+    due = sorted(_open(runs, ledger) + _again(again, ledger), key=_begins)
+    after = max(begin, last.end)  # a clock that was set back does not make it all due again
+    return Selection(tuple(due), ((name, json.dumps({_CLOCK: after.isoformat()})),))
+
+
+def _neighbours(windows: Sequence[Window]) -> Iterator[list[Window]]:
+    """Groups of windows that follow each other without a gap: one look into the ledger each."""
+    group: list[Window] = []
+    for window in windows:
+        if group and window.begin > group[-1].end:
+            yield group
+            group = []
+        group.append(window)
+    if group:
+        yield group

@@ -1,0 +1,47 @@
+"""What goes to a worker and what comes back: the seam between a target and Tsdat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tidegate.runtime.manifest import Config
+from tidegate.runtime.runs import Failure, Product, Run
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run, staged: all that a worker needs to know."""
+
+    run: Run
+    """The run."""
+    config: Config
+    """Its config."""
+    arguments: tuple[str, ...]
+    """What the pipeline's ``run`` is given: paths of staged files, two times, or strings."""
+    work: str
+    """The work folder: ``in/`` holds the inputs, ``store/`` is the storage root's parent."""
+    release: str = ""
+    """The content hash of the code and config."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task. The products lie in the work folder, under ``store/`` + key."""
+
+    products: tuple[Product, ...] = ()
+    """What the run wrote."""
+    failure: Failure | None = None
+    """Why it failed; then nothing is to be published."""
+    plots_failed: str = ""
+    """Why the plots failed, where only they did."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know although the run succeeded."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long loading the pipeline, running it and summing up its products took, s."""
+    peak_memory: float = 0.0
+    """The most memory that the process used during the run, MB; 0 where it is not known."""
+
+
+Perform = Callable[[Task], Outcome]
+"""Carries a task out: in another process, or in this one."""

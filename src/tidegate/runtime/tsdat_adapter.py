@@ -1,0 +1,467 @@
+"""The only module that imports Tsdat: describe a pipeline, and run one in a work folder.
+
+Works beside Tsdat 0.8 and 0.9 (pydantic 1) and 0.10 (pydantic 2): it uses only what they share.
+Facts about Tsdat that this rests on are in ``docs/architecture.md``.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tidegate.errors import ConfigurationError
+from tidegate.runtime.manifest import Pipeline
+from tidegate.runtime.publish import STORE, content_hash
+from tidegate.runtime.runs import Failure, Product
+from tidegate.runtime.stage import INPUTS
+from tidegate.runtime.summary import Summary, summarize, summarize_file
+from tidegate.runtime.task import Outcome, Task
+
+_PLOTS = ("hook_plot_dataset", "uploadable_dir", "save_ancillary_file")
+_NETWORK = ("requests", "urllib3", "botocore", "boto3", "http.client", "aiohttp", "fsspec")
+_MESSAGE = 600
+
+
+def load() -> str:
+    """Import Tsdat, which takes seconds, and say its version."""
+    import tsdat  # noqa: F401
+
+    return version("tsdat")
+
+
+def describe(config_file: str) -> Pipeline:
+    """What Tsdat says of a pipeline config file; the working directory is the repository's root.
+
+    Raises:
+        ConfigurationError: Tsdat rejects it; with Tsdat's own message, shortened.
+    """
+    loaded = _load(config_file)
+    config = loaded.config
+    parameters = dict(config.parameters or {})
+    padding = _padding(getattr(config.retriever, "parameters", None) or {})
+    attributes = getattr(config.dataset, "attrs", None)
+    storage = _storage(config)
+    return Pipeline(
+        classname=str(config.classname),
+        triggers=tuple(pattern.pattern for pattern in config.triggers or ()),
+        datastreams=tuple(str(name) for name in parameters.get("datastreams") or ()),
+        pad_before=padding[0],
+        pad_after=padding[1],
+        storage_root=storage.prefix,
+        data_path=str(storage.defaults.get("data_storage_path", "")),
+        data_filename=str(storage.defaults.get("data_filename_template", "")),
+        datastream=str(getattr(attributes, "datastream", None) or ""),
+        tsdat=version("tsdat"),
+    )
+
+
+def run(task: Task) -> Outcome:
+    """Run one pipeline on what is staged in ``task.work``; failures are told, not raised.
+
+    The working directory is the repository's root. Products are left below ``store/``.
+    """
+    work, began, home = Path(task.work), time.monotonic(), os.getcwd()
+    staged = _files(work / STORE)
+    seconds: dict[str, float] = {}
+    saves: list[_Save] = []
+    plots_failed = ""
+    with _environment(task, work):
+        try:
+            pipeline = _instantiate(task.config.config_file, work / STORE)
+            _record_saves(pipeline.storage, work, staged, saves)
+            seconds["load"] = time.monotonic() - began
+            pipeline.run(list(task.arguments))
+        except BaseException as error:
+            os.chdir(home)  # the pipeline may have left it, and what follows names files from here
+            traceback.print_exc()
+            if not (saves and _in_plots(error)):
+                return Outcome(failure=_failure(error), seconds=seconds)
+            plots_failed = _message(error)
+        finally:
+            _close_figures()
+    ran = time.monotonic()
+    seconds["run"] = ran - began - seconds.get("load", 0.0)
+    products = tuple(_products(work / STORE, staged, saves))
+    seconds["sum up"] = time.monotonic() - ran
+    return Outcome(products=products, plots_failed=plots_failed, seconds=seconds)
+
+
+# --- loading ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    config: Any
+    """Tsdat's ``PipelineConfig`` as it was read: copied before each use, which changes it."""
+
+
+@dataclass(frozen=True)
+class _Storage:
+    classname: str
+    """The storage class to run with."""
+    parameters: Mapping[str, Any]
+    """Its parameters, without the root."""
+    prefix: str
+    """The repository's storage root as a relative prefix."""
+    defaults: Mapping[str, Any]
+    """All its templates, given or not."""
+
+
+_cache: dict[str, _Loaded] = {}
+
+
+def _load(config_file: str) -> _Loaded:
+    if config_file not in _cache:
+        _cache[config_file] = _Loaded(_read(config_file))
+    return _cache[config_file]
+
+
+def _read(config_file: str) -> Any:
+    from tsdat import PipelineConfig
+
+    try:
+        return PipelineConfig.from_yaml(Path(config_file))
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, MemoryError)):
+            raise
+        raise ConfigurationError(
+            f"Tsdat rejects {config_file}",
+            why=_config_message(error),
+            where=_where(error),
+            next="correct the config; `tidegate check` asks Tsdat again",
+        ) from error
+
+
+def _instantiate(config_file: str, store: Path) -> Any:
+    config = copy.deepcopy(_load(config_file).config)
+    storage = _storage(config)
+    root = store / storage.prefix
+    root.mkdir(parents=True, exist_ok=True)
+    # Tsdat lets this variable override the parameter, in every version.
+    os.environ["TSDAT_STORAGE_ROOT"] = str(root)
+    config.storage.classname = storage.classname
+    config.storage.parameters = {**storage.parameters, "storage_root": root}
+    try:
+        return config.instantiate_pipeline()
+    except Exception as error:
+        raise ConfigurationError(
+            f"Tsdat cannot set up {config_file}",
+            why=_config_message(error),
+            where=_where(error),
+            next="correct the config or the code that it names",
+        ) from error
+
+
+def _storage(config: Any) -> _Storage:
+    """The storage to run with: the repository's templates and handler, on local files.
+
+    A local storage class is kept, because its handler and its own defaults belong together
+    (``ZarrLocalStorage``). Any other, S3 above all, becomes Tsdat's plain ``FileSystem``.
+    """
+    from tsdat.io.storage import FileSystem
+
+    given = dict(config.storage.parameters or {})
+    named = _import(config.storage.classname)
+    local = isinstance(named, type) and issubclass(named, FileSystem) and not _remote(named)
+    used = named if local else FileSystem
+    own = _defaults(named) if isinstance(named, type) else {}
+    allowed = _defaults(used)
+    merged = {k: v for k, v in {**allowed, **own, **given}.items() if k in allowed}
+    root = merged.pop("storage_root", None)
+    classname = f"{used.__module__}.{used.__qualname__}"
+    parameters = {k: v for k, v in merged.items() if k in given or v != allowed.get(k)}
+    return _Storage(classname, parameters, _prefix(root), merged)
+
+
+def _remote(cls: type) -> bool:
+    return any(base.__name__.endswith("S3") for base in cls.__mro__)
+
+
+def _defaults(storage: type) -> dict[str, Any]:
+    parameters = getattr(storage, "Parameters", None)
+    fields = getattr(parameters, "model_fields", None) or getattr(parameters, "__fields__", {})
+    return {name: field.default for name, field in fields.items()}
+
+
+def _prefix(root: Any) -> str:
+    """A storage root as Tsdat's S3 storage would put it in front of a key."""
+    parts = PurePosixPath(str(root or "storage/root").replace("\\", "/")).parts
+    return "/".join(part for part in parts if part not in ("/", ".", ".."))
+
+
+def _import(dotted: str) -> Any:
+    module, _, name = dotted.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        if module.startswith("tsdat."):  # such as FileSystemS3 where boto3 is not installed
+            return None
+        raise
+
+
+def _padding(parameters: Mapping[str, Any]) -> tuple[float, float]:
+    """How far before and after the window a retriever looks for inputs, s (at least that far)."""
+    import pandas as pd
+
+    def length(text: object) -> float:
+        plain = str(text).strip()
+        number = plain.replace(".", "", 1).isdigit()
+        return float(plain) if number else pd.Timedelta(plain).total_seconds()
+
+    fetch = (parameters.get("fetch_parameters") or {}).get("time_padding")
+    if fetch:
+        sign, size = str(fetch), length(str(fetch).replace("+", "").replace("-", ""))
+        return (0.0 if "+" in sign else size), (0.0 if "-" in sign else size)
+    transform = parameters.get("transformation_parameters") or {}
+    times = [
+        length(value) for name in ("range", "width") for value in _times(transform.get(name) or {})
+    ]
+    return (max(times, default=0.0),) * 2
+
+
+def _times(entry: Mapping[str, Any]) -> Iterable[Any]:
+    """The time entries of ``{time: 1h}`` or of ``{pattern: {time: 1h}}``."""
+    for key, value in entry.items():
+        if isinstance(value, Mapping):
+            yield from _times(value)
+        elif key == "time":
+            yield value
+
+
+# --- running ---------------------------------------------------------------------------------
+
+
+class _environment:
+    """The run's variables, the arrival's names in place of staged paths, and its own TMPDIR."""
+
+    def __init__(self, task: Task, work: Path) -> None:
+        self._variables = {
+            **task.config.environment,
+            "PIPELINE_NAME": task.config.pipeline,
+            "CONFIG_ID": task.config.name,
+            "TMPDIR": str(work / "tmp"),
+        }
+        if task.release:
+            self._variables.setdefault("CODE_VERSION", os.environ.get("CODE_VERSION", task.release))
+
+    def __enter__(self) -> None:
+        self._saved = dict(os.environ)
+        self._directory = os.getcwd()
+        os.environ.update(self._variables)
+        tempfile.tempdir = None  # so that TMPDIR is looked up again
+
+    def __exit__(self, *exc: object) -> None:
+        os.environ.clear()
+        os.environ.update(self._saved)
+        os.chdir(self._directory)
+        tempfile.tempdir = None
+
+
+@dataclass(frozen=True)
+class _Save:
+    files: tuple[str, ...]
+    """Keys of the files that one ``save_data`` wrote."""
+    summary: Summary
+    """What was in the dataset."""
+    before: tuple[str, ...] = ()
+    """Keys of the files that were new before: plots of the ``save_data`` before this one."""
+
+
+def _record_saves(
+    storage: Any, work: Path, staged: Mapping[str, tuple[int, int]], saves: list[_Save]
+) -> None:
+    """Look over the shoulder of ``save_data``: what is in a dataset is known best in memory."""
+    original: Callable[..., Any] = storage.save_data
+    known = dict(staged)
+
+    def new() -> tuple[str, ...]:
+        written = _files(work / STORE)
+        keys = tuple(key for key, stamp in written.items() if known.get(key) != stamp)
+        known.update(written)
+        return keys
+
+    def save_data(dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        _name_arrival(dataset, work / INPUTS)
+        before = new()
+        result = original(dataset, *args, **kwargs)
+        saves.append(_Save(new(), summarize(dataset), before))
+        return result
+
+    object.__setattr__(storage, "save_data", save_data)
+
+
+def _name_arrival(dataset: Any, staged: Path) -> None:
+    """``inputs`` and its like name the arrival (``lidar/humboldt/…``), never a work folder."""
+    prefix = f"{staged}/"
+    for name, value in dict(dataset.attrs).items():
+        if isinstance(value, str) and prefix in value:
+            dataset.attrs[name] = value.replace(prefix, "")
+        elif isinstance(value, (list, tuple)) and any(prefix in str(item) for item in value):
+            dataset.attrs[name] = [
+                item.replace(prefix, "") if isinstance(item, str) else item for item in value
+            ]
+
+
+def _products(
+    store: Path, staged: Mapping[str, tuple[int, int]], saves: list[_Save]
+) -> Iterable[Product]:
+    """Every file that the run wrote, the data files first."""
+    written = {key for key, stamp in _files(store).items() if staged.get(key) != stamp}
+    summaries: dict[str, Summary] = {}
+    plots: dict[str, Summary] = {}
+    last = Summary()
+    for save in saves:
+        plots.update(dict.fromkeys(save.before, last))
+        last = save.summary
+        several = len([key for key in save.files if key.endswith((".nc", ".cdf", ".nc4"))]) > 1
+        for key in save.files:
+            own = summarize_file(store / key) if several else None
+            summaries[key] = own or save.summary
+    for key in sorted(written, key=lambda key: (key not in summaries, key)):
+        size, sha256 = content_hash(store / key)
+        data = key in summaries
+        summary = summaries.get(key) or summarize_file(store / key)
+        if summary is None:
+            summary = replace(plots.get(key, last), dimensions={}, quality=())
+        else:
+            data = True
+        yield Product(
+            key,
+            "data" if data else "ancillary",
+            size,
+            sha256,
+            datastream=summary.datastream,
+            begin=summary.begin,
+            end=summary.end,
+            dimensions=summary.dimensions,
+            quality=summary.quality,
+        )
+
+
+def _files(root: Path) -> dict[str, tuple[int, int]]:
+    """Files below ``root`` by key with a stamp that changes when they do; a zarr folder is one."""
+    found: dict[str, tuple[int, int]] = {}
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        for name in list(folders):
+            if name.endswith(".zarr"):
+                folders.remove(name)
+                inside = [p.stat() for p in (here / name).rglob("*") if p.is_file()]
+                stamp = max((s.st_mtime_ns for s in inside), default=0)
+                found[(here / name).relative_to(root).as_posix()] = (stamp, len(inside))
+        for name in names:
+            stat = (here / name).stat()
+            found[(here / name).relative_to(root).as_posix()] = (stat.st_mtime_ns, stat.st_ino)
+    return found
+
+
+def _close_figures() -> None:
+    """User hooks leave figures open: tens of MB a run in real repositories."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
+
+
+# --- failures --------------------------------------------------------------------------------
+
+
+def _failure(error: BaseException) -> Failure:
+    if isinstance(error, ConfigurationError):
+        return Failure("configuration", f"{error.what}: {error.why}", error.where, error.next)
+    if isinstance(error, MemoryError):
+        return Failure(
+            "out-of-memory", _message(error), _where(error), "raise `memory` for this config"
+        )
+    if isinstance(error, (ImportError, NameError, SyntaxError)):
+        return Failure(
+            "configuration",
+            _message(error),
+            _where(error),
+            "the pipelines' environment or code lacks something: see requirements.txt",
+        )
+    if _passing(error):
+        return Failure("transient", _message(error), _where(error), "it is tried again by itself")
+    if isinstance(error, SystemExit):
+        message = f"the pipeline asked Python to exit (SystemExit {error.code})"
+        return Failure("bad-input", message, _where(error), _LOOK)
+    return Failure("bad-input", _message(error), _where(error), _LOOK)
+
+
+_LOOK = "see the run's log; mend the file or the pipeline, then `tidegate retry`"
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether a failure lies outside the data: a network, a full disk, a machine in trouble."""
+    import errno
+    import socket
+
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
+        return True
+    reason = getattr(error, "reason", None)  # of urllib's URLError
+    if isinstance(reason, OSError) and reason is not error:
+        return _passing(reason)
+    if isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENETUNREACH,
+        errno.EHOSTUNREACH,
+    ):
+        return True
+    return type(error).__module__.startswith(_NETWORK)
+
+
+def _in_plots(error: BaseException) -> bool:
+    """Whether an exception came out of the plotting hook, which comes after the data is saved."""
+    return any(frame.name in _PLOTS for frame in traceback.extract_tb(error.__traceback__))
+
+
+def _message(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text}"[:_MESSAGE]
+
+
+def _config_message(error: BaseException) -> str:
+    """The innermost cause in Tsdat's words: its outer exceptions only say that there was one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    problems = getattr(error, "errors", None)
+    if not callable(problems):
+        return _message(error)
+    lines = [
+        f"{'.'.join(str(part) for part in problem.get('loc', ()))}: {problem.get('msg', '')}"
+        for problem in problems()
+    ]
+    more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return ("; ".join(lines[:3]) + more)[:_MESSAGE]
+
+
+def _where(error: BaseException) -> str:
+    """``file:line`` of the innermost frame inside the repository, the working directory."""
+    here = os.getcwd()
+    cause: BaseException | None = error
+    while cause is not None:  # Tsdat wraps what it meets while it reads a config
+        places = [
+            (frame.filename, frame.lineno) for frame in traceback.extract_tb(cause.__traceback__)
+        ]
+        if isinstance(cause, SyntaxError) and cause.filename:
+            places.append((cause.filename, cause.lineno))
+        for filename, line in reversed(places):
+            path = os.path.abspath(filename)
+            inside = path.startswith(here + os.sep) and "site-packages" not in path
+            if inside and os.path.isfile(path):
+                return f"{os.path.relpath(path, here)}:{line}"
+        cause = cause.__cause__
+    return ""

@@ -1,0 +1,175 @@
+"""Runs as JSON lines, in the pipelines' own environment: ``python -m tidegate.runtime.worker``.
+
+One line in, one line out:
+
+    {"op": "run", "task": {…}}                →  {"outcome": {…}}
+    {"op": "describe", "file": "pipelines/…"} →  {"pipeline": {…}} or {"error": {…}}
+
+The first line out is ``{"ready": {…}}``, once Tsdat is imported. A line that is not of this form is
+answered with an error, and the next one is read. Standard output is kept for this protocol alone:
+what user code prints goes to the run's log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tidegate.errors import TidegateError
+from tidegate.runtime import tsdat_adapter
+from tidegate.runtime.log import LOG, RAW, RunLog, capture
+from tidegate.runtime.records import from_json, to_json
+from tidegate.runtime.task import Outcome, Task
+
+
+def main() -> int:
+    """Serve until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which decides
+    _die_with_parent()
+    requests, answers = _take_standard_streams()
+    faulthandler.enable()
+    _be_expendable()
+    sys.path.insert(0, os.getcwd())
+    try:
+        tsdat = tsdat_adapter.load()
+    except BaseException as error:
+        _answer(answers, {"error": _error(error)})
+        return 3
+    _answer(answers, {"ready": {"python": platform.python_version(), "tsdat": tsdat}})
+    me = os.getpid()
+    for line in requests:
+        answer = respond(line)
+        if os.getpid() != me:
+            os._exit(0)  # a fork that user code made and forgot: its parent answers
+        _answer(answers, answer)
+    return 0
+
+
+def respond(line: bytes) -> dict[str, Any]:
+    """The answer to one line; never raises."""
+    try:
+        request = json.loads(line)
+        op = request["op"]
+        if op == "run":
+            return {"outcome": to_json(perform(from_json(Task, request["task"])))}
+        if op == "describe":
+            with _quiet():
+                return {"pipeline": to_json(tsdat_adapter.describe(str(request["file"])))}
+        raise ValueError(f"unknown op {op!r}")
+    except BaseException as error:
+        return {"error": _error(error)}
+
+
+def perform(task: Task) -> Outcome:
+    """Carry a task out in this process, with all that it prints in its log."""
+    work = Path(task.work)
+    log = RunLog(
+        work / LOG,
+        {"run": task.run.key[:12], "pipeline": task.config.pipeline, "config": task.config.name},
+    )
+    level = task.config.environment.get("LOG_LEVEL") or os.environ.get("LOG_LEVEL", "INFO")
+    _reset_peak_memory()
+    try:
+        with capture(log, work / RAW, level.upper()):
+            outcome = tsdat_adapter.run(task)
+    finally:
+        log.close()
+    return Outcome(**{**vars(outcome), "peak_memory": _peak_memory()})
+
+
+def _take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the pipes for the protocol, and give user code nothing to read and nowhere to write."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    return requests, answers
+
+
+def _answer(answers: BinaryIO, answer: dict[str, Any]) -> None:
+    data = json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+    while data:
+        data = data[answers.write(data) :]
+
+
+def _error(error: BaseException) -> dict[str, str]:
+    if isinstance(error, TidegateError):
+        kind = type(error).__name__
+        return {
+            "type": kind,
+            "what": error.what,
+            "why": error.why,
+            "next": error.next,
+            "where": error.where,
+        }
+    what = traceback.format_exception_only(type(error), error)[-1].strip()
+    return {"type": type(error).__name__, "what": what, "why": "", "next": "", "where": ""}
+
+
+class _quiet:
+    """Nothing that Tsdat prints while it describes reaches anyone: the answer says it all."""
+
+    def __enter__(self) -> None:
+        self._saved = os.dup(2), sys.stdout, sys.stderr
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        os.close(nothing)
+        sys.stdout = sys.stderr = open(os.devnull, "w")
+
+    def __exit__(self, *exc: object) -> None:
+        sys.stdout.close()
+        os.dup2(self._saved[0], 2)
+        os.close(self._saved[0])
+        sys.stdout, sys.stderr = self._saved[1], self._saved[2]
+
+
+def _die_with_parent() -> None:
+    """A worker whose service was killed must not go on: nobody would hear its answer."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="tidegate-parent").start()
+
+
+def _be_expendable() -> None:
+    """No core dumps that fill the disk; and when memory runs out, it goes before the service."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _reset_peak_memory() -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
+
+
+def _peak_memory() -> float:
+    """The peak of this process's resident memory since it was reset, MB; 0 where not known."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / 1024, 1)
+    return 0.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
