@@ -70,9 +70,6 @@ def _trigger(pipeline: dict[str, Any], path: Where) -> Iterator[Finding]:
             " and 'schedule: Hourly'" if "schedule" not in pipeline else ""
         )
         yield Finding((*path, "trigger"), what, fix)
-    elif trigger == "S3" and "schedule" in pipeline:
-        what = f"{name} runs when files arrive (trigger: S3), so it can have no 'schedule'"
-        yield Finding((*path, "schedule"), what, "take 'schedule' out, or write 'trigger: Cron'")
     elif trigger == "Cron" and "schedule" not in pipeline:
         what = f"{name} is Cron-triggered and has no 'schedule'"
         fix = "write 'schedule: Hourly', Daily, Weekly, Monthly or a cron expression"

@@ -129,26 +129,33 @@ EnvValue = Annotated[
 BranchName = Annotated[str, BeforeValidator(values.branch)]
 
 
-def _aws(pattern: str, what: str) -> Any:
-    return BeforeValidator(values.for_aws(pattern, what))
+_ORG = r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}"
+_REPO = r"(?=.{2,100}$)[A-Za-z0-9]+([._-][A-Za-z0-9]+)*"
+_REPO_IS = "the name of a repository, 2 to 100 letters and digits with single '-', '_' or '.'"
+_REGION = r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}"
+_CONNECTION = (
+    r"arn:aws[a-z-]*:(codestar-connections|codeconnections):[a-z0-9-]+:\d{12}"
+    r":connection/[A-Za-z0-9-]+"
+)
+_CONNECTION_IS = "the ARN of a CodeConnections (CodeStar) connection"
 
-
-Org = Annotated[str, _aws(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}", "a GitHub organization or user")]
-Repo = Annotated[
+Org = Annotated[
     str,
-    _aws(
-        r"(?=.{2,100}$)[A-Za-z0-9]+([._-][A-Za-z0-9]+)*",
-        "the name of a repository, 2 to 100 letters and digits with single '-', '_' or '.'",
-    ),
+    BeforeValidator(values.for_aws(_ORG, "a GitHub organization or user")),
+    _says({"pattern": f"^{_ORG}$"}),
 ]
-Region = Annotated[str, _aws(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}", "an AWS region")]
+Repo = Annotated[
+    str, BeforeValidator(values.for_aws(_REPO, _REPO_IS)), _says({"pattern": f"^{_REPO}$"})
+]
+Region = Annotated[
+    str,
+    BeforeValidator(values.for_aws(_REGION, "an AWS region")),
+    _says({"pattern": f"^{_REGION}$"}),
+]
 Connection = Annotated[
     str,
-    _aws(
-        r"arn:aws[a-z-]*:(codestar-connections|codeconnections):[a-z0-9-]+:\d{12}"
-        r":connection/[A-Za-z0-9-]+",
-        "the ARN of a CodeConnections (CodeStar) connection",
-    ),
+    BeforeValidator(values.for_aws(_CONNECTION, _CONNECTION_IS)),
+    _says({"pattern": f"^{_CONNECTION}$"}),
 ]
 
 
@@ -289,6 +296,9 @@ class PipelinesConfig(AwsKeys):
     python: Annotated[str, BeforeValidator(values.python)] | None = _key(
         "The version of Python for the pipelines' environment, or the path of an interpreter.",
         "3.11",
+    )
+    exclude_newer: Since | None = _key(
+        "The pipelines' environment takes packages as they were on this date.", "2024-06-30"
     )
     repository: Text | None = _key(
         "Where the pipelines repository is, relative to this file."

@@ -77,7 +77,7 @@ def read(path: Path, *, repository: Path | None = None, files: bool = True) -> R
     does not have the repository.
     """
     path = Path(path)
-    source = load(path, _is_typed)
+    source = load(path, _is_typed, _is_optional)
     if source.fatal is not None:
         return Reading(str(path), None, (source.fatal,))
     findings = list(source.findings)
@@ -94,8 +94,21 @@ def read(path: Path, *, repository: Path | None = None, files: bool = True) -> R
     )
 
 
+_OPTIONAL = {
+    name
+    for model in (PipelinesConfig, PipelineEntry, ConfigEntry)
+    for name, field in model.model_fields.items()
+    if not field.is_required()
+}
+
+
 def _is_typed(path: Where) -> bool:
     return path[-1] in NUMBERS and "environment" not in path if path else False
+
+
+def _is_optional(path: Where) -> bool:
+    """Keys that older templates carry along without a value."""
+    return path[-1] in _OPTIONAL and "environment" not in path
 
 
 def _validate(data: dict[str, Any]) -> tuple[PipelinesConfig | None, list[Finding]]:
@@ -127,7 +140,7 @@ def _finding(data: dict[str, Any], detail: ErrorDetails) -> Iterator[Finding]:
     name = next((str(part) for part in reversed(path) if isinstance(part, str)), "the file")
     what, fix = _words(detail, name)
     if is_key:
-        yield Finding(path, f"{_kind_of_key(path)}'s name {what}", fix)
+        yield Finding(path, f"{_kind_of_key(path)}'s name {what}", fix or "write a name")
         return
     _put(data, path, INVALID)
     subject = "a pipeline" if path[:-1] == ("pipelines",) else f"'{name}'"

@@ -90,7 +90,11 @@ def _config(
         trigger=pipeline.trigger,
         config_file=entry.config_file_path,
         input_path=entry.input_bucket_path if pipeline.type == "Ingest" else None,
-        schedule=values.cron(pipeline.schedule) if pipeline.schedule else None,
+        schedule=(
+            values.cron(pipeline.schedule)
+            if pipeline.schedule and pipeline.trigger == "Cron"
+            else None
+        ),
         environment=environment,
         tsdat=answer if isinstance(answer, Pipeline) else None,
         **settings,
@@ -170,8 +174,11 @@ def _datastreams(pairs: Pairs) -> Iterator[tuple[Where, str]]:
 
 
 def _ignored(model: PipelinesConfig) -> Iterator[tuple[Where, str]]:
-    """VAPs with an ``input_bucket_path``: the format allows it and it means nothing."""
+    """Keys that the format allows and that mean nothing where they stand."""
     for number, pipeline in enumerate(model.pipelines):
+        if pipeline.trigger == "S3" and pipeline.schedule is not None:
+            what = f"'schedule' of {pipeline.name} has no effect: it runs when files arrive"
+            yield ("pipelines", number, "schedule"), what
         for name, entry in pipeline.configs.items():
             if pipeline.type == "VAP" and entry.input_bucket_path is not None:
                 what = f"'input_bucket_path' of {pipeline.name}/{name} has no effect: it is a VAP"

@@ -20,6 +20,11 @@ class _Generator(GenerateJsonSchema):
         """A key is left out, or it has a value: nothing after it is a mistake."""
         return self.generate_inner(schema["schema"])
 
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """A mapping with free keys: those that fit the pattern, and no others."""
+        made = super().dict_schema(schema)
+        return made | {"additionalProperties": False} if "patternProperties" in made else made
+
     def get_title_from_name(self, name: str) -> str:
         return name
 

@@ -65,12 +65,16 @@ class Source:
         return Problem(self.file, self.line(finding.path), finding.what, finding.fix)
 
 
-def load(path: Path, typed: Callable[[Where], bool]) -> Source:
-    """Read ``path``; ``typed`` tells which values may be numbers or yes/no. Never raises."""
+def load(path: Path, typed: Callable[[Where], bool], optional: Callable[[Where], bool]) -> Source:
+    """Read ``path``. Never raises.
+
+    ``typed`` tells which values may be numbers or yes/no, ``optional`` which keys may stand there
+    without a value, as if they did not.
+    """
     source = Source(str(path))
     try:
         node = _compose(_text(path))
-        data = _Reader(source, typed).value(node, ())
+        data = _Reader(source, typed, optional).value(node, ())
         if isinstance(data, dict):
             source.data = data
         elif not source.findings:
@@ -203,9 +207,15 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> _Unreadable:
 class _Reader:
     """Nodes to data, with the line of each value."""
 
-    def __init__(self, source: Source, typed: Callable[[Where], bool]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        typed: Callable[[Where], bool],
+        optional: Callable[[Where], bool],
+    ) -> None:
         self.source = source
         self.typed = typed
+        self.optional = optional
         self.values = 0
         self.open: list[yaml.Node] = []
 
@@ -249,8 +259,7 @@ class _Reader:
             )
         if _UNFIT.search(text):
             return self._wrong(path, f"'{name}' has a control character in it", "write it without")
-        plain = node.style is None and tag != "str"
-        return _typed(text) if plain and self.typed(path) else text
+        return _typed(text) if node.style is None and self.typed(path) else text
 
     def _mapping(self, node: yaml.MappingNode, path: Where) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -272,6 +281,8 @@ class _Reader:
                 continue
             first[key] = line
             self.source.lines[(*path, key)] = line
+            if value_node.tag == f"{_STANDARD}null" and self.optional((*path, key)):
+                continue  # as the templates of older deployments have it: "schedule:"
             result[key] = self.value(value_node, (*path, key))
         for extra in merged:
             self._merge(extra, path, result)
