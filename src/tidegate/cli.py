@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
-import click
 import typer
 
 from tidegate import __version__, demo, rerun, view
@@ -184,8 +184,9 @@ def run(
     """Run files, or one window of a VAP, now, whether or not they were run before."""
     out = View(as_json=as_json)
     opened = session.open_session(Workspace.at(directory), python=python, say=out.note)
+    outside: Outside = {}
     if begin is not None or end is not None:
-        runs, outside = commands.window_run(opened, files, begin, end), {}
+        runs = commands.window_run(opened, files, begin, end)
     else:
         runs, outside = commands.file_runs(
             opened, files, config=config, clump=clump, all=multidispatch
@@ -213,11 +214,13 @@ def runs(
         waiting = list(islice(commands.waiting(ledger, config, states), limit))
         records = [] if states == ("queued",) else list(_records(ledger, config, states, limit))
     if as_json:
-        queued = [commands.queued_data(entry) for entry in waiting]
+        queued = [view.queued_data(entry.run, entry.not_before) for entry in waiting]
         out.data(queued + [view.run_data(record) for record in records])
         return
-    rows = [commands.queued_row(entry) for entry in waiting] + [view.run_row(r) for r in records]
-    out.table(view.RUN_COLUMNS, rows, empty="no runs yet")
+    rows = [view.queued_row(entry.run, entry.not_before) for entry in waiting] + [
+        view.run_row(r) for r in records
+    ]
+    out.table(view.RUN_COLUMNS, rows, empty="no runs yet", wide=("products", "took"))
 
 
 def _records(
@@ -328,7 +331,7 @@ def reprocess(
     """Run again all of a config, or a part of it, such as after a change of its code."""
     out = View(as_json=as_json)
     opened = session.open_session(Workspace.at(directory), python=python, say=out.note)
-    wanted = commands.reprocess_runs(opened, config, begin, end, only)
+    wanted = commands.reprocess_runs(opened, config, begin, end, only, say=out.note)
     estimate = commands.estimate(opened, config, len(wanted), workers)
     if dry_run:
         if as_json:
@@ -357,15 +360,19 @@ def demo_command(
     opened = session.open_session(workspace, python=command[0], say=out.note)
     settings = Settings(opened.python, opened.repository, workers=workers)
     records: list[RunRecord] = []
-    with commands.service(opened, settings, _listener(out, records)) as service:
-        with _stopping(service.stop, out):
-            service.once()
+    _once(out, opened, settings, records)
     demo.deliver_again(workspace)
     out.note(f"delivering {demo.DUPLICATE} once more: the same content, so nothing is to be done")
-    with commands.service(opened, settings, _listener(out, records)) as service:
-        with _stopping(service.stop, out):
-            service.once()
+    _once(out, opened, settings, records)
     _show_demo(out, opened, records)
+
+
+def _once(out: View, opened: session.Session, settings: Settings, records: list[RunRecord]) -> None:
+    with (
+        commands.service(opened, settings, _listener(out, records)) as service,
+        _stopping(service.stop, out),
+    ):
+        service.once()
 
 
 def _show_demo(out: View, opened: session.Session, records: Sequence[RunRecord]) -> None:
@@ -385,7 +392,7 @@ def _show_demo(out: View, opened: session.Session, records: Sequence[RunRecord])
     states = ("succeeded", "empty", "failed")
     rows = [(c, *(str(counts[c].get(s, 0)) for s in states)) for c in sorted(counts)]  # type: ignore[call-overload]
     out.table(("config", *states), rows)
-    folder = os.path.relpath(opened.workspace.root)
+    folder = str(session.shown(opened.workspace.root))
     data = [product for product in found if product.kind == "data"]
     out.line(f"\n{len(found)} products in {plain(folder)}/output, such as")
     for product in [*data[:1], *data[-1:], *(p for p in found if p.key.endswith(".png"))][:3]:
@@ -424,9 +431,11 @@ def _carry_out(
                 out.line(view.record_line(record))
 
         listener = Listener(record=ended, message=out.note)
-        with commands.carrying_out(opened, settings, wanted, listener, outside) as job:
-            with _stopping(job.stop, out):
-                job.run()
+        with (
+            commands.carrying_out(opened, settings, wanted, listener, outside) as job,
+            _stopping(job.stop, out),
+        ):
+            job.run()
     if out.as_json:
         out.data([view.run_data(record) for record in records])
     if any(record.state == "failed" for record in records) or len(records) < len(wanted):
@@ -455,8 +464,12 @@ def _stopping(stop: commands.Stop, out: View) -> Iterator[None]:
         if asked:
             os._exit(128 + number)
         asked.append(number)
-        out.note("stopping: what runs may end; once more to stop at once")
+        # Not in here: what was interrupted may hold the very locks that stopping and printing need.
+        threading.Thread(target=stop_and_say, daemon=True).start()
+
+    def stop_and_say() -> None:
         stop()
+        out.note("stopping: what runs may end; once more to stop at once")
 
     before = {
         number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
@@ -470,26 +483,21 @@ def _stopping(stop: commands.Stop, out: View) -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command ``tidegate``: errors are told in words, with an exit code; never a traceback."""
-    given: Iterable[str] = sys.argv[1:] if arguments is None else arguments
+    given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or os.environ.get("TIDEGATE_DEBUG", "") not in ("", "0")
     try:
-        result = app(args=list(given), standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        app(args=given, prog_name="tidegate")
     except TidegateError as error:
         if debug:
             traceback.print_exc()
         View().error(error)
         return error.exit_code
-    except click.exceptions.Abort:
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    except SystemExit as ended:
+        view.end_output()
+        return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
     except BrokenPipeError:  # such as `tidegate runs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        view.silence()
+    return 0
 
 
 if __name__ == "__main__":

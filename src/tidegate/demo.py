@@ -81,5 +81,5 @@ def deliver_again(workspace: Workspace) -> None:
 
 
 def default_python() -> list[str]:
-    """The interpreter that runs this: the demo needs no environment of its own where it has Tsdat."""
+    """The interpreter that runs this, which is to have Tsdat: no environment is made for it."""
     return [sys.executable]

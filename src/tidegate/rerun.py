@@ -112,7 +112,7 @@ def to_reprocess(
     elif scope.config.inputs:
         found = _recorded(scope, ledger, release)
     else:
-        found = _files(scope, ledger, release, files())
+        found = _files(scope, ledger, release, files(), now)
     return [asked(run, now) for run in found]
 
 
@@ -147,7 +147,9 @@ def _recorded(scope: Scope, ledger: Ledger, release: str) -> list[Run]:
     ]
 
 
-def _files(scope: Scope, ledger: Ledger, release: str, files: Iterable[Input]) -> list[Run]:
+def _files(
+    scope: Scope, ledger: Ledger, release: str, files: Iterable[Input], now: datetime
+) -> list[Run]:
     chosen = []
     for file in sorted(files, key=lambda file: file.key):
         run = Run(scope.config.id, inputs=(file,))
@@ -155,7 +157,7 @@ def _files(scope: Scope, ledger: Ledger, release: str, files: Iterable[Input]) -
         span = _span(record, run)
         if _within(scope, span) and _wanted(scope, record, run, release):
             chosen.append((span[0] if span else None, run))
-    chosen.sort(key=lambda item: (item[0] is None, item[0] or datetime.min, item[1].title))
+    chosen.sort(key=lambda item: (item[0] is None, item[0] or now, item[1].title))
     return [run for _, run in chosen]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -12,10 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tidegate.errors import TidegateError
 from tidegate.runtime.records import to_json
-from tidegate.runtime.runs import Product, RunRecord
+from tidegate.runtime.runs import Product, Run, RunRecord
 
 COLOURS = {
     "succeeded": "green",
@@ -29,13 +31,41 @@ COLOURS = {
 """How each state of a run is shown."""
 
 
+_WIDE = 130
+_WHOLE = ("run", "started", "outcome", "products", "took", "kind", "size", "bad")
+
+
+class _Console(Console):
+    """Rich's console; when nobody reads any more, it says so as any file does."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process, or whichever of its threads was printing."""
+        silence()
+        raise BrokenPipeError
+
+
+def silence() -> None:
+    """From now on nothing that is printed goes anywhere: the reader has gone."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+
+
+def end_output() -> None:
+    """Print what is waiting to be printed, if there is still someone to read it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence()
+
+
 class View:
     """Where a command's results go: standard output; remarks and errors go to standard error."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.out = _Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A remark that is no result."""
@@ -52,28 +82,39 @@ class View:
 
     def data(self, value: Any) -> None:
         """JSON, one document."""
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
     def table(
-        self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str = ""
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        empty: str = "",
+        wide: Sequence[str] = (),
     ) -> None:
         """A table on a terminal; in a pipe a line a row, the columns separated by tabs.
 
-        Cells are Rich markup; use ``plain`` for text that comes from outside.
+        Cells are Rich markup; use ``plain`` for text that comes from outside. Columns in ``wide``
+        are left out on a terminal that has no room for them.
         """
         rows = list(rows)
         if not rows and empty:
             self.note(empty)
         elif self.out.is_terminal:
             table = Table(box=None, header_style="bold", pad_edge=False)
-            for name in columns:
-                table.add_column(name, overflow="fold")
+            shown = [i for i, name in enumerate(columns) if not (name in wide and self._narrow())]
+            for i in shown:
+                table.add_column(columns[i], overflow="fold", no_wrap=columns[i] in _WHOLE)
             for row in rows:
-                table.add_row(*row)
+                table.add_row(*(row[i] for i in shown))
             self.out.print(table)
         else:
             for row in rows:
-                self.out.print("\t".join(row))
+                # Not by Rich, which makes blanks of tabs.
+                self.out.file.write("\t".join(Text.from_markup(c).plain for c in row) + "\n")
+
+    def _narrow(self) -> bool:
+        return self.out.width < _WIDE
 
     def line(self, text: str) -> None:
         """One line of markup."""
@@ -169,7 +210,20 @@ def run_row(record: RunRecord) -> tuple[str, ...]:
     )
 
 
-RUN_COLUMNS = ("run", "started (UTC)", "config", "about", "outcome", "products", "took", "why")
+def queued_row(run: Run, due: datetime) -> tuple[str, ...]:
+    """A waiting run as a row of ``tidegate runs``."""
+    state = f"[{COLOURS['queued']}]queued[/]"
+    about = plain(run.title)
+    return (run.key[:10], f"due {moment(due)}", plain(run.config), about, state, "", "", "")
+
+
+def queued_data(run: Run, due: datetime) -> dict[str, Any]:
+    """A waiting run as ``--json`` gives it."""
+    data = {"key": run.key, "about": run.title, "outcome": "queued", "state": "queued"}
+    return {**data, "due": due.isoformat(), "run": to_json(run)}
+
+
+RUN_COLUMNS = ("run", "started", "config", "about", "outcome", "products", "took", "why")
 PRODUCT_COLUMNS = ("product", "datastream", "first (UTC)", "last (UTC)", "size", "bad", "config")
 
 

@@ -22,10 +22,17 @@ from tidegate.local.ledger import SqliteLedger
 from tidegate.local.outside import Outside, OutsideInputs
 from tidegate.local.queue import Queue, Queued
 from tidegate.local.service import Listener, Service, Settings
-from tidegate.local.session import Say, Session, key_below
+from tidegate.local.session import (
+    Say,
+    Session,
+    Wishes,
+    keep_wishes,
+    key_below,
+    read_wishes,
+    wanted,
+)
 from tidegate.local.workspace import Workspace
 from tidegate.runtime.manifest import Config
-from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import FINISHED, Input, Run, Window
 from tidegate.runtime.select import window_runs
 
@@ -50,13 +57,17 @@ def make_environment(
     """
     model, repository = reading.require(), reading.repository
     assert repository is not None
+    before = read_wishes(workspace)
+    wishes = Wishes(python or before.python, exclude_newer or before.exclude_newer)
+    configured, newest = wanted(model, wishes)
     made = environment.make(
         repository,
         workspace.root,
-        configured=python or model.python,
-        exclude_newer=exclude_newer or model.exclude_newer,
+        configured=python or configured,
+        exclude_newer=exclude_newer or newest,
         say=say,
     )
+    keep_wishes(workspace, wishes)
     return Path(made.python)
 
 
@@ -147,7 +158,12 @@ def named_config(opened: Session, id: str) -> Config:
 
 
 def reprocess_runs(
-    opened: Session, id: str, begin: str | None, end: str | None, only: rerun.Only | None
+    opened: Session,
+    id: str,
+    begin: str | None,
+    end: str | None,
+    only: rerun.Only | None,
+    say: Say = lambda text: None,
 ) -> list[Run]:
     """The runs of a config that a person wants once more; raises UsageError."""
     config = named_config(opened, id)
@@ -159,9 +175,9 @@ def reprocess_runs(
     )
     with opened.ledger() as ledger:
         now = datetime.now(timezone.utc)
-        intake = Intake(
-            FolderInputs(opened.workspace.input), (), ledger, Queue(ledger), lambda: now, print
-        )
+        # With all configs: a file that none has seen yet must stay new to those that wait for it.
+        configs, inputs = opened.manifest.configs, FolderInputs(opened.workspace.input)
+        intake = Intake(inputs, configs, ledger, Queue(ledger), lambda: now, say)
         release = opened.manifest.release(config)
         return rerun.to_reprocess(scope, ledger, release, lambda: intake.list(config), now)
 
@@ -192,7 +208,7 @@ def waiting(ledger: SqliteLedger, config: str | None, wanted: Sequence[str]) -> 
 
 
 def _outside_key(path: Path) -> str:
-    """What stands for the key of a file that lies outside the inputs: its path, from the root on."""
+    """What stands for the key of a file that lies outside the inputs: its path from the root."""
     return "/".join(part for part in Path(os.path.abspath(path)).parts if part != os.sep)
 
 
@@ -277,26 +293,6 @@ class Request:
         self._stopped.set()
 
 
-# --- showing what waits ------------------------------------------------------------------------
-
-
-def queued_row(entry: Queued) -> tuple[str, ...]:
-    """A waiting run as a row of ``tidegate runs``."""
-    from tidegate.view import moment, plain
-
-    due = f"due {moment(entry.not_before)}"
-    about = plain(entry.run.title)
-    return (entry.run.key[:10], due, plain(entry.run.config), about, "[cyan]queued[/]", "", "", "")
-
-
-def queued_data(entry: Queued) -> dict[str, Any]:
-    """A waiting run as ``--json`` gives it."""
-    run = entry.run
-    due = entry.not_before.isoformat()
-    data = {"key": run.key, "about": run.title, "outcome": "queued", "state": "queued"}
-    return {**data, "due": due, "run": to_json(run)}
-
-
 def json_line(data: Mapping[str, Any]) -> str:
     """One JSON document a line, for what goes on for long."""
-    return json.dumps(data, ensure_ascii=False) + "\n"
+    return json.dumps(data) + "\n"

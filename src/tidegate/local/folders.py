@@ -16,8 +16,10 @@ import re
 import secrets
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -35,6 +37,7 @@ _BLOCK = 1 << 20
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _numbers = itertools.count(1)
 _REMEMBERED = 4096
+_PATIENCE = 5
 
 
 class Found(NamedTuple):
@@ -263,6 +266,7 @@ class FolderOutputs:
     def __init__(self, root: Path, work: Path) -> None:
         self.root = root
         self.work = work
+        self._lock = threading.Lock()
 
     def publish(self, products: Sequence[tuple[Product, Path]]) -> None:
         """Whatever can fail for want of room is done before the first rename."""
@@ -275,7 +279,7 @@ class FolderOutputs:
                 key = product.key
                 place = self._place(key)
                 self._check_place(key, place, path.is_dir())
-                touched.update(dict.fromkeys(_make_folders(place.parent)))
+                touched.update(dict.fromkeys(_with_new_entries(place.parent)))
                 ready.append((self._ready(path, place), place))
             for (product, _), (path, place) in zip(ordered, ready):
                 key = product.key
@@ -369,16 +373,18 @@ class FolderOutputs:
 
     def _ready(self, path: Path, place: Path) -> Path:
         """The product, safe on the file system where its place is: as it lies, or a copy."""
-        if path.is_symlink() or os.lstat(path).st_dev != os.stat(place.parent).st_dev:
+        if path.is_symlink() or os.lstat(path).st_dev != _device(place.parent):
             return self._copy(path, place)
         _sync_tree(path)
         return path
 
     def _copy(self, path: Path, place: Path) -> Path:
         copy = self._hidden(place, "new")
+        make = copy.mkdir if path.is_dir() else copy.touch
+        self._in(place.parent, make)
         try:
             if path.is_dir():
-                shutil.copytree(path, copy)
+                shutil.copytree(path, copy, dirs_exist_ok=True)
             else:
                 shutil.copyfile(path, copy)
             _sync_tree(copy)
@@ -391,7 +397,7 @@ class FolderOutputs:
 
     def _move(self, path: Path, place: Path) -> None:
         try:
-            self._rename(path, place)
+            self._in(place.parent, partial(self._rename, path, place))
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
@@ -403,17 +409,21 @@ class FolderOutputs:
                 _delete(copy)
                 raise
 
+    def _in(self, folder: Path, action: Callable[[], object]) -> None:
+        """Make a folder and a thing in it, though another run may prune it while it is empty."""
+        for _ in range(_PATIENCE):  # the lock holds this process's runs off, but no other's
+            with self._lock, suppress(FileNotFoundError):
+                folder.mkdir(parents=True, exist_ok=True)
+                action()
+                return
+        folder.mkdir(parents=True, exist_ok=True)
+        action()
+
     def _rename(self, path: Path, place: Path) -> None:
         if path.is_dir() and place.is_dir():
             self._exchange(path, place)
-            return
-        for _ in range(3):
-            try:
-                path.rename(place)
-                return
-            except FileNotFoundError:  # another run has just pruned the folder, which was empty
-                place.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(place)
+        else:
+            path.rename(place)
 
     def _exchange(self, path: Path, place: Path) -> None:
         """Put a folder in the place of another: there is an instant without either."""
@@ -443,7 +453,8 @@ class FolderOutputs:
         """Remove folders that became empty, up to the root, which stays."""
         while folder != self.root:
             try:
-                folder.rmdir()
+                with self._lock:
+                    folder.rmdir()
             except FileNotFoundError:
                 pass
             except OSError:
@@ -483,13 +494,19 @@ def _found(key: str, status: os.stat_result) -> Found:
     return Found(key, status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)
 
 
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder; returns it and those above it that have a new entry."""
+def _with_new_entries(folder: Path) -> list[Path]:
+    """A folder to be written to, and those above it that get a new entry when it is made."""
     touched = [folder]
     while not touched[-1].is_dir():
         touched.append(touched[-1].parent)
-    folder.mkdir(parents=True, exist_ok=True)
     return touched
+
+
+def _device(folder: Path) -> int:
+    """The device of a folder that may still have to be made."""
+    while not folder.is_dir():
+        folder = folder.parent
+    return folder.stat().st_dev
 
 
 def _sync_tree(path: Path) -> None:

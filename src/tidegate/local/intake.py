@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import queue
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import TypeVar
 from tidegate.errors import InputChanged, StorageError, TidegateError
 from tidegate.local.folders import FolderInputs, Found
 from tidegate.local.ledger import Seen, SqliteLedger
+from tidegate.local.pool import unforeseen
 from tidegate.local.queue import Queue
 from tidegate.local.watch import Watcher
 from tidegate.runtime.events import FileArrived
@@ -21,11 +23,14 @@ from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.select import select, takes
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 _BATCH = 200
 _RULES = "intake/rules"
 _PATIENCE = 60.0
+_PAUSE = 5.0
 
 
 class Intake:
@@ -49,6 +54,7 @@ class Intake:
         self._arrivals: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
         self._unfinished = 0
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.failure: TidegateError | None = None
         """Why the intake ended before it was told to."""
@@ -56,20 +62,23 @@ class Intake:
     # --- live -------------------------------------------------------------------------------
 
     def start(self, watcher: Watcher, queued: Callable[[], None]) -> None:
-        """Take in what is there, then what the watcher tells of; ``queued`` is called after each."""
+        """Take in what is there, then what the watcher tells of, and call ``queued`` after each."""
         self._count(1)
 
         def work() -> None:
             try:
-                self.everything(watcher)
+                self._patiently(lambda: self.everything(watcher))
                 queued()
                 self._count(-1)
                 while (keys := self._arrivals.get()) is not None:
-                    self.take_in(keys)
+                    self._patiently(lambda: self.take_in(keys))
                     queued()
                     self._count(-1)
             except TidegateError as error:
                 self.failure = error
+            except Exception as error:
+                logger.exception("the intake ended", extra={"action": "intake"})
+                self.failure = unforeseen(error)
 
         self._thread = threading.Thread(target=work, name="tidegate-intake", daemon=True)
         self._thread.start()
@@ -83,8 +92,23 @@ class Intake:
         """Whether there are files that are not queued yet."""
         return self._unfinished > 0
 
+    def _patiently(self, step: Callable[[], None]) -> None:
+        """Do it again until the ledger has room; what is not queued yet will be found again."""
+        while not self._stopping.is_set():
+            try:
+                step()
+                return
+            except StorageError as error:
+                self._say(f"{error}\nTidegate waits for that to change.")
+                self._stopping.wait(_PAUSE)
+
+    def stop(self) -> None:
+        """Take in no more; what was not taken in is found at the next start."""
+        self._stopping.set()
+
     def close(self) -> None:
-        """End the thread once it has done what it was given."""
+        """End the thread."""
+        self.stop()
         if self._thread is not None:
             self._arrivals.put(None)
             self._thread.join(30.0)
@@ -104,6 +128,8 @@ class Intake:
         again = self._ledger.state(_RULES) != rules
         moving: list[str] = []
         for batch in batched(self._inputs.scan(on_error=self._trouble), _BATCH):
+            if self._stopping.is_set():
+                return
             found = [file for file in batch if self._wanted(file.key)]
             if watcher is not None:
                 settled = watcher.settled(found)
@@ -116,8 +142,7 @@ class Intake:
 
     def _wait_for(self, keys: list[str]) -> None:
         deadline = time.monotonic() + _PATIENCE
-        while keys and time.monotonic() < deadline:
-            time.sleep(0.1)
+        while keys and time.monotonic() < deadline and not self._stopping.wait(0.1):
             found = [file for key in keys if (file := self._inputs.look(key)) is not None]
             self._queue_runs([file for file in found if self._rests(file)], again=False)
             keys = [file.key for file in found if not self._rests(file)]

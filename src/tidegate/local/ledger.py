@@ -289,7 +289,7 @@ class SqliteLedger:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.ProgrammingError:  # such as using it after close: ours to mend
+        except (sqlite3.ProgrammingError, sqlite3.IntegrityError):  # ours to mend, not the file's
             raise
         except sqlite3.Error as error:
             raise _explain(self.path, error) from error

@@ -27,7 +27,7 @@ class OutsideInputs:
         if found is None:
             raise UsageError(
                 f"{name} does not count as a raw file",
-                why="dotfiles, *.part, *.tmp, *~, links that lead out of input/ and the like do not",
+                why="dotfiles, *.part, *.tmp, *~, and links that lead out of input/ do not",
                 next="give it another name, or copy it into input/",
             )
         return Input(key, inputs.identify(found).version, found.size)

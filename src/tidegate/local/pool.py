@@ -24,6 +24,15 @@ class Stopped(BaseException):
     """The service is stopping: the run is handed back as if it had never been taken."""
 
 
+def unforeseen(error: Exception) -> TidegateError:
+    """A fault of Tidegate's own, told as what it is."""
+    return TidegateError(
+        "Tidegate has failed, and not your data or your pipelines",
+        why=repr(error),
+        next="start it again: nothing is lost; please report it with the traceback above",
+    )
+
+
 class Slot(threading.Thread):
     """One worker process and the thread that feeds it.
 
@@ -61,6 +70,9 @@ class Slot(threading.Thread):
                 self._replace_if_worn()
         except TidegateError as error:
             self.failure = error
+        except Exception as error:  # a fault of ours: better to end than to idle
+            logger.exception("a slot ended", extra={"action": "slot"})
+            self.failure = unforeseen(error)
         finally:
             self._worker.close()
 

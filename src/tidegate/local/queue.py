@@ -7,6 +7,7 @@ crash at any moment loses nothing, and queues nothing twice.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -85,8 +86,16 @@ class Queue:
             write_state(db, state)
         return new
 
-    def take(self, now: datetime, exclude_configs: Collection[str] = ()) -> Run | None:
-        """The next run that is due, marked as taken; None when there is none."""
+    def take(
+        self,
+        now: datetime,
+        exclude_configs: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> Run | None:
+        """The next run that is due, marked as taken; None when there is none.
+
+        ``only`` names the keys of those that may be taken, where not all may.
+        """
         if self._nothing_waits():
             return None
         with self._ledger.writing() as db:
@@ -95,8 +104,11 @@ class Queue:
             for config, priority in _lanes(db):
                 if config in exclude_configs:
                     continue
-                given = {"config": config, "priority": priority, "now": _micros(now)}
-                row = db.execute(NEXT, given).fetchone()
+                given: dict[str, Any] = {"config": config, "priority": priority}
+                given["now"] = _micros(now)
+                if only is not None:
+                    given["only"] = json.dumps(sorted(only))
+                row = db.execute(NEXT if only is None else NEXT_OF, given).fetchone()
                 if row is not None:
                     turn = (-priority, *row)
                     best = turn if best is None else min(best, turn)
@@ -195,6 +207,10 @@ NEXT = """
     ORDER BY not_before, seq LIMIT 1
 """
 
+NEXT_OF = NEXT.replace(
+    "AND NOT EXISTS", "AND key IN (SELECT value FROM json_each(:only)) AND NOT EXISTS", 1
+)
+
 STRANDED = """
     SELECT key FROM runs
     WHERE (state = 'retrying' OR (state = 'running' AND (lease IS NULL OR lease <= ?)))
@@ -208,19 +224,27 @@ PENDING = """
     ORDER BY seq LIMIT :page
 """
 
-NEXT_LANE = """
+# Two statements: on (config, priority) > (?, ?) SQLite would step over all that are equal.
+NEXT_PRIORITY = """
     SELECT config, priority FROM queue
-    WHERE taken = 0 AND (config, priority) > (?, ?)
-    ORDER BY config, priority LIMIT 1
+    WHERE taken = 0 AND config = ? AND priority > ? ORDER BY priority LIMIT 1
+"""
+
+NEXT_CONFIG = """
+    SELECT config, priority FROM queue
+    WHERE taken = 0 AND config > ? ORDER BY config, priority LIMIT 1
 """
 
 
 def _lanes(db: sqlite3.Connection) -> Iterator[tuple[str, int]]:
     """Each config and priority that waits: a hop along the index for each, not a step a run."""
-    lane: tuple[str, int] = ("", -(1 << 62))
-    while row := db.execute(NEXT_LANE, lane).fetchone():
-        lane = row
+    lane: tuple[str, int] | None = db.execute(NEXT_CONFIG, ("",)).fetchone()
+    while lane is not None:
         yield lane
+        lane = (
+            db.execute(NEXT_PRIORITY, lane).fetchone()
+            or db.execute(NEXT_CONFIG, lane[:1]).fetchone()
+        )
 
 
 def _open_keys(db: sqlite3.Connection, keys: Sequence[str], now: datetime) -> set[str]:

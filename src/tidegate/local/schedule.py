@@ -140,7 +140,7 @@ class Schedule:
         return times
 
     def next_time(self, now: datetime) -> datetime | None:
-        """When the next of all is due; not after ``now`` if one is due already. None without any."""
+        """When the next of all is due, if there is any; before ``now`` where it is due already."""
         return min(self.upcoming(now).values(), default=None)
 
     def _mind_the_clock(self, config: str, expression: str, now: datetime) -> None:

@@ -15,8 +15,8 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -48,6 +48,7 @@ GRACE = 10.0
 _TICK = 0.5
 _IDLE = 5.0
 _LEDGER_PAUSE = 5.0
+_REMIND = 600.0
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,13 @@ class Listener:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def tell(self, record: RunRecord) -> None:
-        """Pass on what became of a run."""
-        with self.lock:
+        """Pass on what became of a run; nobody may be there to read it any more."""
+        with self.lock, suppress(OSError):
             self.record(record)
 
     def say(self, text: str) -> None:
         """Pass on a message."""
-        with self.lock:
+        with self.lock, suppress(OSError):
             self.message(text)
 
 
@@ -122,7 +123,9 @@ class Service:
         self._stop = threading.Event()
         self._wake = threading.Condition()
         self._running: Counter[str] = Counter()
+        self._asked: set[str] | None = None
         self._only: set[str] | None = None
+        self._complaint = ("", 0.0)
         self._slots: list[Slot] = []
         self._failure: TidegateError | None = None
         self.tally: Counter[str] = Counter()
@@ -137,16 +140,19 @@ class Service:
             TidegateError: the service cannot go on.
         """
         with self._started():
-            schedule = Schedule(self._manifest.configs, self._ledger)
+            schedule = Schedule(self._manifest.configs, self._ledger, say=self._listener.say)
             silence = Silence(self._manifest.configs, self._ledger, self._now())
             with self._watching():
                 caught_up = False
                 while not self._over():
-                    caught_up = caught_up or self._idle()
-                    if caught_up:
-                        self._tick(schedule)
-                        for text in silence.broken(self._now()):
-                            self._listener.say(text)
+                    try:
+                        caught_up = caught_up or self._idle()
+                        if caught_up:
+                            self._tick(schedule)
+                            for text in silence.broken(self._now()):
+                                self._listener.say(text)
+                    except StorageError as error:
+                        self._complain(error)
                     self._kick()  # commands queue their runs from processes of their own
                     self._stop.wait(_TICK)
         self._raise_failure()
@@ -157,7 +163,7 @@ class Service:
             self._intake.everything()
             self._kick()
             self._drain()
-            schedule = Schedule(self._manifest.configs, self._ledger)
+            schedule = Schedule(self._manifest.configs, self._ledger, say=self._listener.say)
             due = schedule.due(self._now())
             while due and self._queue_due(due) and not self._over():
                 self._drain()
@@ -169,16 +175,19 @@ class Service:
     def carry_out(self, runs: Iterable[Run]) -> None:
         """Do these runs and no others, and return when they have ended."""
         runs = list(runs)
-        self._only = {run.key for run in runs}
+        self._asked = {run.key for run in runs}
+        self._only = set(self._asked)
         with self._started():
             self._queue.enqueue(runs, self._now(), priority=1)
+            self._only = self._with_those_before(runs)
             self._kick()
             self._drain()
         self._raise_failure()
 
     def stop(self) -> None:
-        """Take nothing new; what runs has a moment to end. Safe to call from a signal handler."""
+        """Take nothing new; what runs has a moment to end. From any thread."""
         self._stop.set()
+        self._intake.stop()
 
     # --- start and end ----------------------------------------------------------------------
 
@@ -211,7 +220,7 @@ class Service:
             slot.start()
 
     def _end(self) -> None:
-        self._stop.set()
+        self.stop()
         self._kick()
         deadline = time.monotonic() + GRACE
         for slot in self._slots:
@@ -266,19 +275,37 @@ class Service:
         """The next run for a slot; blocks; None when it is time to end."""
         with self._wake:
             while not self._over():
-                run = self._queue.take(self._now(), exclude_configs=self._full())
-                if run is not None and self._wanted(run):
+                try:
+                    run = self._queue.take(
+                        self._now(), exclude_configs=self._full(), only=self._only
+                    )
+                except StorageError as error:
+                    self._complain(error)
+                    run = None
+                if run is not None:
                     self._running[run.config] += 1
                     return run
                 self._wake.wait(_IDLE)
         return None
 
-    def _wanted(self, run: Run) -> bool:
-        """Whether to do it now; a command that does its own runs leaves others to the service."""
-        if self._only is None or run.key in self._only:
-            return True
-        self._queue.give_back(run.key)
-        return False
+    def _with_those_before(self, runs: Sequence[Run]) -> set[str]:
+        """The keys of these runs, and of all that wait about the same: the older one goes first."""
+        keys = {run.key for run in runs}
+        subjects = {(run.config, subject) for run in runs for subject in run.subjects}
+        for config in sorted({run.config for run in runs}):
+            for entry in reversed(list(self._queue.pending(config))):
+                about = {(config, subject) for subject in entry.run.subjects}
+                if about & subjects:
+                    keys.add(entry.run.key)
+                    subjects |= about
+        return keys
+
+    def _complain(self, error: StorageError) -> None:
+        """Say what is in the way, and not each time that it is found to be there still."""
+        text, said = self._complaint
+        if text != str(error) or time.monotonic() - said > _REMIND:
+            self._complaint = (str(error), time.monotonic())
+            self._listener.say(f"{error}\nTidegate waits for that to change.")
 
     def _full(self) -> list[str]:
         return [
@@ -295,7 +322,7 @@ class Service:
         """Wait until the queue is empty and nothing runs."""
         while not self._over():
             with self._wake:
-                waiting = self._queue.count() if self._only is None else len(self._only)
+                waiting = self._queue.count() if self._asked is None else len(self._asked)
                 if not waiting and not self._running.total():
                     return
                 self._wake.wait(_TICK)
@@ -334,8 +361,8 @@ class Service:
             elif record.state == "retrying":
                 now = self._now()
                 self._queue.postpone(run.key, now + backoff(record.tries), now)
-            if self._only is not None and (record is None or record.state != "retrying"):
-                self._only.discard(run.key)
+            if self._asked is not None and (record is None or record.state != "retrying"):
+                self._asked.discard(run.key)
             if record is not None:
                 self.tally[record.state] += 1
                 self._listener.tell(record)
@@ -357,19 +384,23 @@ class Service:
             self._keep_log,
             self._now,
         )
+        if run.config not in {config.id for config in self._manifest.configs}:
+            self._listener.say(
+                f"{run.config} is no longer in the config: its run over {run.title} is dropped"
+            )
+            return None
+        held = False
         while True:
             try:
+                if held:  # by the claim of the attempt whose end could not be written
+                    self._ledger.abandon(self._owner)
                 return execute(run, context)
             except StorageError as error:
                 # A full disk under the ledger: wait for room, then claim the run once more.
-                self._listener.say(f"{error}\nTidegate waits for that to change.")
+                held = True
+                self._complain(error)
                 if self._stop.wait(_LEDGER_PAUSE):
                     raise Stopped from None
-            except KeyError:
-                self._listener.say(
-                    f"{run.config} is no longer in the config: its run over {run.title} is dropped"
-                )
-                return None
 
     def _keep_log(self, record: RunRecord, log: Path) -> str:
         """Move a run's log to where ``tidegate show`` finds it."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tidegate import config as configuration
-from tidegate.config import Note, Problem, Reading
+from tidegate.config import Note, PipelinesConfig, Problem, Reading
 from tidegate.errors import ConfigurationError, TidegateError, UsageError
 from tidegate.local import environment
 from tidegate.local.ledger import SqliteLedger
@@ -17,10 +17,11 @@ from tidegate.local.workspace import Workspace
 from tidegate.repository import releases
 from tidegate.runtime.manifest import Manifest, Pipeline
 from tidegate.runtime.process import WorkerProcess
-from tidegate.runtime.records import from_json, to_json
+from tidegate.runtime.records import dumps, from_json, loads, to_json
 from tidegate.runtime.runs import RunRecord
 
 Say = Callable[[str], None]
+_WISHES = "environment.json"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def read(workspace: Workspace) -> Reading:
     Raises:
         Problems: there is anything wrong with it.
     """
-    reading = configuration.read(_shown(workspace.config))
+    reading = configuration.read(shown(workspace.config))
     if reading.model is None or reading.repository is None:
         raise Problems(reading.file, reading.problems)
     return reading
@@ -132,17 +133,46 @@ def interpreter(
     """
     model, repository = reading.require(), reading.repository
     assert repository is not None
-    found = environment.find(repository, workspace.root, python=python, configured=model.python)
+    configured, newest = wanted(model, read_wishes(workspace))
+    found = environment.find(
+        repository, workspace.root, python=python, configured=configured, exclude_newer=newest
+    )
     if isinstance(found, environment.Missing):
-        say(f"making the pipelines' environment: {found.why}")
+        say(f"the pipelines need an environment: {found.why}")
         found = environment.make(
-            repository,
-            workspace.root,
-            configured=model.python,
-            exclude_newer=model.exclude_newer,
-            say=say,
+            repository, workspace.root, configured=configured, exclude_newer=newest, say=say
         )
     return (str(found.python),)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What ``tidegate env`` was told of the environment, kept for the commands after it."""
+
+    python: str | None = None
+    """The Python version or interpreter."""
+    exclude_newer: str | None = None
+    """Packages published after this date do not exist."""
+
+
+def wanted(model: PipelinesConfig, wishes: Wishes) -> tuple[str | None, str | None]:
+    """The Python version and the date of packages: the config's word goes before the command's."""
+    date = f"{model.exclude_newer:%Y-%m-%d}" if model.exclude_newer else None
+    return model.python or wishes.python, date or wishes.exclude_newer
+
+
+def read_wishes(workspace: Workspace) -> Wishes:
+    """What ``tidegate env`` was told last; nothing when it was told nothing."""
+    try:
+        return loads(Wishes, (workspace.state / _WISHES).read_text())
+    except (OSError, ValueError):
+        return Wishes()
+
+
+def keep_wishes(workspace: Workspace, wishes: Wishes) -> None:
+    """Keep what ``tidegate env`` was told."""
+    workspace.prepare()
+    (workspace.state / _WISHES).write_text(dumps(wishes) + "\n")
 
 
 def ask(
@@ -186,7 +216,7 @@ def _describe(
     return described
 
 
-def _shown(path: Path) -> Path:
+def shown(path: Path) -> Path:
     """A path as short as a person would write it."""
     try:
         relative = Path(os.path.relpath(path))

@@ -28,6 +28,8 @@ RAW = "output.txt"
 """What came through the file descriptors 1 and 2."""
 LIMIT = 8 * 1024 * 1024
 """A run's log is cut off after so many bytes: a print in a loop must not fill the disk."""
+LONGEST = 100_000
+"""A longer message is cut off after so many characters."""
 
 
 class RunLog:
@@ -41,6 +43,8 @@ class RunLog:
 
     def write(self, level: str, action: str, message: str, **more: Any) -> None:
         """Add one line; ``action`` says in one word what was going on."""
+        if len(message) > LONGEST:
+            message = f"{message[:LONGEST]} … and {len(message) - LONGEST} characters more"
         line = {
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             "level": level,

@@ -85,11 +85,23 @@ class WorkerProcess:
         """The process's id while it runs."""
         return self._process.pid if self._process else None
 
-    def start(self) -> None:
-        """Start the process and wait until it has imported Tsdat.
+    def start(self, timeout: float | None = None) -> None:
+        """Start the process, if it is not, and wait until it has imported Tsdat.
 
         Raises:
             PythonEnvironmentError: the interpreter or Tsdat cannot be started.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self.launch()
+        if not self.ready:
+            self._wait_until_ready(START if timeout is None else timeout)
+
+    def launch(self) -> None:
+        """Start the process and do not wait: it imports Tsdat while the caller does other things.
+
+        Raises:
+            PythonEnvironmentError: the interpreter cannot be started.
         """
         environment = {**os.environ, **ENVIRONMENT, **self._environment}
         for name in ("TSDAT_STORAGE_ROOT", "PYTHONHOME", "VIRTUAL_ENV"):
@@ -105,9 +117,11 @@ class WorkerProcess:
             )
         except OSError as error:
             raise _broken(self._python[0], str(error)) from error
-        self.runs = 0
+        self.runs, self.ready = 0, {}
+
+    def _wait_until_ready(self, timeout: float) -> None:
         try:
-            answer = self._answer(time.monotonic() + START, None)
+            answer = self._answer(time.monotonic() + timeout, None)
         except (WorkerLost, RunTimeout) as error:
             raise _broken(self._python[0], error.what) from error
         if not isinstance(answer.get("ready"), dict):
@@ -122,9 +136,7 @@ class WorkerProcess:
             RunTimeout, RunOutOfMemory: a limit of the config was passed; the process is gone.
             WorkerLost: the process died, or spoke nonsense; the process is gone.
         """
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            self.start()
+        self.start()
         self.runs += 1
         config = task.config
         answer = self._ask(
@@ -141,9 +153,7 @@ class WorkerProcess:
 
     def describe(self, config_file: str) -> Pipeline | TidegateError:
         """What Tsdat says of a config file, or why it rejects it."""
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            self.start()
+        self.start()
         try:
             answer = self._ask({"op": "describe", "file": config_file}, START, None)
         except (WorkerLost, RunTimeout) as error:

@@ -48,7 +48,7 @@ def _retired(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> tupl
     """
     subjects = set(record.run.subjects)
     earlier = {record.key}
-    for subject in record.run.subjects[:1]:
+    for subject in record.run.subjects:
         for before in ledger.about(record.run.config, subject):
             if set(before.run.subjects) <= subjects:
                 earlier.add(before.key)

@@ -52,7 +52,12 @@ class Window:
             raise ValueError(f"a window must end after it begins: {self.begin} to {self.end}")
 
     def __str__(self) -> str:
-        return f"{_short(self.begin)} to {_short(self.end)}"
+        begin, end = self.begin.astimezone(timezone.utc), self.end.astimezone(timezone.utc)
+        if f"{begin:%H%M%S}{end:%H%M%S}" == "0" * 12:
+            return f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}"
+        if begin.date() == end.date():
+            return f"{begin:%Y-%m-%d %H:%M} to {end:%H:%M}"
+        return f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
 
 
 @dataclass(frozen=True)
@@ -286,10 +291,3 @@ def windows_over(length: str, begin: datetime, end: datetime) -> Iterator[Window
     while window.begin <= end:
         yield window
         window = window_at(length, window.end)
-
-
-def _short(moment: datetime) -> str:
-    moment = moment.astimezone(timezone.utc)
-    return (
-        f"{moment:%Y-%m-%d}" if moment.time() == moment.min.time() else f"{moment:%Y-%m-%d %H:%M}"
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -26,6 +27,8 @@ from tidegate.runtime.runs import Failure, Product
 from tidegate.runtime.stage import INPUTS
 from tidegate.runtime.summary import Summary, summarize, summarize_file
 from tidegate.runtime.task import Outcome, Task
+
+logger = logging.getLogger("tidegate")
 
 _PLOTS = ("hook_plot_dataset", "uploadable_dir", "save_ancillary_file")
 _NETWORK = ("requests", "urllib3", "botocore", "boto3", "http.client", "aiohttp", "fsspec")
@@ -46,6 +49,7 @@ def describe(config_file: str) -> Pipeline:
         ConfigurationError: Tsdat rejects it; with Tsdat's own message, shortened.
     """
     loaded = _load(config_file)
+    _try_out(config_file)
     config = loaded.config
     parameters = dict(config.parameters or {})
     padding = _padding(getattr(config.retriever, "parameters", None) or {})
@@ -83,7 +87,7 @@ def run(task: Task) -> Outcome:
             pipeline.run(list(task.arguments))
         except BaseException as error:
             os.chdir(home)  # the pipeline may have left it, and what follows names files from here
-            traceback.print_exc()
+            logger.error("%s", _message(error), exc_info=error)
             if not (saves and _in_plots(error)):
                 return Outcome(failure=_failure(error), seconds=seconds)
             plots_failed = _message(error)
@@ -142,6 +146,17 @@ def _read(config_file: str) -> Any:
         ) from error
 
 
+def _try_out(config_file: str) -> None:
+    """Set the pipeline up and let it go: only that finds a class that is misspelled or broken."""
+    saved = dict(os.environ)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            _instantiate(config_file, Path(folder))
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
 def _instantiate(config_file: str, store: Path) -> Any:
     config = copy.deepcopy(_load(config_file).config)
     storage = _storage(config)
@@ -153,7 +168,9 @@ def _instantiate(config_file: str, store: Path) -> Any:
     config.storage.parameters = {**storage.parameters, "storage_root": root}
     try:
         return config.instantiate_pipeline()
-    except Exception as error:
+    except BaseException as error:  # code that is imported may do anything, such as exit
+        if isinstance(error, MemoryError):
+            raise
         raise ConfigurationError(
             f"Tsdat cannot set up {config_file}",
             why=_config_message(error),
@@ -437,6 +454,8 @@ def _config_message(error: BaseException) -> str:
     """The innermost cause in Tsdat's words: its outer exceptions only say that there was one."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return f"the key {error} is missing"
     problems = getattr(error, "errors", None)
     if not callable(problems):
         return _message(error)

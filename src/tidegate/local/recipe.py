@@ -1,0 +1,335 @@
+"""What a repository asks of its environment: requirements, a Python version, and a stamp of it all.
+
+Reads files and decides; makes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tidegate.errors import PythonEnvironmentError
+
+OLDEST = (3, 10)
+"""The oldest Python that Tidegate's workers run on."""
+_FORMAT = 1  # counts up when environments are made in another way, so that they are made anew
+
+# Packages that conda has and PyPI has not, or has under that name as something else (2026-11).
+_CONDA_ONLY = """
+adi adi-py esmf esmpy pyngl pynio r-base
+cdo eccodes geos hdf4 hdf5 libgdal libhdf5 libnetcdf nco ncl ncview netcdf-cxx4 netcdf-fortran proj
+udunits2 blas jasper lapack libboost openblas
+binutils c-compiler compilers cxx-compiler fortran-compiler gcc gcc-linux-64 gfortran
+gfortran-linux-64 gxx gxx-linux-64 libgfortran libstdcxx-ng make mpich openmpi pkg-config
+sysroot-linux-64
+bash bzip2 curl expat git libcurl libxml2 mamba ncurses nodejs openssl pandoc perl readline sqlite
+tk unzip wget xz zip zlib
+"""
+CONDA_ONLY = frozenset(_CONDA_ONLY.split())
+# Packages that go by another name on PyPI.
+_RENAMED = {
+    "matplotlib-base": "matplotlib",
+    "dask-core": "dask",
+    "pytables": "tables",
+    "pytorch": "torch",
+    "opencv": "opencv-python-headless",
+    "py-opencv": "opencv-python-headless",
+    "python-graphviz": "graphviz",
+}
+_NOT_ASKED = ("python", "pip", "uv", "conda")
+_INCLUDE = re.compile(
+    r"^\s*(?:-r|--requirement|-c|--constraint)[ \t=]*(?P<file>\S.*?)\s*(?:\s#.*)?$"
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that goes into an environment."""
+
+    repository: Path
+    """The root of the repository, absolute."""
+    source: Path
+    """The file that lists the packages."""
+    python: str
+    """What to ask uv for: ``3.11``, ``>=3.9``, or an interpreter's path."""
+    python_from: str
+    """Who says so, for a person."""
+    exclude_newer: str | None
+    """Packages published after this date do not exist."""
+    parts: Mapping[str, str]
+    """The parts that the stamp is made of, each with a hash or its text."""
+    pip: tuple[str, ...] = ()
+    """Lines for pip out of environment.yml; none where ``source`` is a requirements file."""
+    conda: Mapping[str, str] = field(default_factory=dict)
+    """What environment.yml asks of conda that PyPI may have: names and requirements."""
+    conda_only: tuple[str, ...] = ()
+    """What environment.yml asks of conda that PyPI does not have."""
+
+    @property
+    def stamp(self) -> str:
+        """The name of the environment's folder: the same for the same parts."""
+        text = json.dumps([_FORMAT, dict(self.parts)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def title(self) -> str:
+        """What it is made from, in a few words."""
+        newer = f", nothing newer than {self.exclude_newer}" if self.exclude_newer else ""
+        return f"{self.source.name} for Python {self.python} ({self.python_from}){newer}"
+
+    def without(self, names: Iterable[str]) -> Recipe:
+        """The same, with packages counted among those that PyPI does not have."""
+        left = {name: text for name, text in self.conda.items() if name not in set(names)}
+        gone = tuple(name for name in self.conda if name not in left)
+        return dataclasses.replace(self, conda=left, conda_only=self.conda_only + gone)
+
+    def write_requirements(self, folder: Path) -> Path:
+        """The requirements file for uv: the repository's own, or one written into ``folder``."""
+        if self.source.suffix == ".txt":
+            return self.source
+        path = folder / "requirements.txt"
+        lines = (*self.pip, *self.conda.values())
+        path.write_text("\n".join(_rooted(line, self.repository) for line in lines) + "\n", "utf-8")
+        return path
+
+    def where(self, message: str) -> str:
+        """The file and line that a message of uv's is about, as far as it can be told."""
+        at = re.search(r"`?([^\s`]+\.txt)`?(?::(\d+)| at position (\d+))", message)
+        if at and self.source.suffix == ".txt":
+            file = self.repository / at[1]
+            if at[2]:
+                return f"{file}:{at[2]}"
+            with contextlib.suppress(OSError):
+                before = file.read_bytes()[: int(at[3])]
+                return f"{file}:{before.count(10) + 1}"
+        for file in (self.source, *_included(self.source)):
+            for number, line in enumerate(_lines(file), 1):
+                name = re.match(r"[\s\-\"']*([A-Za-z0-9][\w.-]*)", line)
+                plain = re.sub(r"[-_.]+", "-", name[1]).lower() if name else ""
+                if plain and re.search(rf"(?<![\w.-]){re.escape(plain)}(?![\w-])", message.lower()):
+                    return f"{file}:{number}"
+        return str(self.source)
+
+
+def read_recipe(repository: Path, configured: str | None, exclude_newer: str | None) -> Recipe:
+    """What the repository asks for.
+
+    ``requirements.txt`` lists the packages, else ``environment.yml`` does. The Python version is
+    the configured one, else that of ``.python-version``, ``environment.yml``, or Tidegate's own.
+
+    Raises:
+        PythonEnvironmentError: there is neither file, or one cannot be read.
+    """
+    repository = Path(os.path.abspath(repository))
+    requirements = repository / "requirements.txt"
+    conda_file = next(
+        (
+            repository / n
+            for n in ("environment.yml", "environment.yaml")
+            if (repository / n).exists()
+        ),
+        None,
+    )
+    if not requirements.exists() and conda_file is None:
+        raise PythonEnvironmentError(
+            f"{repository} does not say what its pipelines need",
+            why="it has neither a requirements.txt nor an environment.yml",
+            next="add a requirements.txt with a line `tsdat`, or name an interpreter with --python",
+        )
+    asked = _Asked.of(conda_file) if conda_file else _Asked()
+    source = requirements if requirements.exists() else conda_file
+    assert source is not None
+    python, python_from = _python(repository, configured, asked, conda_file)
+    from_conda = source is conda_file
+    files = [source, *_included(source)]
+    if from_conda:
+        files += [f for line in asked.pip for f in _following(line, repository)]
+    parts = {_label(file, repository): _hash(file) for file in files}
+    parts["the Python version"] = python
+    if exclude_newer:
+        parts["exclude_newer"] = exclude_newer
+    return Recipe(
+        repository,
+        source,
+        python,
+        python_from,
+        exclude_newer,
+        parts,
+        pip=asked.pip if from_conda else (),
+        conda=asked.conda if from_conda else {},
+        conda_only=asked.conda_only,
+    )
+
+
+def dependents(repository: Path, name: str) -> list[str]:
+    """Where a repository uses a package: ``file:line``, as far as a search for its name can tell.
+
+    For ``adi_py`` that is Tsdat's ``tsdat.transform`` too, whose transforms are written in it.
+    """
+    module = re.escape(re.sub(r"[-.]", "_", name))
+    python = rf"^\s*(?:import|from)\s+{module}\b"
+    config = None
+    if module == "adi_py":
+        # CreateTimeGrid is the one class there that does without.
+        transform = r"tsdat\.transform\.(?!CreateTimeGrid\b)\w+"
+        config = re.compile(transform)
+        python += rf"|{transform}|^\s*from\s+tsdat\.transform\s+import\s+(?!CreateTimeGrid\s*$)"
+    patterns = {".py": re.compile(python), ".yaml": config, ".yml": config}
+    found: list[str] = []
+    for folder, folders, names in os.walk(repository):
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and n != "__pycache__")
+        for file in sorted(names):
+            pattern = patterns.get(os.path.splitext(file)[1])
+            if pattern is not None:
+                path = Path(folder, file)
+                lines = enumerate(_lines(path), 1)
+                hits = [n for n, line in lines if pattern.search(line) and not _comment(line)]
+                found += [f"{path.relative_to(repository)}:{n}" for n in hits]
+    return found
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What an environment.yml asks for."""
+
+    python: str = ""
+    pip: tuple[str, ...] = ()
+    conda: Mapping[str, str] = field(default_factory=dict)
+    conda_only: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, file: Path) -> _Asked:
+        try:
+            data: Any = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+            listed = data["dependencies"] if isinstance(data, dict) else None
+        except KeyError:
+            listed = []
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise _unreadable(file, error) from error
+        if not isinstance(listed, list):
+            raise _unreadable(file, "it has no list of `dependencies`")
+        python, pip = "", list[str]()
+        conda: dict[str, str] = {}
+        only: list[str] = []
+        for item in listed:
+            if isinstance(item, dict):
+                pip += [str(line) for line in item.get("pip") or ()]
+                continue
+            name, version = _split(str(item))
+            if name == "python":
+                python = version
+            elif name in CONDA_ONLY or name.replace("_", "-") in CONDA_ONLY or name[:1] == "_":
+                only.append(name)
+            elif name not in _NOT_ASKED:
+                conda[name] = _RENAMED.get(name, name) + version
+        return cls(python, tuple(pip), conda, tuple(only))
+
+
+def _split(spec: str) -> tuple[str, str]:
+    """A conda dependency as a name and a version that pip understands.
+
+    ``numpy=1.24`` means any 1.24 there, ``numpy=1.24.3=py310_0`` that very build.
+    """
+    spec = spec.split("::")[-1].split("#")[0].split("[")[0].strip()
+    match = re.match(r"([\w.-]+)\s*(.*)$", spec)
+    name, version = (match[1].lower(), match[2].strip()) if match else (spec.lower(), "")
+    if version and version[0].isdigit():
+        version = "=" + version.split()[0]
+    exact = re.fullmatch(r"=\s*([^=<>!~,|\s*]+)\*?(=\S*)?", version)
+    if exact:
+        number = exact[1].rstrip(".")
+        version = f"=={number}" if exact[2] else f"=={number}.*"
+    elif "|" in version:
+        version = ""  # alternatives, which pip has no words for
+    return name, re.sub(r"\s+", "", version)
+
+
+def _python(
+    repository: Path, configured: str | None, asked: _Asked, conda_file: Path | None
+) -> tuple[str, str]:
+    if configured:
+        return str(configured), "the config or --python"
+    for line in _lines(repository / ".python-version"):
+        if line.strip() and not _comment(line):
+            return line.strip(), ".python-version"
+    if asked.python and conda_file is not None:
+        plain = re.fullmatch(r"==([\d.]+?)(?:\.\*)?", asked.python)
+        return (plain[1] if plain else asked.python), conda_file.name
+    return f"{sys.version_info.major}.{sys.version_info.minor}", "Tidegate's own version"
+
+
+def _included(file: Path) -> list[Path]:
+    """The requirement and constraint files that one names, and those that they name."""
+    found: list[Path] = []
+    waiting = [file]
+    while waiting:
+        one = waiting.pop()
+        if one.suffix in (".yml", ".yaml"):
+            continue
+        for line in _lines(one):
+            match = _INCLUDE.match(line)
+            path = Path(os.path.normpath(one.parent / match["file"])) if match else None
+            if path is not None and path not in found and path != file:
+                found.append(path)
+                waiting.append(path)
+    return found
+
+
+def _following(line: str, folder: Path) -> Iterator[Path]:
+    match = _INCLUDE.match(line)
+    if match:
+        file = Path(os.path.normpath(folder / match["file"]))
+        yield file
+        yield from _included(file)
+
+
+def _rooted(line: str, folder: Path) -> str:
+    """The line with a file that it names told from the repository's root."""
+    match = _INCLUDE.match(line)
+    if match:
+        return f"{line[: match.start('file')]}{folder / match['file']}"
+    return re.sub(r"^(\s*(?:-e|--editable)[ =]+)?(\.{1,2}(?:/.*)?)$", rf"\g<1>{folder}/\2", line)
+
+
+def _label(file: Path, repository: Path) -> str:
+    return os.path.relpath(file, repository)
+
+
+def _hash(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return "missing"  # uv will say so, with the line that names it
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def _unreadable(file: Path, why: object) -> PythonEnvironmentError:
+    return PythonEnvironmentError(
+        f"{file.name} cannot be read",
+        why=" ".join(str(why).split()),
+        next="correct it, or name an interpreter with --python",
+        where=str(file),
+    )

@@ -1,0 +1,105 @@
+"""What the documents say is held against the code: commands, options, and the README's examples."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+
+from tidegate.cli import app
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def sections() -> dict[str, str]:
+    """The part of docs/commands.md about each command."""
+    parts = re.split(r"^## tidegate (\w+).*$", COMMANDS, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def commands() -> dict[str, list[str]]:
+    """The options of each command, as the code has them."""
+    group = typer.main.get_group(app)
+    return {
+        name: [
+            option for param in command.params for option in (*param.opts, *param.secondary_opts)
+        ]
+        for name, command in group.commands.items()
+    }
+
+
+def test_every_command_is_documented_and_no_other():
+    assert set(sections()) == set(commands())
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_option_is_documented(name):
+    everywhere = COMMANDS.split("## tidegate", 1)[0]
+    for option in commands()[name]:
+        if option.startswith("-"):
+            assert f"`{option}`" in sections()[name] + everywhere, f"{option} of {name}"
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_help_has_an_example(name):
+    done = subprocess.run(
+        [sys.executable, "-m", "tidegate", name, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"tidegate {name}" in done.stdout.split("Usage", 1)[1].split("\n", 1)[1]
+
+
+def test_the_config_of_the_readme_is_the_example():
+    block = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1]
+    example = yaml.safe_load((ROOT / "examples" / "pipelines_config.yml").read_text())
+    shown = yaml.safe_load(block)
+    assert shown["pipelines"][1] == example["pipelines"][1]
+    assert (
+        shown["pipelines"][0]["configs"]["humboldt"]
+        == example["pipelines"][0]["configs"]["humboldt"]
+    )
+
+
+def test_links_lead_somewhere():
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme(tmp_path):
+    """In the order in which they stand, in a demo made before them."""
+
+    def run(line: str, expected: int = 0) -> str:
+        command = [sys.executable, "-m", "tidegate", *shlex.split(line)[1:]]
+        if command[3] in ("check", "up", "retry", "reprocess"):
+            command += ["--python", sys.executable]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == expected, f"{line}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    demo = json.loads(run("tidegate demo demo --json"))
+    assert demo["runs"]["lidar/humboldt"] == {"failed": 1, "succeeded": 3}
+    assert demo["runs"]["lidar/morro"] == {"succeeded": 3}
+    assert demo["runs"]["lidar_vap/humboldt"]["succeeded"] == 72
+    failed = run("tidegate runs -w demo --failed").split("\t")[0]
+    lines = [
+        line.removeprefix("$ ")
+        for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert len(lines) >= 7
+    for line in lines:
+        # The file that was cut off is still cut off.
+        run(line.replace("RUN", failed), expected=1 if " retry " in line else 0)
