@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 
 from tidegate.errors import LedgerError, StorageError, TidegateError
 from tidegate.runtime.records import dumps, loads
-from tidegate.runtime.runs import FINISHED, Input, Product, Run, RunRecord, State
+from tidegate.runtime.runs import FINISHED, SETTLED, Input, Product, Run, RunRecord, State
 from tidegate.runtime.target import Claim, ClaimLost, Span, decide_claim, ended
 
 T = TypeVar("T")
@@ -339,6 +339,8 @@ class SqliteLedger:
         with self.writing() as db:
             id, stored = self._own(db, key, record.owner, record.attempt)
             _write_record(db, id, key, ended(record, stored), lease=None)
+            for earlier in record.replaces:
+                self._supersede(db, earlier)
             for retired in record.retired:
                 _note_change(db, retired)
                 db.execute("DELETE FROM products WHERE key = ?", (_sql(retired),))
@@ -349,6 +351,13 @@ class SqliteLedger:
             if record.state in FINISHED:
                 # A waiting request to run it again stays; a waiting first request is answered.
                 db.execute("DELETE FROM queue WHERE key = ? AND (taken = 1 OR again = 0)", (key,))
+
+    def _supersede(self, db: sqlite3.Connection, key: str) -> None:
+        row = db.execute("SELECT id, record FROM runs WHERE key = ?", (key,)).fetchone()
+        if row is not None:
+            before = self._load(RunRecord, row[1])
+            if before.state in SETTLED:
+                _write_record(db, row[0], key, replace(before, state="superseded"), lease=None)
 
     def _own(
         self, db: sqlite3.Connection, key: str, owner: str, attempt: int

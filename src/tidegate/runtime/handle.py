@@ -37,6 +37,8 @@ from tidegate.runtime.task import Outcome, Perform
 
 logger = logging.getLogger(__name__)
 
+_LOST_PRODUCT = "run again what makes that product (`tidegate reprocess`), or put it back"
+
 LEASE_MARGIN = timedelta(minutes=2)
 """A lease outlasts its config's timeout by this: staging and publishing happen inside it too."""
 
@@ -142,7 +144,10 @@ def _carry_out(record: RunRecord, config: Config, context: Context, work: Path) 
         return replace(record, state="succeeded" if record.products else "empty")
     except InputChanged as error:
         log.write("WARNING", "superseded", str(error))
-        return replace(record, state="superseded", failure=_failure("transient", error))
+        if _outdated(record.run, context):
+            return replace(record, state="superseded", failure=_failure("transient", error))
+        failure = replace(_failure("bad-input", error), next=_LOST_PRODUCT)
+        return _failed(record, config, failure)
     except StorageError as error:
         log.write("ERROR", "storage", str(error))
         # What was about to be published may be there in part: the next attempt must know of it.
@@ -153,6 +158,18 @@ def _carry_out(record: RunRecord, config: Config, context: Context, work: Path) 
         log.absorb(work / RAW)
         log.close()
         shutil.rmtree(work / "tmp", ignore_errors=True)
+
+
+def _outdated(run: Run, context: Context) -> bool:
+    """Whether another version of what the run is about is there, or at least this one is gone.
+
+    A product that is on record, but no longer in its place, is neither: someone took it away, and
+    no other run will come of that.
+    """
+    ledger = context.target.ledger
+    present = [ledger.product(ref.key) for ref in run.products]
+    changed = any(p is None or p.ref != ref for p, ref in zip(present, run.products))
+    return changed or bool(run.inputs)
 
 
 def _perform(*, task_perform: Callable[[], Outcome], log: RunLog) -> Outcome:

@@ -35,23 +35,42 @@ def publish(
     )
     warnings = record.warnings + _taken_over(target.ledger, record, made)
     target.outputs.publish([(product, work / STORE / product.key) for product in made])
-    retired = _retired(target.ledger, record, made)
+    replaces = _replaced(target.ledger, record)
+    retired = _retired(target.ledger, record, replaces, made)
     target.outputs.remove(retired)
-    return replace(record, products=made, retired=retired, warnings=warnings, publishing=())
+    return replace(
+        record,
+        products=made,
+        replaces=replaces,
+        retired=retired,
+        warnings=warnings,
+        publishing=(),
+    )
 
 
-def _retired(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> tuple[str, ...]:
-    """Keys that earlier runs about the same published and this one did not.
+def _replaced(ledger: Ledger, record: RunRecord) -> tuple[str, ...]:
+    """Other runs about the same, or about a part of it.
 
-    A run of several files is only replaced by one about all of them, and a key that another run
-    has published since is that run's.
+    A run of several files is only replaced by one about all of them.
     """
     subjects = set(record.run.subjects)
-    earlier = {record.key}
-    for subject in record.run.subjects:
-        for before in ledger.about(record.run.config, subject):
-            if set(before.run.subjects) <= subjects:
-                earlier.add(before.key)
+    keys = {
+        before.key
+        for subject in record.run.subjects
+        for before in ledger.about(record.run.config, subject)
+        if set(before.run.subjects) <= subjects
+    }
+    return tuple(sorted(keys - {record.key}))
+
+
+def _retired(
+    ledger: Ledger, record: RunRecord, replaces: Sequence[str], made: Sequence[Product]
+) -> tuple[str, ...]:
+    """Keys that the runs that are replaced published and this one did not, and that are theirs.
+
+    A key that another run has published since is that run's.
+    """
+    earlier = {record.key, *replaces}
     old = {product.key for key in sorted(earlier) for product in ledger.made_by(key)}
     for key in record.publishing:
         present = ledger.product(key)

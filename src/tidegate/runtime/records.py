@@ -11,7 +11,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -58,7 +58,7 @@ def from_json(cls: type[T], data: Any) -> T:
             an older runtime reads what a newer one wrote.
     """
     try:
-        return typing.cast(T, _build(cls, data))
+        return typing.cast(T, _reader(typing.cast(Any, cls))(data))
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a {cls.__name__}: {error!r}") from error
 
@@ -81,37 +81,54 @@ def _is_default(field: dataclasses.Field[Any], value: object) -> bool:
     return False
 
 
+Reader = Callable[[Any], Any]
+
+
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _build(hint: Any, data: Any) -> Any:
+def _reader(hint: Any) -> Reader:
+    """What makes a value of type ``hint`` of JSON; worked out once for each type."""
     if dataclasses.is_dataclass(hint):
-        if not isinstance(data, Mapping):
-            raise TypeError(f"expected an object, got {type(data).__name__}")
-        hints = _hints(typing.cast(type, hint))
-        known = {f.name for f in dataclasses.fields(hint)}
-        kwargs = {name: _build(hints[name], data[name]) for name in data if name in known}
-        return typing.cast(Any, hint)(**kwargs)
+        return _record_reader(typing.cast(type, hint))
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if data is None:
-            return None
-        return _build(next(arg for arg in args if arg is not type(None)), data)
+        inner = _reader(next(arg for arg in args if arg is not type(None)))
+        return lambda data: None if data is None else inner(data)
     if origin is tuple:
-        if not isinstance(data, (list, tuple)):
-            raise TypeError(f"expected a list, got {data!r}")
-        return tuple(_build(args[0], item) for item in data)
+        return functools.partial(_tuple, _reader(args[0]))
     if origin is typing.Literal:
-        if data not in args:
-            raise TypeError(f"{data!r} is none of {args}")
-        return data
+        return functools.partial(_one_of, args)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {str(key): _build(args[1], item) for key, item in data.items()}
+        value_of = _reader(args[1])
+        return lambda data: {str(key): value_of(value) for key, value in data.items()}
     if hint is datetime:
-        return utc(datetime.fromisoformat(data))
-    return _scalar(hint, data)
+        return lambda data: utc(datetime.fromisoformat(data))
+    return functools.partial(_scalar, hint)
+
+
+def _record_reader(cls: type) -> Reader:
+    readers: dict[str, Reader] = {}
+
+    def read(data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise TypeError(f"expected an object, got {type(data).__name__}")
+        if not readers:  # only now, so that a record may hold one of its own kind
+            hints = typing.get_type_hints(cls)
+            readers.update((f.name, _reader(hints[f.name])) for f in dataclasses.fields(cls))
+        return cls(**{name: readers[name](data[name]) for name in data if name in readers})
+
+    return read
+
+
+def _tuple(item: Reader, data: Any) -> tuple[Any, ...]:
+    if not isinstance(data, (list, tuple)):
+        raise TypeError(f"expected a list, got {data!r}")
+    return tuple(item(value) for value in data)
+
+
+def _one_of(known: tuple[Any, ...], data: Any) -> Any:
+    if data not in known:
+        raise TypeError(f"{data!r} is none of {known}")
+    return data
 
 
 def _scalar(hint: Any, data: Any) -> Any:

@@ -14,7 +14,8 @@ from tidegate.runtime.records import check_aware, dumps, to_json, utc
 State = Literal["running", "retrying", "succeeded", "empty", "failed", "superseded"]
 """running: claimed. retrying: failed for a passing reason, will be tried again. succeeded: its
 products are published. empty: ended without any product. failed: see its failure. superseded: an
-input changed before it could be staged; a run of the new version takes its place."""
+input changed before the run could publish, or a later run about the same has replaced what it
+published; a run of the new version takes its place."""
 
 FINISHED: tuple[State, ...] = ("succeeded", "empty", "failed", "superseded")
 SETTLED: tuple[State, ...] = ("succeeded", "empty")
@@ -227,6 +228,8 @@ class RunRecord:
     """What a person should know although the run succeeded."""
     products: tuple[Product, ...] = ()
     """What it published."""
+    replaces: tuple[str, ...] = ()
+    """Keys of the earlier runs about the same whose results this one replaces."""
     retired: tuple[str, ...] = ()
     """Keys of products of earlier runs over the same inputs that this one took away."""
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -214,7 +214,7 @@ def _failed_windows(config: Config, now: datetime, ledger: Ledger) -> dict[str, 
     run each time the schedule is due.
     """
     due: dict[str, Window] = {}
-    for record in ledger.records(config=config.id, states=("failed", "superseded")):
+    for record in ledger.records(config=config.id, states=("failed",)):
         window = record.run.window
         pause = min(_FIRST_PAUSE * 2 ** min(record.attempt - 1, 10), _LONGEST_PAUSE)
         ended = record.finished or record.started

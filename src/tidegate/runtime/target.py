@@ -94,9 +94,10 @@ class Ledger(Protocol):
         """Make the run the caller's until ``now + lease``, by one conditional write.
 
         Granted when there is no record, when ``run.again``, when the record is retrying or
-        superseded, or when it is running and its lease has run out. ``attempt`` counts on in each
-        case; ``tries`` is 1 for a first attempt and for ``again``, one more for a retrying run,
-        and as it was for one whose lease ran out (its owner died, which says nothing of the run).
+        superseded, or when it is running and its lease has run out or is the caller's own.
+        ``attempt`` counts on in each case; ``tries`` is 1 for a first attempt and for ``again``,
+        one more for a retrying run, and as it was for one whose lease ran out (its owner died,
+        which says nothing of the run).
         """
 
     def intend(self, key: str, *, owner: str, attempt: int, products: Sequence[str]) -> None:
@@ -107,8 +108,9 @@ class Ledger(Protocol):
 
         Products become the present version of their keys; retired keys are forgotten; each change
         of a data product is noted for ``changes``, with the spans of the new version and of the
-        one that it replaces or that is retired. Raises ClaimLost when the claim (owner and
-        attempt) is another's.
+        one that it replaces or that is retired. Settled runs in ``replaces`` become superseded, so
+        that their inputs are run again should they come back. Raises ClaimLost when the claim
+        (owner and attempt) is another's.
         """
 
     def record(self, key: str) -> RunRecord | None:
@@ -203,7 +205,8 @@ def decide_claim(
             return Claim(False, "done", before)
         if before.state == "failed":
             return Claim(False, "failed", before)
-    if before is not None and before.state == "running" and lease_until and lease_until > now:
+    held = before is not None and before.state == "running" and lease_until and lease_until > now
+    if held and before is not None and before.owner != owner:
         return Claim(False, "busy", before)
     tries = 1
     if before is not None and before.state in ("running", "retrying") and not _fresh(run, before):
@@ -346,6 +349,10 @@ class MemoryLedger:
             stored = self._own(record.key, record.owner, record.attempt)
             self._records[record.key] = ended(record, stored)
             self._leases.pop(record.key, None)
+            for key in record.replaces:
+                before = self._records.get(key)
+                if before is not None and before.state in SETTLED:
+                    self._records[key] = replace(before, state="superseded")
             for key in record.retired:
                 self._note(self._products.pop(key, None))
             for product in record.products:

@@ -322,11 +322,17 @@ def _name_arrival(dataset: Any, staged: Path) -> None:
     prefix = f"{staged}/"
     for name, value in dict(dataset.attrs).items():
         if isinstance(value, str) and prefix in value:
-            dataset.attrs[name] = value.replace(prefix, "")
+            dataset.attrs[name] = _spelled(value.replace(prefix, ""))
         elif isinstance(value, (list, tuple)) and any(prefix in str(item) for item in value):
             dataset.attrs[name] = [
-                item.replace(prefix, "") if isinstance(item, str) else item for item in value
+                _spelled(item.replace(prefix, "")) if isinstance(item, str) else item
+                for item in value
             ]
+
+
+def _spelled(name: str) -> str:
+    """A file's name as netCDF can hold it: bytes that are not UTF-8 are written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _products(
