@@ -73,26 +73,7 @@ def _open(runs: Iterable[Run], ledger: Ledger) -> list[Run]:
     """Those that have not been done and have not failed for good."""
     runs = list(runs)
     states = ledger.states(run.key for run in runs)
-    due: list[Run] = []
-    for run in runs:
-        state = states.get(run.key)
-        if state not in (*SETTLED, "failed"):
-            due.append(run)
-        elif state != "failed" and _replaced_since(run, ledger):
-            due.append(replace(run, again=True))
-    return due
-
-
-def _replaced_since(run: Run, ledger: Ledger) -> bool:
-    """Whether what this done run published was replaced by a run of another version since.
-
-    Content that comes back (version A, then B, then A again) has A's key, which is done; but what
-    is published is B's.
-    """
-    for record in ledger.about(run.config, run.subjects[0]) if run.subjects else ():
-        if record.state in SETTLED and record.run.subjects == run.subjects:
-            return record.key != run.key
-    return False
+    return [run for run in runs if states.get(run.key) not in (*SETTLED, "failed")]
 
 
 def _scheduled_ingest(config: Config, event: ScheduleDue, ledger: Ledger) -> Iterator[Run]:
@@ -195,9 +176,7 @@ def _touched(
     config: Config, pipeline: Pipeline, begin: datetime, end: datetime
 ) -> Iterator[Window]:
     """The windows that see a change of [begin, end], in themselves or in their padding."""
-    begin -= (
-        timedelta(seconds=pipeline.pad_after) + _INSTANT
-    )  # a window sees what begins at its end
+    begin -= timedelta(seconds=pipeline.pad_after) + _INSTANT  # what begins at a window's end, too
     end += timedelta(seconds=pipeline.pad_before)
     if config.since is not None:
         begin = max(begin, config.since)

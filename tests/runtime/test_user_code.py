@@ -1,0 +1,374 @@
+"""What user code may do, in a real worker beside a real Tsdat: nothing of it breaks the runtime."""
+
+import itertools
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from runtime_repository import CSV, Real, descriptors
+
+pytestmark = pytest.mark.slow  # a worker takes seconds to start, and some tests kill it
+
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def real(worker, repository, tmp_path, request):
+    """A function that adds a pipeline with a hook's body and gives a bench that runs it."""
+    number = next(NUMBERS)
+    name = f"{request.node.originalname}_{number}"
+
+    def make(body, *, pipeline=None, repo=None, **changes):
+        if pipeline is None:
+            hook = "def hook_customize_dataset(self, dataset):\n"
+            lines = [f"    {line}" for line in body.strip().splitlines()]
+            pipeline = hook + "\n".join([*lines, "    return dataset\n"])
+        config = repository.add(name, pipeline, **(repo or {}))
+        return Real(tmp_path, worker, config, **changes)
+
+    return make
+
+
+def works(worker, repository, tmp_path):
+    """Whether the next run on that worker is fine."""
+    config = repository.add("plain")
+    record = Real(tmp_path / "next", worker, config).arrive()
+    assert (record.state, record.failure) == ("succeeded", None)
+    return True
+
+
+# --- what it says --------------------------------------------------------------------------------
+
+SAYS = """
+print("printed")
+print("to stderr", file=sys.stderr)
+print("to the first stdout", file=sys.__stdout__)
+os.write(1, b"descriptor 1\\n")
+os.write(2, b"descriptor 2 \\xff\\n")
+sys.stdout.buffer.write(b"bytes\\n")
+logging.getLogger("mine").info("logged %s", "at info")
+logging.getLogger("mine").warning("logged badly %d", "x")
+warnings.warn("a warning")
+subprocess.run(["echo", "a child"], check=True)
+subprocess.run(["sh", "-c", "echo a redirected child"], stdout=sys.stdout, check=True)
+ctypes.CDLL(None).puts(b"from C")
+print('{"outcome": {}}')
+os.write(1, b'{"outcome": {}}\\n')
+print("\\ud800 surrogate")
+print("héllo ☃")
+print("without a newline", end="")
+"""
+
+
+def test_all_that_it_says_is_in_the_log(real, worker, repository, tmp_path):
+    run = real(SAYS)
+    record = run.arrive()
+    assert record.state == "succeeded", run.bench.logs[-1]
+    said = run.said()
+    for expected in (
+        "printed", "without a newline", "to stderr", "to the first stdout", "descriptor 1",
+        "descriptor 2 \ufffd", "bytes", "logged at info", "a child", "a redirected child", "from C",
+        "\ud800 surrogate", "héllo ☃", "UserWarning: a warning",
+    ):  # fmt: skip
+        assert expected in said, expected
+    assert said.count('{"outcome": {}}') == 2
+    assert any("logged badly" in text for text in said)
+    (warning,) = [line for line in run.log if "a warning" in line["message"]]
+    assert warning["where"].endswith(".py:26") or "pipeline.py:" in warning["where"]
+    assert {line["run"] for line in run.log} == {record.key[:12]}
+    assert works(worker, repository, tmp_path)
+
+
+def test_streams_that_it_kept_lead_to_the_log_of_each_run(repository, worker, tmp_path):
+    code = """
+from sys import stdout
+import logging
+from tsdat import IngestPipeline
+kept = logging.getLogger("kept")
+kept.propagate = False
+kept.addHandler(logging.StreamHandler())
+
+
+class Tiny(IngestPipeline):
+    def hook_customize_dataset(self, dataset):
+        logging.info("the root's")
+        print("kept stream", file=stdout)
+        kept.warning("kept handler")
+        stdout.close()
+        logging.disable(logging.CRITICAL)
+        return dataset
+"""
+    run = Real(tmp_path, worker, repository.add("keeps_streams", code=code))
+    for number in range(3):
+        run.arrive(f"raw/{number}.csv")
+        assert "kept stream" in run.said("print")
+        assert "kept handler" in run.said("print")
+        assert "the root's" in run.said("log")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'for i in range(300_000): print("0123456789" * 10)',
+        'print("x" * 30_000_000)',
+        'for i in range(200_000): print("x", end="")',
+        'os.write(1, b"y" * 30_000_000)',
+    ],
+    ids=["lines", "line", "pieces", "descriptor"],
+)
+def test_megabytes_of_output(real, body):
+    run = real(body)
+    record = run.arrive()
+    assert record.state == "succeeded"
+    assert record.seconds["total"] < 60
+    assert 100_000 < len(run.bench.logs[-1]) < 20_000_000
+    assert all(line["run"] for line in run.log)
+
+
+# --- how it ends ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        ('raise ValueError("bad  data\\nhere")', "bad-input", "ValueError: bad data here"),
+        ("raise SystemExit(3)", "bad-input", "SystemExit 3"),
+        ("sys.exit()", "bad-input", "SystemExit None"),
+        ("raise KeyboardInterrupt", "bad-input", "KeyboardInterrupt: no message"),
+        ("raise BaseException('odd')", "bad-input", "BaseException: odd"),
+        ("raise MemoryError", "out-of-memory", "MemoryError"),
+        ("import no_such_module", "configuration", "No module named 'no_such_module'"),
+        ("no_such_name", "configuration", "NameError: name 'no_such_name'"),
+        ("raise ConnectionResetError('peer')", "transient", "ConnectionResetError: peer"),
+        ("import socket; raise socket.gaierror(-2, 'unknown')", "transient", "gaierror"),
+        ("from urllib.error import URLError; raise URLError(TimeoutError())", "transient", "URLE"),
+        ("raise OSError(28, 'No space left')", "transient", "No space left"),
+        ("raise OSError(2, 'No such file')", "bad-input", "No such file"),
+        ("def f(): return f()\nf()", "bad-input", "RecursionError"),
+        ("os.chdir('/'); raise ValueError('far from home')", "bad-input", "far from home"),
+        ("raise ValueError('x' * 100_000)", "bad-input", "ValueError: xxx"),
+    ],
+)
+def test_what_it_raises(real, body, kind, message):
+    run = real(body)
+    record = run.arrive()
+    assert (record.state, record.failure.kind) == ("failed", kind)
+    assert message in record.failure.message
+    assert len(record.failure.message) < 1000
+    assert "\n" not in record.failure.message
+    name, _, line = record.failure.where.rpartition(":")
+    assert name.startswith("pipelines/test_what_it_raises")
+    assert int(line) > 7
+    assert "Traceback" in run.bench.logs[-1]
+    assert not run.root.exists()
+
+
+HUNGRY = "x = bytearray(900 * 2**20); import time; time.sleep(60)"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message", "changes"),
+    [
+        ("ctypes.string_at(0)", "transient", "SIGSEGV", {}),
+        ("os.closerange(3, 1000); os._exit(1)", "transient", "exit code 1", {}),
+        ("while True: pass", "timeout", "stopped after 2 s", {"timeout": 2}),
+        ("x = [bytearray(2**24) for _ in range(500)]", "out-of-memory", "700 MB", {"memory": 700}),
+        (
+            "subprocess.run([sys.executable, '-c', HUNGRY])".replace("HUNGRY", repr(HUNGRY)),
+            "out-of-memory", "700 MB", {"memory": 700},
+        ),
+        (
+            "if os.fork(): os.kill(os.getpid(), 9)\nos.setsid(); time.sleep(5)",
+            "transient", "SIGKILL", {},
+        ),
+    ],
+    ids=["segfault", "exits", "loops", "memory", "childs-memory", "fork"],
+)  # fmt: skip
+def test_what_ends_its_worker_fails_that_run_alone(
+    real, worker, repository, tmp_path, body, kind, message, changes
+):
+    run = real('print("before the end", flush=True)\n' + body, **changes)
+    record = run.arrive()
+    assert (record.state, record.failure.kind) == ("failed", kind)
+    assert message in record.failure.message
+    assert "before the end" in run.said()
+    assert worker.pid is None
+    assert works(worker, repository, tmp_path)
+
+
+def test_a_segfault_leaves_a_traceback_in_the_log(real):
+    run = real("ctypes.string_at(0)")
+    run.arrive()
+    assert any("Segmentation fault" in text for text in run.said("output"))
+    assert any("hook_customize_dataset" in text for text in run.said("output"))
+
+
+def test_a_forgotten_fork_does_not_answer(real, worker, repository, tmp_path):
+    forks = """
+    def run(self, inputs, **kwargs):
+        dataset = super().run(inputs, **kwargs)
+        os.fork()
+        return dataset
+    """
+    run = real(None, pipeline=forks)
+    pid = None
+    for number in range(3):
+        record = run.arrive(f"raw/{number}.csv")
+        assert record.state == "succeeded"
+        pid = pid or worker.pid
+    assert worker.pid == pid
+    assert works(worker, repository, tmp_path)
+
+
+# --- what it does to its process -----------------------------------------------------------------
+
+CHANGES = {
+    "closes descriptor 1": "os.close(1); os.close(2)",
+    "closes stdout": "sys.stdout.close(); sys.stderr.close()",
+    "replaces stdout": "import io; sys.stdout = sys.stderr = io.StringIO()",
+    "detaches stdout": "sys.__stdout__.close()",
+    "changes its directory": "os.chdir('/')",
+    "changes its environment": "e = os.environ; e['MINE'] = 'x'; del e['PATH'], e['MPLBACKEND']",
+    "leaves threads": "for _ in '123': threading.Thread(target=time.sleep, args=(600,)).start()",
+    "leaves a child": "subprocess.Popen(['sleep', '600'])",
+    "reads stdin": "assert sys.stdin.read() == ''; assert os.read(0, 1) == b''",
+    "sets a handler": "logging.basicConfig(force=True); logging.getLogger().handlers.clear()",
+    "ignores warnings": "warnings.simplefilter('ignore'); warnings.showwarning = None",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", CHANGES.values(), ids=list(CHANGES))
+def test_changes_to_its_process_end_with_the_run(real, worker, repository, tmp_path, body):
+    run = real(body)
+    record = run.arrive()
+    assert (record.state, record.failure) == ("succeeded", None)
+    pid = worker.pid
+    home = str(repository.root)
+    after = repository.add(
+        "sees",
+        f"""
+        def hook_customize_dataset(self, dataset):
+            assert os.getcwd() == {home!r}, os.getcwd()
+            assert "MINE" not in os.environ and "PATH" in os.environ
+            assert os.environ["MPLBACKEND"] == "Agg"
+            print("heard")
+            logging.getLogger().info("logged")
+            os.write(1, b"written\\n")
+            warnings.warn("warned")
+            return dataset
+        """,
+    )
+    after = Real(tmp_path / "after", worker, after)
+    assert after.arrive().failure is None
+    assert {"heard", "logged", "written", "UserWarning: warned"} <= set(after.said())
+    assert worker.pid == pid
+
+
+def test_its_variables(real):
+    body = (
+        "print('|'.join(os.environ[n] for n in ('PIPELINE_NAME', 'CONFIG_ID', 'MINE', 'TMPDIR')))"
+    )
+    run = real(
+        body + "\nimport tempfile; print(tempfile.gettempdir()); print(os.environ['CODE_VERSION'])",
+        environment={"MINE": "x=y z"}, pipeline=None,
+    )  # fmt: skip
+    run.bench.context.manifest.releases["tiny"] = "release 7"
+    run.arrive()
+    work = run.bench.tasks[0].work
+    assert run.said("print")[:3] == [f"tiny|one|x=y z|{work}/tmp", f"{work}/tmp", "release 7"]
+
+
+def test_figures_are_closed(real, worker, repository, tmp_path):
+    opens = """
+    def hook_plot_dataset(self, dataset):
+        import matplotlib.pyplot as plt
+        print("open:", len(plt.get_fignums()))
+        for _ in range(3):
+            plt.figure()
+        if "fails" in dataset.attrs["inputs"]:
+            raise ValueError("no plot today")
+    """
+    run = real(None, pipeline=opens)
+    for name in ("one", "two fails", "three"):
+        run.arrive(f"raw/{name}.csv")
+        assert "open: 0" in run.said()
+
+
+def test_the_original_of_an_input_is_out_of_its_reach(worker, repository, tmp_path):
+    body = """
+    def run(self, inputs, **kwargs):
+        dataset = super().run(inputs, **kwargs)
+        for name in inputs:
+            open(name, "a").write("scribble")
+            os.unlink(name)
+        return dataset
+    """
+    run = Real(tmp_path, worker, repository.add("writes_input", body))
+    assert run.arrive().state == "succeeded"
+    assert run.bench.inputs.files["raw/file.csv"] == CSV.encode()
+
+
+# --- inputs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "raw/a b (1).csv",
+        "raw/50%+20%2B.csv",
+        'raw/it\'s "quoted".csv',
+        "raw/new\nline.csv",
+        "raw/ünï☃.csv",
+        "raw/" + "/".join(["d" * 200] * 4) + "/" + "n" * 90 + ".csv",
+    ],
+    ids=["spaces", "percent", "quotes", "newline", "unicode", "900 bytes"],
+)
+def test_names_of_inputs(worker, repository, tmp_path, key):
+    run = Real(tmp_path, worker, repository.add("named", "def f(self): pass\n"))
+    record = run.arrive(key)
+    assert (record.state, record.failure) == ("succeeded", None)
+    assert inputs_attribute(run, record) == key
+
+
+def inputs_attribute(run, record):
+    """The ``inputs`` of the product."""
+    import netCDF4
+
+    (product,) = [p for p in record.products if p.kind == "data"]
+    with netCDF4.Dataset(run.root / product.key) as dataset:
+        return dataset.getncattr("inputs")
+
+
+def test_several_inputs_in_one_run(worker, repository, tmp_path):
+    from tidegate.runtime.runs import Run
+
+    run = Real(tmp_path, worker, repository.add("several", "def f(self): pass\n"))
+    rows = CSV.splitlines()
+    inputs = tuple(
+        run.bench.inputs.put(f"raw/{name}.csv", f"{rows[0]}\n{row}\n".encode())
+        for name, row in zip("ab", rows[1:])
+    )
+    record = run.bench.execute(Run(run.config.id, inputs=inputs))
+    assert (record.state, record.failure) == ("succeeded", None)
+    assert list(inputs_attribute(run, record)) == ["raw/a.csv", "raw/b.csv"]
+    assert record.products[0].dimensions == {"time": 2}
+
+
+# --- what stays behind ---------------------------------------------------------------------------
+
+
+def test_nothing_leaks_over_many_runs(worker, repository, tmp_path):
+    run = Real(tmp_path, worker, repository.add("plain"))
+    run.arrive("raw/first.csv")
+    before, inside = descriptors(), len(os.listdir(f"/proc/{worker.pid}/fd"))
+    for number in range(20):
+        run.arrive(f"raw/{number}.csv")
+    assert descriptors() == before
+    assert len(os.listdir(f"/proc/{worker.pid}/fd")) <= inside
+    assert list(Path(run.bench.context.work).iterdir()) == []
+    children = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "stat="], capture_output=True, text=True
+    ).stdout
+    assert "Z" not in children
