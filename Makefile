@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-quick lint bench lock clean
+.PHONY: help demo test test-quick test-aws lint bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,9 @@ test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests
 
 test-quick: $(READY)  ## the tests that take milliseconds
 	$(BIN)/python -m pytest -m "not slow"
+
+test-aws: $(READY)  ## the tests on the AWS emulator only
+	$(BIN)/python -m pytest tests/aws tests/release tests/targets tests/e2e
 
 lint: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 set -eu
 lock() { "$UV" pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate "$@"; }
 printf 'uv\n' | lock --universal --python-version 3.11 - -o requirements/uv.txt
-lock --universal --python-version 3.11 pyproject.toml --extra demo --group dev -o requirements/dev.txt
+lock --universal --python-version 3.11 pyproject.toml --all-extras --group dev -o requirements/dev.txt
 # netCDF4 1.6.5, which Tsdat 0.8.5 pins, was built for NumPy 1.
 printf 'tsdat==0.8.5\nnumpy<2\n' | lock --python-version 3.10 - -o requirements/tsdat-0.8.5.txt
 printf 'tsdat==0.9.3\n' | lock --python-version 3.10 - -o requirements/tsdat-0.9.3.txt

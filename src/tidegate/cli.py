@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import islice
@@ -16,15 +16,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from tidegate import __version__, demo, rerun, view
+from tidegate import __version__, demo, rerun, targets, view
 from tidegate import config as configuration
 from tidegate.errors import TidegateError, UsageError
 from tidegate.local import commands, session
-from tidegate.local.outside import Outside
 from tidegate.local.service import Listener, Settings
 from tidegate.local.workspace import Workspace
 from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Run, RunRecord, State
+from tidegate.runtime.target import Ledger
+from tidegate.targets import Means, Where, adopting
 from tidegate.view import View, plain
 
 app = typer.Typer(
@@ -48,6 +49,25 @@ Python = Annotated[
 Workers = Annotated[
     int, typer.Option("--workers", "-j", min=1, max=64, help="How many runs go on at once.")
 ]
+Target = Annotated[
+    Literal["local", "aws"],
+    typer.Option("--target", envvar="TIDEGATE_TARGET", help="Where: on this machine, or on AWS."),
+]
+Branch = Annotated[str, typer.Option("--branch", help="AWS: the branch whose deployment is meant.")]
+Profile = Annotated[
+    str | None, typer.Option("--profile", help="AWS: the profile of your credentials.")
+]
+Region = Annotated[
+    str | None, typer.Option("--region", help="AWS: the region, if it is not the config's.")
+]
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait", min=0, help="AWS: wait so long for news of the runs, in seconds; 0: only ask."
+    ),
+]
+MAIN = "main"
+AN_HOUR = 3600.0
 CPUS = max(1, min(os.cpu_count() or 1, 8))
 HERE = Path(".")
 
@@ -179,19 +199,24 @@ def run(
     directory: In = HERE,
     python: Python = None,
     workers: Workers = CPUS,
+    target: Target = "local",
+    branch: Branch = MAIN,
+    profile: Profile = None,
+    region: Region = None,
+    wait: Wait = AN_HOUR,
     as_json: Json = False,
 ) -> None:
     """Run files, or one window of a VAP, now, whether or not they were run before."""
     out = View(as_json=as_json)
-    opened = session.open_session(Workspace.at(directory), python=python, say=out.note)
-    outside: Outside = {}
+    where = Where(directory, target, branch, profile, region)
+    opened = targets.open_session(where, Means(python, workers, wait, out.note))
     if begin is not None or end is not None:
-        runs = commands.window_run(opened, files, begin, end)
+        now = datetime.now(timezone.utc)
+        with opened.ledger() as ledger:
+            runs = rerun.window_run(opened.manifest, ledger, files, (begin, end), now)
     else:
-        runs, outside = commands.file_runs(
-            opened, files, config=config, clump=clump, all=multidispatch
-        )
-    _carry_out(out, opened, runs, workers, outside)
+        runs = opened.file_runs(files, config=config, clump=clump, all=multidispatch)
+    _carry_out(out, opened, runs, wait)
 
 
 @app.command(epilog="Example: tidegate runs --failed --config lidar/humboldt")
@@ -204,27 +229,30 @@ def runs(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 30,
     directory: In = HERE,
+    target: Target = "local",
+    branch: Branch = MAIN,
+    profile: Profile = None,
+    region: Region = None,
     as_json: Json = False,
 ) -> None:
     """List runs, the latest first; what waits comes before them."""
     out = View(as_json=as_json)
-    opened = session.glance(Workspace.at(directory))
+    opened = targets.glance(Where(directory, target, branch, profile, region))
     states = commands.states("failed" if failed else state)
+    waiting = list(islice(opened.waiting(config, states), limit))
     with opened.ledger() as ledger:
-        waiting = list(islice(commands.waiting(ledger, config, states), limit))
         records = [] if states == ("queued",) else list(_records(ledger, config, states, limit))
     if as_json:
-        queued = [view.queued_data(entry.run, entry.not_before) for entry in waiting]
+        queued = [view.queued_data(run, due) for run, due in waiting]
         out.data(queued + [view.run_data(record) for record in records])
         return
-    rows = [view.queued_row(entry.run, entry.not_before) for entry in waiting] + [
-        view.run_row(r) for r in records
-    ]
+    rows = [view.queued_row(run, due) for run, due in waiting]
+    rows += [view.run_row(record) for record in records]
     out.table(view.RUN_COLUMNS, rows, empty="no runs yet", wide=("products", "took"))
 
 
 def _records(
-    ledger: commands.Ledger, config: str | None, states: Sequence[str], limit: int
+    ledger: Ledger, config: str | None, states: Sequence[str], limit: int
 ) -> Iterator[RunRecord]:
     known: list[State] = [state for state in states if state != "queued"]  # type: ignore[misc]
     return ledger.records(config=config, states=known, limit=limit)
@@ -235,11 +263,15 @@ def show(
     key: Annotated[str, typer.Argument(metavar="RUN", help="The first digits of a run's key.")],
     log: Annotated[bool, typer.Option("--log", help="The whole log, not only its end.")] = False,
     directory: In = HERE,
+    target: Target = "local",
+    branch: Branch = MAIN,
+    profile: Profile = None,
+    region: Region = None,
     as_json: Json = False,
 ) -> None:
     """Show one run: inputs, products, quality, why it failed, and its log."""
     out = View(as_json=as_json)
-    opened = session.glance(Workspace.at(directory))
+    opened = targets.glance(Where(directory, target, branch, profile, region))
     with opened.ledger() as ledger:
         record = rerun.find_record(ledger, key)
     lines = opened.log(record)
@@ -257,11 +289,15 @@ def products(
     end: Annotated[str | None, typer.Option("--end", help="Only that begin before it.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 100,
     directory: In = HERE,
+    target: Target = "local",
+    branch: Branch = MAIN,
+    profile: Profile = None,
+    region: Region = None,
     as_json: Json = False,
 ) -> None:
     """List products, with their times, sizes and how much of them is bad."""
     out = View(as_json=as_json)
-    opened = session.glance(Workspace.at(directory))
+    opened = targets.glance(Where(directory, target, branch, profile, region))
     with opened.ledger() as ledger:
         found = list(
             ledger.products(
@@ -288,19 +324,25 @@ def retry(
     directory: In = HERE,
     python: Python = None,
     workers: Workers = CPUS,
+    target: Target = "local",
+    branch: Branch = MAIN,
+    profile: Profile = None,
+    region: Region = None,
+    wait: Wait = AN_HOUR,
     as_json: Json = False,
 ) -> None:
     """Run again what failed."""
     out = View(as_json=as_json)
     if bool(keys) == failed:
         raise UsageError("say which runs, or --failed", next="`tidegate runs --failed` lists them")
-    opened = session.open_session(Workspace.at(directory), python=python, say=out.note)
+    where = Where(directory, target, branch, profile, region)
+    opened = targets.open_session(where, Means(python, workers, wait, out.note))
     with opened.ledger() as ledger:
         now = datetime.now(timezone.utc)
         wanted = rerun.to_retry(opened.manifest, ledger, keys or [], now)
     if not wanted:
         out.note("nothing has failed")
-    _carry_out(out, opened, wanted, workers)
+    _carry_out(out, opened, wanted, wait)
 
 
 @app.command(
@@ -326,13 +368,29 @@ def reprocess(
     directory: In = HERE,
     python: Python = None,
     workers: Workers = CPUS,
+    target: Target = "local",
+    branch: Branch = MAIN,
+    profile: Profile = None,
+    region: Region = None,
+    wait: Wait = AN_HOUR,
     as_json: Json = False,
 ) -> None:
     """Run again all of a config, or a part of it, such as after a change of its code."""
     out = View(as_json=as_json)
-    opened = session.open_session(Workspace.at(directory), python=python, say=out.note)
-    wanted = commands.reprocess_runs(opened, config, begin, end, only, say=out.note)
-    estimate = commands.estimate(opened, config, len(wanted), workers)
+    where = Where(directory, target, branch, profile, region)
+    opened = targets.open_session(where, Means(python, workers, wait, out.note))
+    scope = rerun.Scope(
+        rerun.named_config(opened.manifest, config),
+        rerun.parse_time(begin) if begin else None,
+        rerun.parse_time(end) if end else None,
+        only,
+    )
+    with opened.ledger() as ledger:
+        release, now = opened.manifest.release(scope.config), datetime.now(timezone.utc)
+        wanted = rerun.to_reprocess(
+            scope, ledger, release, lambda: opened.raw_files(scope.config), now
+        )
+    estimate = opened.estimate(config, len(wanted))
     if dry_run:
         if as_json:
             out.data([{"key": run.key, "about": run.title} for run in wanted])
@@ -341,7 +399,54 @@ def reprocess(
             out.table(("run", "about"), rows, empty="nothing to run")
         return
     out.note(f"{len(wanted)} runs{estimate}")
-    _carry_out(out, opened, wanted, workers)
+    _carry_out(out, opened, wanted, wait)
+
+
+@app.command(epilog="Example: tidegate adopt --read --dry-run")
+def adopt(
+    config: Annotated[
+        str | None, typer.Option("--config", help="Only what this config has made.")
+    ] = None,
+    datastream: Annotated[
+        str | None, typer.Option("--datastream", help="Only of this datastream.")
+    ] = None,
+    read: Annotated[
+        bool,
+        typer.Option("--read", help="Open each file: its true times, quality, and raw files."),
+    ] = False,
+    inputs: Annotated[
+        bool, typer.Option("--inputs", help="Count all raw files that are there as done.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Only say what would be adopted.")
+    ] = False,
+    directory: In = HERE,
+    python: Python = None,
+    target: Target = "local",
+    branch: Branch = MAIN,
+    profile: Profile = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Put on record what an older deployment, or plain Tsdat, has made."""
+    out = View(as_json=as_json)
+    where = Where(directory, target, branch, profile, region)
+    opened = targets.open_session(where, Means(python, say=out.note))
+    wish = adopting.Wish(config, datastream, read, inputs, dry_run)
+    with out.progress() as progress:
+
+        def bar(title: str, total: int) -> Callable[[int], None]:
+            task = progress.add_task(title, total=total)
+            return lambda count: progress.advance(task, count)
+
+        report = adopting.adopt(opened, wish, out.note, bar)
+    if as_json:
+        out.data(adopting.report_data(report))
+        return
+    rows = [view.stream_row(stream) for stream in report.streams]
+    out.table(view.STREAM_COLUMNS, rows)
+    for remark in adopting.remarks(report, wish):
+        out.note(remark)
 
 
 @app.command("demo", epilog="Example: tidegate demo my-demo")
@@ -411,14 +516,9 @@ def _show_demo(out: View, opened: session.Session, records: Sequence[RunRecord])
 
 
 def _carry_out(
-    out: View,
-    opened: session.Session,
-    wanted: Sequence[Run],
-    workers: int,
-    outside: Outside | None = None,
+    out: View, opened: targets.Session, wanted: Sequence[Run], wait: float = AN_HOUR
 ) -> None:
-    """Carry runs out, here or by the service that runs; exit 1 when one has failed."""
-    settings = Settings(opened.python, opened.repository, workers=workers)
+    """Have runs carried out; exit 1 when one has failed, or was waited for in vain."""
     records: list[RunRecord] = []
     with out.progress() as progress:
         task = progress.add_task("runs", total=len(wanted))
@@ -430,15 +530,15 @@ def _carry_out(
             if not out.as_json:
                 out.line(view.record_line(record))
 
-        listener = Listener(record=ended, message=out.note)
         with (
-            commands.carrying_out(opened, settings, wanted, listener, outside) as job,
+            opened.carrying_out(wanted, ended, out.note) as job,
             _stopping(job.stop, out),
         ):
             job.run()
     if out.as_json:
         out.data([view.run_data(record) for record in records])
-    if any(record.state == "failed" for record in records) or len(records) < len(wanted):
+    missing = len(records) < len(wanted) and wait > 0
+    if missing or any(record.state == "failed" for record in records):
         raise typer.Exit(1)
 
 

@@ -99,6 +99,44 @@ class Scope:
     """Only what is missing, stale (other code, other inputs) or failed."""
 
 
+def named_config(manifest: Manifest, id: str) -> Config:
+    """The config of that id; raises UsageError, listing what there is."""
+    try:
+        return manifest.config(id)
+    except KeyError:
+        known = ", ".join(config.id for config in manifest.configs)
+        raise UsageError(f"there is no config {id}", next=f"there is: {known}") from None
+
+
+def window_run(
+    manifest: Manifest,
+    ledger: Ledger,
+    names: Sequence[str],
+    period: tuple[str | None, str | None],
+    now: datetime,
+) -> list[Run]:
+    """The run of a VAP over one window.
+
+    Raises:
+        UsageError: it does not name one VAP and a window.
+    """
+    begin, end = period
+    if len(names) != 1 or begin is None or end is None:
+        raise UsageError(
+            "a VAP's run needs its config, --begin and --end",
+            next="tidegate run lidar_vap/humboldt --begin 20220405 --end 20220406",
+        )
+    config = named_config(manifest, names[0])
+    if config.kind != "VAP":
+        raise UsageError(f"{config.id} is no VAP", next="give it files: tidegate run FILE")
+    try:
+        window = Window(parse_time(begin), parse_time(end))
+    except ValueError as error:
+        raise UsageError(str(error), next="--end must lie after --begin") from error
+    runs = window_runs(config, [window], ledger) or [Run(config.id, window=window)]
+    return [asked(run, now) for run in runs]
+
+
 def to_reprocess(
     scope: Scope,
     ledger: Ledger,
@@ -139,7 +177,8 @@ def _recorded(scope: Scope, ledger: Ledger, release: str) -> list[Run]:
     """Runs whose subjects only the ledger knows: windows by the clock, strings."""
     latest: dict[tuple[str, ...], RunRecord] = {}
     for record in ledger.records(config=scope.config.id):
-        latest.setdefault(record.run.subjects, record)
+        if not record.run.adopted:
+            latest.setdefault(record.run.subjects, record)
     return [
         record.run
         for record in sorted(latest.values(), key=lambda record: record.started)

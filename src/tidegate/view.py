@@ -18,6 +18,7 @@ from rich.text import Text
 from tidegate.errors import TidegateError
 from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Product, Run, RunRecord
+from tidegate.targets.adopting import Stream
 
 COLOURS = {
     "succeeded": "green",
@@ -239,6 +240,21 @@ def product_row(product: Product) -> tuple[str, ...]:
         size(product.size),
         f"{100 * bad / checked:.1f} %" if checked else "-",
         plain(product.config),
+    )
+
+
+STREAM_COLUMNS = ("config", "datastream", "data", "other", "first (UTC)", "last (UTC)")
+
+
+def stream_row(stream: Stream) -> tuple[str, ...]:
+    """The files of one datastream as a row of ``tidegate adopt``."""
+    return (
+        plain(stream.config),
+        plain(stream.datastream),
+        str(stream.data),
+        str(stream.others),
+        moment(stream.begin),
+        moment(stream.end),
     )
 
 

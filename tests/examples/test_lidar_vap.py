@@ -4,7 +4,6 @@ import itertools
 import lzma
 import shutil
 from importlib.metadata import version
-
 from pathlib import Path
 
 import numpy as np

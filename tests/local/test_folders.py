@@ -20,10 +20,11 @@ import pytest
 
 from tidegate.errors import InputChanged, StorageError
 from tidegate.local import folders as module
-from tidegate.local.folders import HIDDEN, FolderInputs, FolderOutputs, Found, counts
+from tidegate.local.folders import HIDDEN, FolderInputs, FolderOutputs, Found
 from tidegate.local.ledger import Seen, SqliteLedger
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import Input, Product, ProductRef
+from tidegate.runtime.select import counts
 
 
 @pytest.fixture

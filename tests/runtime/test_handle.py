@@ -485,8 +485,8 @@ def test_names_stay_as_they_are(bench, name):
 
 def test_a_name_that_no_disk_takes(bench):
     (record,) = bench.arrive("lidar/humboldt/" + "n" * 900)
-    assert record.state == "retrying"
-    assert "too long" in record.failure.message
+    assert (record.state, record.failure.kind) == ("failed", "configuration")
+    assert "longer than 255 bytes" in record.failure.message
 
 
 def test_a_vap_is_given_its_window_and_its_inputs(tmp_path):

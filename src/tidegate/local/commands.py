@@ -33,13 +33,13 @@ from tidegate.local.session import (
 )
 from tidegate.local.workspace import Workspace
 from tidegate.runtime.manifest import Config
-from tidegate.runtime.runs import FINISHED, Input, Run, Window
-from tidegate.runtime.select import window_runs
+from tidegate.runtime.runs import FINISHED, Input, Run
 
 Ledger = SqliteLedger
 Stop = Callable[[], None]
 STATES = ("queued", "running", "retrying", "succeeded", "empty", "failed", "superseded")
 _POLL = 0.2
+_CHECK = 10
 
 
 def make_environment(
@@ -106,7 +106,7 @@ def file_runs(
         path = Path(file)
         key = key_below(opened.workspace, path)
         fitting = (
-            [named_config(opened, config)]
+            [rerun.named_config(opened.manifest, config)]
             if config
             else rerun.config_of_file(opened.manifest, key, path.as_posix(), all=all)
         )
@@ -123,63 +123,14 @@ def file_runs(
     return [rerun.asked(run, now) for run in runs], outside
 
 
-def window_run(
-    opened: Session, names: Sequence[str], begin: str | None, end: str | None
-) -> list[Run]:
-    """The run of a VAP over one window.
-
-    Raises:
-        UsageError: it does not name one VAP and a window.
-    """
-    if len(names) != 1 or begin is None or end is None:
-        raise UsageError(
-            "a VAP's run needs its config, --begin and --end",
-            next="tidegate run lidar_vap/humboldt --begin 20220405 --end 20220406",
-        )
-    config = named_config(opened, names[0])
-    if config.kind != "VAP":
-        raise UsageError(f"{config.id} is no VAP", next="give it files: tidegate run FILE")
-    try:
-        window = Window(rerun.parse_time(begin), rerun.parse_time(end))
-    except ValueError as error:
-        raise UsageError(str(error), next="--end must lie after --begin") from error
-    with opened.ledger() as ledger:
-        runs = window_runs(config, [window], ledger) or [Run(config.id, window=window)]
-    return [rerun.asked(run, datetime.now(timezone.utc)) for run in runs]
-
-
-def named_config(opened: Session, id: str) -> Config:
-    """The config of that id; raises UsageError, listing what there is."""
-    try:
-        return opened.manifest.config(id)
-    except KeyError:
-        known = ", ".join(config.id for config in opened.manifest.configs)
-        raise UsageError(f"there is no config {id}", next=f"there is: {known}") from None
-
-
-def reprocess_runs(
-    opened: Session,
-    id: str,
-    begin: str | None,
-    end: str | None,
-    only: rerun.Only | None,
-    say: Say = lambda text: None,
-) -> list[Run]:
-    """The runs of a config that a person wants once more; raises UsageError."""
-    config = named_config(opened, id)
-    scope = rerun.Scope(
-        config,
-        rerun.parse_time(begin) if begin else None,
-        rerun.parse_time(end) if end else None,
-        only,
-    )
+def raw_files(opened: Session, config: Config, say: Say = lambda text: None) -> list[Input]:
+    """The raw files of an ingest, at their present versions."""
     with opened.ledger() as ledger:
         now = datetime.now(timezone.utc)
         # With all configs: a file that none has seen yet must stay new to those that wait for it.
         configs, inputs = opened.manifest.configs, FolderInputs(opened.workspace.input)
         intake = Intake(inputs, configs, ledger, Queue(ledger), lambda: now, say)
-        release = opened.manifest.release(config)
-        return rerun.to_reprocess(scope, ledger, release, lambda: intake.list(config), now)
+        return intake.list(config)
 
 
 def estimate(opened: Session, id: str, count: int, workers: int) -> str:
@@ -245,7 +196,7 @@ def carrying_out(
                 next=f"copy {next(iter(outside.values()))} into input/, or stop the service",
             )
         with opened.ledger() as ledger:
-            yield Request(ledger, list(runs), listener)
+            yield Request(ledger, list(runs), listener, opened.workspace.busy)
         return
     with service(opened, settings, listener, outside) as own:
         yield _Own(own, list(runs))
@@ -273,6 +224,8 @@ class Request:
     ledger: SqliteLedger
     runs: list[Run]
     listener: Listener
+    busy: Callable[[], bool]
+    """Whether the service still runs."""
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -280,13 +233,28 @@ class Request:
         asked = datetime.now(timezone.utc)
         Queue(self.ledger).enqueue(self.runs, asked, priority=1)
         self.listener.say("the service carries them out; Ctrl-C ends the waiting, not the runs")
-        left = {run.key for run in self.runs}
+        left = {run.key: run for run in self.runs}
+        polls = 0
         while left and not self._stopped.wait(_POLL):
-            for key in sorted(left):
+            polls += 1
+            check = polls % _CHECK == 0
+            alive, waiting = not check or self.busy(), self._waiting() if check else set(left)
+            for key, run in sorted(left.items()):
                 record = self.ledger.record(key)
                 if record is not None and record.started >= asked and record.state in FINISHED:
-                    left.discard(key)
+                    del left[key]
                     self.listener.tell(record)
+                elif key not in waiting:
+                    del left[key]
+                    self.listener.say(
+                        f"the service has dropped {run.title}: if {run.config} is new, restart it"
+                    )
+            if left and not alive:
+                self.listener.say(f"the service has ended; the next one does the {len(left)} left")
+                return
+
+    def _waiting(self) -> set[str]:
+        return {entry.run.key for entry in Queue(self.ledger).pending()}
 
     def stop(self) -> None:
         """Wait no longer."""

@@ -28,6 +28,7 @@ from tidegate.errors import InputChanged, StorageError
 from tidegate.local.ledger import Seen
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import Input, Product, ProductRef
+from tidegate.runtime.select import counts
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +64,6 @@ class SeenFiles(Protocol):
 
     def note_seen(self, rows: Iterable[Seen]) -> None:
         """Note files that were hashed."""
-
-
-def counts(key: str) -> bool:
-    """Whether a file of that name may count as arrived: no dotfile, no part of one, no backup."""
-    *folders, name = key.split("/")
-    hidden = any(part.startswith(".") for part in (*folders, name))
-    return not hidden and bool(name) and not name.lower().endswith((".part", ".tmp", "~"))
 
 
 def log_error(key: str, error: OSError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import queue
 import threading
@@ -125,7 +126,8 @@ class Intake:
         Files that are still being written are left to the watcher or, without one, waited for.
         """
         rules = dumps(sorted([c.id, c.input_path or ""] for c in self._configs))
-        again = self._ledger.state(_RULES) != rules
+        before = json.loads(self._ledger.state(_RULES) or "[]")
+        new = [c for c in self._configs if [c.id, c.input_path or ""] not in before]
         moving: list[str] = []
         for batch in batched(self._inputs.scan(on_error=self._trouble), _BATCH):
             if self._stopping.is_set():
@@ -136,7 +138,7 @@ class Intake:
             else:
                 settled = [file for file in found if self._rests(file)]
                 moving += [file.key for file in found if not self._rests(file)]
-            self._queue_runs(settled, again=again)
+            self._queue_runs(settled, new=new)
         self._ledger.set_state(_RULES, rules)
         self._wait_for(moving)
 
@@ -144,7 +146,7 @@ class Intake:
         deadline = time.monotonic() + _PATIENCE
         while keys and time.monotonic() < deadline and not self._stopping.wait(0.1):
             found = [file for key in keys if (file := self._inputs.look(key)) is not None]
-            self._queue_runs([file for file in found if self._rests(file)], again=False)
+            self._queue_runs([file for file in found if self._rests(file)])
             keys = [file.key for file in found if not self._rests(file)]
 
     def _rests(self, file: Found) -> bool:
@@ -157,7 +159,7 @@ class Intake:
         """Take in files by their keys; those that are gone or do not count are passed over."""
         for batch in batched(keys, _BATCH):
             found = [self._inputs.look(key) for key in batch if self._wanted(key)]
-            self._queue_runs([file for file in found if file is not None], again=False)
+            self._queue_runs([file for file in found if file is not None])
 
     def list(self, config: Config) -> list[Input]:
         """The files under a scheduled ingest's path, hashed only where they have changed."""
@@ -176,19 +178,23 @@ class Intake:
     def _wanted(self, key: str) -> bool:
         return any(takes(config, key) for config in self._configs)
 
-    def _queue_runs(self, found: Sequence[Found], *, again: bool) -> None:
-        """Queue the runs of files that have changed since they were seen, all in one step."""
+    def _queue_runs(self, found: Sequence[Found], *, new: Sequence[Config] = ()) -> None:
+        """Queue the runs of files that have changed since they were seen, all in one step.
+
+        ``new`` configs have seen none of them.
+        """
         known = self._ledger.seen_at(file.key for file in found)
         rows: list[Seen] = []
         runs: list[Run] = []
         for file in found:
             before = known.get(file.key)
             row = self._row(file, known)
-            if row is None or (row == before and not again):
+            configs = new if row == before else self._configs
+            if row is None or not any(takes(config, row.key) for config in configs):
                 continue
             rows.append(row)
             event = FileArrived(Input(row.key, row.sha256, row.size), self._now())
-            runs += select(self._configs, event, self._ledger).runs
+            runs += select(configs, event, self._ledger).runs
         if rows:
             self._queue.enqueue(runs, self._now(), seen=rows)
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 
 from tidegate.errors import LedgerError, StorageError, TidegateError
 from tidegate.runtime.records import dumps, loads
-from tidegate.runtime.runs import FINISHED, SETTLED, Input, Product, Run, RunRecord, State
+from tidegate.runtime.runs import ADOPTER, FINISHED, SETTLED, Input, Product, Run, RunRecord, State
 from tidegate.runtime.target import Claim, ClaimLost, Span, decide_claim, ended
 
 T = TypeVar("T")
@@ -509,11 +509,11 @@ class SqliteLedger:
             """
             SELECT avg(max(finished - started, 0)) / 1e6 FROM (
                 SELECT started, finished FROM runs
-                WHERE config = ? AND state = 'succeeded'
+                WHERE config = ? AND state = 'succeeded' AND owner <> ?
                 ORDER BY started DESC LIMIT ?
             )
             """,
-            (config, runs),
+            (config, ADOPTER, runs),
         )
         return rows[0][0] if rows else None
 

@@ -151,7 +151,8 @@ class Queue:
         with self._ledger.reading() as db:
             rows = db.execute(STRANDED, (_micros(now),)).fetchall()
         records = (self._ledger.record(key) for (key,) in rows)
-        return self.enqueue([record.run for record in records if record is not None], now)
+        runs = [record.run for record in records if record is not None]
+        return self.enqueue([run for run in runs if not run.adopted], now)
 
     def pending(self, config: str | None = None) -> Iterator[Queued]:
         """All entries, taken ones included, in the order in which they were queued."""

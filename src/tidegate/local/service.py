@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from tidegate.errors import StorageError, TidegateError
+from tidegate.local.drift import Drift
 from tidegate.local.folders import FolderInputs, FolderOutputs
 from tidegate.local.intake import Intake
 from tidegate.local.ledger import SqliteLedger
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 GRACE = 10.0
 """How long runs may go on after the service was asked to stop, s; then they are handed back."""
 _TICK = 0.5
+_CATCH_UP = 600.0
 _IDLE = 5.0
 _LEDGER_PAUSE = 5.0
 _REMIND = 600.0
@@ -142,17 +144,18 @@ class Service:
         with self._started():
             schedule = Schedule(self._manifest.configs, self._ledger, say=self._listener.say)
             silence = Silence(self._manifest.configs, self._ledger, self._now())
+            drift = Drift(self._workspace.config, self._settings.repository)
+            begun = time.monotonic()
             with self._watching():
                 caught_up = False
                 while not self._over():
-                    try:
-                        caught_up = caught_up or self._idle()
-                        if caught_up:
-                            self._tick(schedule)
-                            for text in silence.broken(self._now()):
-                                self._listener.say(text)
-                    except StorageError as error:
-                        self._complain(error)
+                    # A VAP that runs before the files that wait are in has to run once more.
+                    waited = time.monotonic() - begun > _CATCH_UP
+                    caught_up = caught_up or waited or self._idle()
+                    if caught_up:
+                        self._tick(schedule, silence)
+                    if changed := drift.told():
+                        self._listener.say(changed)
                     self._kick()  # commands queue their runs from processes of their own
                     self._stop.wait(_TICK)
         self._raise_failure()
@@ -329,7 +332,15 @@ class Service:
 
     # --- schedules --------------------------------------------------------------------------
 
-    def _tick(self, schedule: Schedule) -> None:
+    def _tick(self, schedule: Schedule, silence: Silence) -> None:
+        try:
+            self._queue_what_is_due(schedule)
+            for text in silence.broken(self._now()):
+                self._listener.say(text)
+        except StorageError as error:
+            self._complain(error)
+
+    def _queue_what_is_due(self, schedule: Schedule) -> None:
         due = schedule.due(self._now())
         if due:
             self._queue_due(due)

@@ -21,9 +21,10 @@ from typing import Protocol
 from watchfiles import Change as Seen
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-from tidegate.local.folders import Found, counts
+from tidegate.local.folders import Found
 from tidegate.local.inotify import Change, Inotify, Kind
 from tidegate.local.settling import Settling, Stamp
+from tidegate.runtime.select import counts
 
 POLL_EVERY = 5.0
 """How often a file system that tells of nothing is looked over, s."""

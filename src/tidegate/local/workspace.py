@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from tidegate.errors import StorageError, UsageError, WorkspaceBusy
 
 CONFIG = "pipelines_config.yml"
+_MOMENT = 0.3  # s; ``busy`` holds the lock for less
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Workspace:
         self.prepare()
         lock = FileLock(self.state / "service.lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_MOMENT, poll_interval=0.05)
         except Timeout:
             raise WorkspaceBusy(
                 f"a service already runs in {self.root}{self._whose()}",

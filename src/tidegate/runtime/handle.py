@@ -12,6 +12,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -84,14 +85,17 @@ def execute(run: Run, context: Context) -> RunRecord | None:
         return None
     record, started = claim.record, time.monotonic()
     try:
-        try:
-            with work_folder(context.work, record) as work:
+        with ExitStack() as afterwards:
+            try:
+                work = afterwards.enter_context(work_folder(context.work, record))
                 record = _carry_out(record, config, context, work)
                 record = _with_log(record, context, work / LOG)
-        except StorageError as error:  # the work folder itself could not be made
-            record = _failed(record, config, _failure("transient", error))
-        record = _ended(record, context, {"total": time.monotonic() - started})
-        context.target.ledger.finish(record)
+            except StorageError as error:  # the work folder itself could not be made
+                record = _failed(record, config, _failure("transient", error))
+            if record.failure is not None:
+                afterwards.close()  # what filled the disk must not keep the record out of it
+            record = _ended(record, context, {"total": time.monotonic() - started})
+            context.target.ledger.finish(record)
     except ClaimLost:
         logger.warning(
             "another owner took the run over", extra={"action": "claim_lost", "run": run.key}
@@ -148,6 +152,9 @@ def _carry_out(record: RunRecord, config: Config, context: Context, work: Path) 
             return replace(record, state="superseded", failure=_failure("transient", error))
         failure = replace(_failure("bad-input", error), next=_LOST_PRODUCT)
         return _failed(record, config, failure)
+    except ConfigurationError as error:  # such as a file larger than the function's disk
+        log.write("ERROR", "configuration", str(error))
+        return _failed(record, config, _failure("configuration", error))
     except StorageError as error:
         log.write("ERROR", "storage", str(error))
         # What was about to be published may be there in part: the next attempt must know of it.

@@ -28,6 +28,7 @@ from tidegate.errors import (
 )
 from tidegate.runtime.manifest import Pipeline
 from tidegate.runtime.records import from_json, to_json
+from tidegate.runtime.summary import Summary
 from tidegate.runtime.task import Outcome, Task
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -165,6 +166,20 @@ class WorkerProcess:
         except ValueError as error:
             self.kill()
             return ConfigurationError(f"Tsdat fails on {config_file}", why=str(error))
+
+    def summarize(self, path: Path) -> Summary | None:
+        """What is in a netCDF file; None for one that cannot be read, or kills the worker."""
+        self.start()
+        try:
+            answer = self._ask({"op": "summarize", "path": str(path)}, START, None)
+        except (WorkerLost, RunTimeout):
+            return None
+        told = answer.get("summary")
+        try:
+            return from_json(Summary, told) if told is not None else None
+        except ValueError:
+            self.kill()
+            return None
 
     def close(self) -> None:
         """End the process: kindly if it is idle, for good after a moment."""

@@ -87,7 +87,7 @@ def _taken_over(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> t
         if present is None or present.run == record.key or product.kind != "data":
             continue
         maker = ledger.record(present.run)
-        if maker and not _same_series(maker.run, record.run):
+        if maker and not maker.run.adopted and not _same_series(maker.run, record.run):
             warnings.append(
                 f"{product.key} replaces the product that {maker.run.config} made from "
                 f"{maker.run.title}: both have the same name"

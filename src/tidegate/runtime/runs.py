@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from typing import Literal
 
 from tidegate.runtime.records import check_aware, dumps, to_json, utc
@@ -19,6 +20,13 @@ published; a run of the new version takes its place."""
 
 FINISHED: tuple[State, ...] = ("succeeded", "empty", "failed", "superseded")
 SETTLED: tuple[State, ...] = ("succeeded", "empty")
+
+ADOPTED = "adopted"
+"""The first argument of runs that were never carried out here: ``tidegate adopt`` put what an older
+deployment had made on record, under them."""
+ADOPTER = "tidegate adopt"
+"""Who claims what is adopted, raw files that count as done included: the same each time, so that an
+adoption takes over what a dead one had claimed."""
 
 FailureKind = Literal["bad-input", "transient", "timeout", "out-of-memory", "configuration"]
 
@@ -105,6 +113,11 @@ class Run:
         return tuple(i.key for i in self.inputs) or self.arguments
 
     @property
+    def adopted(self) -> bool:
+        """Whether it stands for products that were there before: nothing to be carried out."""
+        return self.arguments[:1] == (ADOPTED,) and self.due is None and not self.inputs
+
+    @cached_property
     def key(self) -> str:
         """sha256, in hexadecimal, of the config's id and all that goes in; the release does not.
 
@@ -157,7 +170,8 @@ class Product:
     size: int
     """Bytes; of a folder, of all files in it."""
     sha256: str
-    """Of the content; of a folder, of its files' paths and sha256, in order."""
+    """Of the content; of a folder, of its files' paths and sha256, in order. Of an adopted object
+    in S3 that nobody has read yet, its ETag after ``etag:``."""
     datastream: str = ""
     """The datastream that was written, which is not always the one in the config."""
     begin: datetime | None = None

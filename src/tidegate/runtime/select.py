@@ -59,9 +59,15 @@ def select(configs: Sequence[Config], event: Event, ledger: Ledger) -> Selection
 
 def takes(config: Config, key: str) -> bool:
     """Whether a file that arrives under ``key`` sets off a run of ``config``."""
-    return (
-        config.trigger == "S3" and config.input_path is not None and under(config.input_path, key)
-    )
+    path = config.input_path
+    return config.trigger == "S3" and path is not None and under(path, key) and counts(key)
+
+
+def counts(key: str) -> bool:
+    """Whether a file of that name may count as arrived: no dotfile, no part of one, no backup."""
+    *folders, name = key.split("/")
+    hidden = any(part.startswith(".") for part in (*folders, name))
+    return not hidden and bool(name) and not name.lower().endswith((".part", ".tmp", "~"))
 
 
 def under(prefix: str, key: str) -> bool:
@@ -88,7 +94,8 @@ def _scheduled_ingest(config: Config, event: ScheduleDue, ledger: Ledger) -> Ite
             arrived=event.at,
         )
     elif config.input_path is not None:
-        files = [file for file in event.files if under(config.input_path, file.key)]
+        path = config.input_path
+        files = [file for file in event.files if under(path, file.key) and counts(file.key)]
         new = ledger.untaken(config.id, files)
         if new:
             ordered = tuple(sorted(new, key=lambda file: file.key))

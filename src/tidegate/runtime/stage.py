@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from tidegate.errors import StorageError
+from tidegate.errors import ConfigurationError, StorageError
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.publish import STORE
 from tidegate.runtime.records import utc
 from tidegate.runtime.runs import RunRecord
-from tidegate.runtime.target import Target
+from tidegate.runtime.target import Inputs, Outputs, Target
 from tidegate.runtime.task import Task
+
+_LONGEST_NAME = 255
 
 INPUTS = "in"
 """The folder inside a work folder where raw files are staged under their keys."""
@@ -53,16 +57,12 @@ def stage(target: Target, config: Config, record: RunRecord, work: Path) -> Task
     run = record.run
     arguments = run.arguments
     if run.window is not None:
-        for ref in run.products:
-            place = _place(work / STORE, ref.key)
-            with _told_as_storage(ref.key):
-                target.outputs.fetch(ref, place)
+        refs = [(ref, _place(work / STORE, ref.key)) for ref in run.products]
+        _fetch(target.outputs, refs)
         arguments = (tsdat_time(run.window.begin), tsdat_time(run.window.end))
     elif run.inputs:
         places = [_place(work / INPUTS, input.key) for input in run.inputs]
-        for input, place in zip(run.inputs, places):
-            with _told_as_storage(input.key):
-                target.inputs.fetch(input, place)
+        _fetch(target.inputs, list(zip(run.inputs, places)))
         arguments = tuple(str(place) for place in places)
     return Task(run, config, arguments, str(work), release=record.release)
 
@@ -72,10 +72,34 @@ def tsdat_time(moment: datetime) -> str:
     return f"{utc(moment):%Y%m%d.%H%M%S}"
 
 
+def _fetch(source: Inputs | Outputs, wanted: Sequence[tuple[Any, Path]]) -> None:
+    """Fetch all; at once where the target can, since in a bucket each one is a wait."""
+    together = getattr(source, "fetch_all", None)
+    if together is not None:
+        with _told_as_storage(f"{len(wanted)} files"):
+            together(wanted)
+        return
+    for item, place in wanted:
+        with _told_as_storage(item.key):
+            source.fetch(item, place)
+
+
 def _place(root: Path, key: str) -> Path:
+    """Where a file is staged: under its key, so that readers find its name and folders in it.
+
+    Raises:
+        ConfigurationError: no file system has room for such a name.
+        StorageError: the place cannot be made.
+    """
     place = root / key.lstrip("/")
     if root not in place.parents or ".." in place.parts:
         raise StorageError(f"{key!r} would leave the work folder", next="rename the file")
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in place.parts):
+        raise ConfigurationError(
+            f"a part of the name {key!r} is longer than {_LONGEST_NAME} bytes",
+            why="no file system takes such a name, and readers need the name as it is",
+            next="store the file under a shorter name",
+        )
     with _told_as_storage(key):
         place.parent.mkdir(parents=True, exist_ok=True)
     return place

@@ -32,6 +32,8 @@ class Summary:
     """The length of each dimension."""
     quality: tuple[QualitySummary, ...] = ()
     """A summary of each ``qc_`` variable."""
+    inputs: tuple[str, ...] = ()
+    """The global attribute ``inputs``: what it was made from, as the pipeline was given it."""
 
 
 def summarize(dataset: Any) -> Summary:
@@ -44,6 +46,7 @@ def summarize(dataset: Any) -> Summary:
         end=end,
         dimensions={str(name): int(size) for name, size in dict(dataset.sizes).items()},
         quality=_told(lambda: tuple(_quality(dataset)), ()),
+        inputs=_told(lambda: _inputs(dataset.attrs.get("inputs", ())), ()),
     )
 
 
@@ -68,6 +71,12 @@ def summarize_file(path: Path) -> Summary | None:
     except Exception as error:  # a file that xarray cannot read is still a product
         print(f"cannot summarize {path.name}: {error}")
         return None
+
+
+def _inputs(value: Any) -> tuple[str, ...]:
+    """Tsdat writes one name as it is, several as a list."""
+    listed = [value] if isinstance(value, str) else list(value)
+    return tuple(str(item) for item in listed if item)
 
 
 def _times(dataset: Any) -> tuple[datetime | None, datetime | None]:

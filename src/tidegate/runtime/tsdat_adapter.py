@@ -64,6 +64,8 @@ def describe(config_file: str) -> Pipeline:
         storage_root=storage.prefix,
         data_path=str(storage.defaults.get("data_storage_path", "")),
         data_filename=str(storage.defaults.get("data_filename_template", "")),
+        plot_path=str(storage.defaults.get("ancillary_storage_path", "")),
+        plot_filename=str(storage.defaults.get("ancillary_filename_template", "")),
         datastream=str(getattr(attributes, "datastream", None) or ""),
         tsdat=version("tsdat"),
     )

@@ -4,6 +4,7 @@ One line in, one line out:
 
     {"op": "run", "task": {…}}                →  {"outcome": {…}}
     {"op": "describe", "file": "pipelines/…"} →  {"pipeline": {…}} or {"error": {…}}
+    {"op": "summarize", "path": "/….nc"}      →  {"summary": {…}}, null where it cannot be read
 
 The first line out is ``{"ready": {…}}``, once Tsdat is imported. A line that is not of this form is
 answered with an error, and the next one is read. Standard output is kept for this protocol alone:
@@ -30,6 +31,7 @@ from tidegate.errors import TidegateError
 from tidegate.runtime import tsdat_adapter
 from tidegate.runtime.log import LOG, RAW, RunLog, capture
 from tidegate.runtime.records import from_json, to_json
+from tidegate.runtime.summary import summarize_file
 from tidegate.runtime.task import Outcome, Task
 
 
@@ -66,6 +68,9 @@ def respond(line: bytes) -> dict[str, Any]:
         if op == "describe":
             with _quiet():
                 return {"pipeline": to_json(tsdat_adapter.describe(str(request["file"])))}
+        if op == "summarize":
+            with _quiet():
+                return {"summary": to_json(summarize_file(Path(request["path"])))}
         raise ValueError(f"unknown op {op!r}")
     except BaseException as error:
         return {"error": _error(error)}

@@ -1,0 +1,263 @@
+"""The one way to AWS: the only module that imports boto3.
+
+Clients are made when they are first asked for, with the same retries and timeouts, and their
+errors are told as Tidegate's: what happened, why, what to do next. Endpoint, region and credentials
+come from where boto3 looks for them (``AWS_ENDPOINT_URL``, ``AWS_REGION``, …) unless given.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tidegate import __version__
+from tidegate.errors import ConfigurationError, StorageError, TidegateError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+CONNECTIONS = 32
+"""Connections that a client keeps: as many as transfers go on at once."""
+
+_PASSING = {
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "LimitExceededException",
+    "OperationAborted",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+    "500",
+    "502",
+    "503",
+    "504",
+}
+_DENIED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "Forbidden", "403"}
+_MISSING = {
+    "NoSuchBucket": "the bucket does not exist",
+    "ResourceNotFoundException": "the table or its index does not exist",
+    "AWS.SimpleQueueService.NonExistentQueue": "the queue does not exist",
+    "QueueDoesNotExist": "the queue does not exist",
+}
+_CREDENTIALS = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_ACTIONS = {
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "DeleteObjects": "s3:DeleteObject",
+    "HeadBucket": "s3:ListBucket",
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+    "TransactWriteItems": "dynamodb:PutItem, UpdateItem, DeleteItem and ConditionCheckItem",
+    "UploadPart": "s3:PutObject",
+}
+_SAID = re.compile(r"not authorized to perform: ([\w:*]+)(?: on resource: (\S+))?")
+
+
+class Unreachable(StorageError):
+    """AWS did not answer, or broke off: the network, more likely than AWS."""
+
+
+class ConditionFailed(Exception):
+    """A conditional write found something else than what it expected, or met another write."""
+
+
+class Missing(Exception):
+    """There is no such object."""
+
+
+class Changed(Exception):
+    """The object is there, but not at the version that was asked for."""
+
+
+class EmptyRange(Exception):
+    """The part of an object that was asked for begins after its end."""
+
+
+class Clients:
+    """AWS clients for one set of credentials; safe to share between threads."""
+
+    def __init__(
+        self, *, profile: str | None = None, region: str | None = None, endpoint: str | None = None
+    ) -> None:
+        self._profile, self._region, self._endpoint = profile, region, endpoint
+        self._lock = threading.RLock()
+        self._session: Any = None
+        self._clients: dict[str, Any] = {}
+
+    @property
+    def s3(self) -> S3Client:
+        """Amazon S3."""
+        return self.client("s3")  # type: ignore[no-any-return]
+
+    @property
+    def dynamodb(self) -> Any:
+        """Amazon DynamoDB; untyped, since its items are what the ledger makes of them."""
+        return self.client("dynamodb")
+
+    @property
+    def sqs(self) -> SQSClient:
+        """Amazon SQS."""
+        return self.client("sqs")  # type: ignore[no-any-return]
+
+    def client(self, service: str) -> Any:
+        """The client of any service.
+
+        Raises:
+            ConfigurationError: there is no such profile, or no region.
+        """
+        client = self._clients.get(service)
+        if client is not None:
+            return client
+        with self._lock:  # boto3's sessions are not made for several threads; its clients are
+            if service not in self._clients:
+                with explained(f"connect to {service}"):
+                    self._clients[service] = self._make(service)
+            return self._clients[service]
+
+    def _make(self, service: str) -> Any:
+        import boto3  # takes 0.2 s: not before it is needed
+        from botocore.config import Config
+
+        if self._session is None:
+            self._session = boto3.Session(profile_name=self._profile, region_name=self._region)
+        config = Config(
+            user_agent_extra=f"tidegate/{__version__}",
+            retries={"mode": "standard", "max_attempts": 5},
+            connect_timeout=5,
+            read_timeout=60 if service in ("s3", "lambda") else 20,
+            max_pool_connections=CONNECTIONS,
+            tcp_keepalive=True,
+        )
+        return self._session.client(service, endpoint_url=self._endpoint, config=config)
+
+
+@contextmanager
+def explained(
+    doing: str, resource: str = "", *, lasting: type[TidegateError] = StorageError
+) -> Iterator[None]:
+    """Tell what AWS answers as Tidegate's errors; ``doing`` goes after "cannot".
+
+    Raises:
+        StorageError: the network, throttling, or trouble on AWS's side: it may pass.
+        ConfigurationError: there are no credentials, or they are not valid.
+        lasting: a permission or a resource is missing.
+        ConditionFailed, Missing, Changed, EmptyRange: what a caller has asked to be told.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = _translate(error, doing, resource, lasting)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _translate(
+    error: Exception, doing: str, resource: str, lasting: type[TidegateError]
+) -> Exception | None:
+    """The error to raise instead; None for what is not AWS's."""
+    from botocore import exceptions as aws
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(error, aws.ClientError):
+        return _answered(error, doing, resource, lasting)
+    if isinstance(error, (aws.NoCredentialsError, aws.PartialCredentialsError)):
+        return ConfigurationError(
+            f"cannot {doing}: no AWS credentials are found",
+            why=str(error),
+            next="sign in (`aws sso login`), or name a profile with --profile or AWS_PROFILE",
+        )
+    if isinstance(error, (aws.ProfileNotFound, aws.NoRegionError, aws.InvalidRegionError)):
+        return ConfigurationError(
+            f"cannot {doing}: {error}", next="give --profile and --region, or set AWS_REGION"
+        )
+    if isinstance(error, aws.ParamValidationError):
+        return ConfigurationError(f"cannot {doing}: AWS would refuse {resource}", why=str(error))
+    if isinstance(error, (aws.BotoCoreError, HTTPError, ConnectionError, TimeoutError)):
+        return Unreachable(
+            f"cannot {doing} {resource}".rstrip(),
+            why=f"AWS cannot be reached: {error}",
+            next="it is tried again; if it lasts, look at the network and at AWS's health page",
+        )
+    return None
+
+
+def _answered(
+    error: Any, doing: str, resource: str, lasting: type[TidegateError]
+) -> Exception | None:
+    response = error.response
+    code = str(response.get("Error", {}).get("Code", ""))
+    message = str(response.get("Error", {}).get("Message", ""))
+    what = f"cannot {doing} {resource}".rstrip()
+    if code == "TransactionCanceledException":
+        return _cancelled(error, what)
+    if code == "ConditionalCheckFailedException" or code == "TransactionConflictException":
+        return ConditionFailed(message)
+    if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
+        return Changed(message)
+    if code in ("NoSuchKey", "NoSuchVersion", "404", "NotFound"):
+        return Missing(message)
+    if code in ("InvalidRange", "416"):
+        return EmptyRange(message)
+    if code in _PASSING:
+        return StorageError(
+            what,
+            why=f"AWS is busy or has trouble ({code}): {message}",
+            next="it is tried again; if it lasts, look at the account's limits",
+        )
+    if code in _DENIED:
+        return lasting(what, why=f"{code}: {message}", next=_allow(error, resource, message))
+    if code in _MISSING:
+        return lasting(
+            what, why=_MISSING[code], next="deploy the stack, or correct the name in the config"
+        )
+    if code in _CREDENTIALS:
+        return ConfigurationError(
+            what,
+            why=f"AWS does not accept the credentials ({code}): {message}",
+            next="sign in again, as with `aws sso login`",
+        )
+    return lasting(what, why=f"{code}: {message}")
+
+
+def _cancelled(error: Any, what: str) -> Exception:
+    reasons: Sequence[Any] = error.response.get("CancellationReasons") or ()
+    codes = {str(reason.get("Code", "")) for reason in reasons} - {"None", ""}
+    if codes & {"ConditionalCheckFailed", "TransactionConflict", "DuplicateItem"}:
+        return ConditionFailed(", ".join(sorted(codes)))
+    return StorageError(what, why=f"AWS gave the write up: {', '.join(sorted(codes)) or error}")
+
+
+def _allow(error: Any, resource: str, message: str) -> str:
+    """Which permission to add; AWS's own words where it says."""
+    said = _SAID.search(message)
+    if said:
+        return f"allow {said[1]} on {said[2] or resource} in the role that this runs with"
+    operation = str(error.operation_name)
+    service = resource.split(":")[2] if resource.startswith("arn:") else "s3"
+    action = _ACTIONS.get(operation, f"{service}:{operation}")
+    return f"allow {action} on {resource} in the role that this runs with (or in its policies)"

@@ -1,0 +1,70 @@
+"""Requests for runs: sent to the config's own queue, as the function reads them.
+
+A request on AWS goes through the queue, not around it: there it is retried, counted and, at last,
+put with the dead letters like anything else that is to be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+
+from tidegate.aws import messages
+from tidegate.aws.clients import Clients, explained
+from tidegate.aws.ledger import DynamoLedger
+from tidegate.errors import StorageError
+from tidegate.runtime.records import dumps
+from tidegate.runtime.runs import Run
+
+LONGEST_MESSAGE = 200_000
+"""Runs that take more than this to write down, in bytes, are kept in the ledger meanwhile."""
+
+_AT_ONCE = 10
+_KEPT_FOR = timedelta(days=15)
+
+
+def queue_url(name: str, clients: Clients) -> str:
+    """The address of a queue; raises StorageError when there is none."""
+    with explained("find the queue", name):
+        return str(clients.sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
+
+def send(runs: Sequence[Run], queue: str, ledger: DynamoLedger, clients: Clients) -> None:
+    """Ask for runs of one config, each with a message of its own.
+
+    Raises:
+        StorageError: not all could be sent; to send them again does no harm.
+    """
+    for batch in _batches([_body(run, ledger) for run in runs]):
+        with explained("send a request to", queue):
+            answer = clients.sqs.send_message_batch(
+                QueueUrl=queue,
+                Entries=[{"Id": str(n), "MessageBody": body} for n, body in enumerate(batch)],
+            )
+        if answer.get("Failed"):
+            raise StorageError(
+                f"{len(answer['Failed'])} requests could not be queued",
+                why=str(answer["Failed"][0].get("Message", "")),
+                next="ask again: a run that was asked for twice is carried out once more, at worst",
+            )
+
+
+def _body(run: Run, ledger: DynamoLedger) -> str:
+    body = dumps(messages.asked([run], run.arrived or datetime.now(timezone.utc)))
+    if len(body) <= LONGEST_MESSAGE:
+        return body
+    name = f"queued/{run.key}"
+    ledger.set_state(name, dumps(run), keep=_KEPT_FOR)
+    return dumps(messages.kept(name))
+
+
+def _batches(bodies: Sequence[str]) -> Iterator[list[str]]:
+    """Bodies in batches that SQS takes: at most ten, and not too long together."""
+    batch: list[str] = []
+    for body in bodies:
+        if batch and (len(batch) == _AT_ONCE or sum(map(len, batch)) + len(body) > LONGEST_MESSAGE):
+            yield batch
+            batch = []
+        batch.append(body)
+    if batch:
+        yield batch

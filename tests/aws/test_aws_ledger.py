@@ -1,0 +1,271 @@
+"""What DynamoDB adds to the contract: limits of items and transactions, requests, forgetting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from samples import CONFIG, LEASE, STREAM, T0, at, carry_out, claim, finish, ingest, product
+
+from tidegate.aws import ledger as module
+from tidegate.aws.clients import Clients
+from tidegate.aws.ledger import DynamoLedger, table_definition
+from tidegate.errors import StorageError
+from tidegate.runtime.runs import Input, QualitySummary, Run
+from tidegate.runtime.target import ClaimLost, Span
+
+
+class Counting:
+    """Clients that count requests to DynamoDB."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.calls: Counter[str] = Counter()
+        self._real = clients.dynamodb
+        self.before: Callable[[str, dict[str, Any]], None] = lambda name, arguments: None
+
+    @property
+    def dynamodb(self) -> Any:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            self.calls[name] += 1
+            self.before(name, arguments)
+            return getattr(self._real, name)(**arguments)
+
+        return call
+
+
+@pytest.fixture
+def counting(clients: Clients) -> Counting:
+    return Counting(clients)
+
+
+@pytest.fixture
+def ledger(new_table: Callable[[], str], counting: Counting) -> DynamoLedger:
+    return DynamoLedger(new_table(), counting)  # type: ignore[arg-type]
+
+
+def many(count: int, text: str = "") -> list[Any]:
+    quality = tuple(QualitySummary(f"{text}{n}", n, n, n) for n in range(50 if text else 0))
+    return [product(f"p{n:05d}", n, n + 1, quality=quality) for n in range(count)]
+
+
+def test_a_run_with_more_products_than_a_transaction_takes(ledger: DynamoLedger) -> None:
+    record = carry_out(ledger, ingest(), *many(500, "x"))
+    assert ledger.record(record.key) == record
+    assert [p.key for p in ledger.made_by(record.key)] == [p.key for p in record.products]
+    assert len(ledger.overlapping(STREAM, at(0), at(1000))) == 500
+    assert len(ledger.changes(STREAM, "")[0]) == 500
+    assert len(list(ledger.products(config=CONFIG))) == 500
+
+
+def test_a_crash_between_two_transactions_is_put_right(
+    ledger: DynamoLedger, counting: Counting
+) -> None:
+    run, products = ingest(), many(200)
+    record = claim(ledger, run)
+    left = [2]
+
+    def crash(name: str, arguments: dict[str, Any]) -> None:
+        if name == "transact_write_items":
+            left[0] -= 1
+            if left[0] < 0:
+                raise StorageError("gone")
+
+    counting.before = crash
+    with pytest.raises(StorageError):
+        finish(ledger, record, products=products)
+    counting.before = lambda name, arguments: None
+    stored = ledger.record(run.key)
+    assert stored is not None
+    assert stored.state == "running"
+    half = len(list(ledger.products()))
+    assert 0 < half < 200
+    assert len(ledger.changes(STREAM, "")[0]) == half
+    again = claim(ledger, run, now=T0 + LEASE)
+    done = finish(ledger, again, products=products)
+    assert ledger.record(run.key) == done
+    assert len(list(ledger.products())) == 200
+    assert {s.begin for s in ledger.changes(STREAM, "")[0]} == {p.begin for p in products}
+
+
+def test_many_transactions_for_an_owner_who_has_lost(ledger: DynamoLedger) -> None:
+    run = ingest()
+    record = claim(ledger, run)
+    claim(DynamoLedger(ledger.table, ledger._clients), run, "other", now=T0 + LEASE)
+    with pytest.raises(ClaimLost):
+        finish(ledger, record, products=many(200))
+    assert list(ledger.products()) == []
+
+
+def test_a_record_longer_than_an_item(ledger: DynamoLedger, counting: Counting) -> None:
+    """Random names do not pack well: three parts beside the record's item."""
+    import random
+
+    names = random.Random(1)
+    inputs = tuple(Input(f"{names.getrandbits(4000):x}", "1", n) for n in range(1500))
+    run = Run(CONFIG, inputs)
+    record = claim(ledger, run)
+    ledger.intend(run.key, owner="me", attempt=1, products=["a"])
+    done = finish(ledger, record, products=[product("a")], publishing=())
+    assert ledger.record(run.key) == done
+    assert list(ledger.records(config=CONFIG)) == [done]
+    assert ledger.untaken(CONFIG, [*inputs[:300], Input("new", "1", 1)]) == [Input("new", "1", 1)]
+    assert len(ledger.about(CONFIG, inputs[7].key)) == 1
+    items = ledger._clients.dynamodb.scan(TableName=ledger.table)["Items"]
+    parts = [item for item in items if item["pk"]["S"].startswith("B#")]
+    assert len({item["pk"]["S"] for item in parts}) == 1  # those of earlier writes are gone
+    ledger.set_state("long", "x" * 10 + "".join(i.key for i in inputs))
+    assert ledger.state("long") == "x" * 10 + "".join(i.key for i in inputs)
+
+
+def test_a_write_whose_answer_was_lost_is_not_a_loss(
+    ledger: DynamoLedger, counting: Counting
+) -> None:
+    """It is sent again, and meets itself."""
+
+    def twice(name: str, arguments: dict[str, Any]) -> None:
+        if name == "put_item":
+            getattr(counting._real, name)(**arguments)
+
+    carry_out(ledger, ingest("old"))
+    run = ingest()
+    finish(ledger, claim(ledger, run), "retrying")
+    counting.before = twice
+    record = claim(ledger, run)
+    ledger.intend(run.key, owner="me", attempt=2, products=["a"])
+    done = finish(ledger, record, "failed", publishing=("a",))
+    assert ledger.record(run.key) == done
+
+
+def test_products_that_change_hands_meanwhile(ledger: DynamoLedger, counting: Counting) -> None:
+    """Two runs replace the same product at once: no trace of either's older version is left."""
+    carry_out(ledger, ingest("old"), product("a", 0, 1))
+    record = claim(ledger, ingest("new"))
+    done = [False]
+
+    def meanwhile(name: str, arguments: dict[str, Any]) -> None:
+        if name == "transact_write_items" and not done[0]:
+            done[0] = True
+            other = DynamoLedger(ledger.table, ledger._clients)
+            carry_out(other, ingest("other"), product("a", 5, 6))
+
+    counting.before = meanwhile
+    finish(ledger, record, products=[product("a", 2, 3)])
+    assert [p.begin for p in ledger.overlapping(STREAM, at(-9), at(9))] == [at(2)]
+    spans = set(ledger.changes(STREAM, "")[0])
+    assert spans == {Span(at(0), at(1)), Span(at(5), at(6)), Span(at(2), at(3))}
+
+
+@pytest.mark.parametrize("history", [1, 60])
+def test_requests_do_not_grow_with_the_history(
+    ledger: DynamoLedger, counting: Counting, history: int
+) -> None:
+    days = [product(f"d{n}", 24 * n, 24 * n + 23) for n in range(history)]
+    carry_out(ledger, ingest("days"), *days, product("years", -80_000, 80_000))
+    counting.calls.clear()
+    found = ledger.overlapping(STREAM, at(0), at(24))
+    assert [p.key for p in found] == ["years", "d0"]
+    assert counting.calls["get_item"] == 1
+    assert 2 <= counting.calls["query"] <= 4  # one or two shelves of each of two scales
+
+
+def test_requests_of_a_run(ledger: DynamoLedger, counting: Counting) -> None:
+    """What a plain ingest of one file costs, once its datastream is known."""
+    carry_out(ledger, ingest("first"), product("p0"))
+    counting.calls.clear()
+    record = claim(ledger, ingest("a"))
+    assert counting.calls == {"get_item": 1, "transact_write_items": 1}
+    ledger.intend(record.key, owner="me", attempt=1, products=["p1"])
+    assert counting.calls["put_item"] == 1
+    finish(ledger, record, products=[product("p1"), product("p1.png", kind="ancillary")])
+    assert counting.calls["transact_write_items"] == 2
+    assert counting.calls["batch_get_item"] == 1
+    assert "scan" not in counting.calls
+
+
+def test_a_late_writer_is_not_passed_by(ledger: DynamoLedger, monkeypatch: Any) -> None:
+    """A change that is filed under an earlier time than one that was told already is told too."""
+    now = [10**15]
+    monkeypatch.setattr(module, "_now_micros", lambda: now[0])
+    margin = module.OVERLAP // timedelta(microseconds=1)
+    carry_out(ledger, ingest("a"), product("a", 0, 1))
+    spans, cursor = ledger.changes(STREAM, "")
+    assert spans == [Span(at(0), at(1))]
+    now[0] -= margin - 1
+    carry_out(ledger, ingest("b"), product("b", 2, 3))
+    now[0] += 10 * margin
+    spans, cursor = ledger.changes(STREAM, cursor)
+    assert spans == [Span(at(2), at(3))]
+    assert ledger.changes(STREAM, cursor) == ([], cursor)
+    carry_out(ledger, ingest("c"), product("c", 4, 5))
+    spans, cursor = ledger.changes(STREAM, cursor)
+    assert spans == [Span(at(4), at(5))]
+    assert cursor.count(",") == 0  # only what lies in the margin is remembered
+
+
+def test_a_clock_that_ran_ahead_hides_nothing(ledger: DynamoLedger, monkeypatch: Any) -> None:
+    now = [10**15]
+    monkeypatch.setattr(module, "_now_micros", lambda: now[0])
+    now[0] *= 2
+    carry_out(ledger, ingest("a"), product("a", 0, 1))
+    now[0] //= 2
+    cursor = ledger.changes(STREAM, "")[1]
+    carry_out(ledger, ingest("b"), product("b", 2, 3))
+    spans, cursor = ledger.changes(STREAM, cursor)
+    assert spans == [Span(at(2), at(3))]
+    assert ledger.changes(STREAM, cursor)[0] == []
+
+
+def test_runs_are_forgotten_when_that_is_asked_for(
+    new_table: Callable[[], str], clients: Clients
+) -> None:
+    table = new_table()
+    kept, forgetful = (
+        DynamoLedger(table, clients),
+        DynamoLedger(table, clients, keep_runs=timedelta(days=30)),
+    )
+
+    def expiry(run: Run) -> int | None:
+        item = kept._item(*module._run_key(run.key))
+        assert item is not None
+        return int(item["expires"]["N"]) if "expires" in item else None
+
+    run = ingest("a")
+    record = claim(forgetful, run)
+    assert expiry(run) is None  # not while it runs
+    finish(forgetful, record, products=[product("a")])
+    assert expiry(run) == int((T0 + timedelta(days=30)).timestamp())
+    carry_out(kept, ingest("b"))
+    assert expiry(ingest("b")) is None
+    claim(forgetful, replace(run, again=True, arrived=at(1)))
+    assert expiry(run) is None
+    # DynamoDB forgets it: what it took stays taken, and its product is there.
+    clients.dynamodb.delete_item(TableName=table, Key=module._key(*module._run_key(run.key)))
+    assert forgetful.untaken(CONFIG, run.inputs) == []
+    assert forgetful.product("a") is not None
+    assert forgetful.about(CONFIG, "a") == []
+
+
+def test_what_a_claim_that_never_came_about_noted_is_not_taken(ledger: DynamoLedger) -> None:
+    """A function that dies before its claim of very many files is written."""
+    run = Run(CONFIG, tuple(Input(f"{n}", "1", 1) for n in range(200)))
+    for write in ledger._notes(run, sure=False):
+        ledger._insist([write])
+    assert ledger.untaken(CONFIG, run.inputs) == list(run.inputs)
+    assert ledger.about(CONFIG, "7") == []
+
+
+def test_the_table_is_plain_data() -> None:
+    definition = table_definition()
+    assert definition["BillingMode"] == "PAY_PER_REQUEST"
+    indexes = definition["GlobalSecondaryIndexes"]
+    assert [index["Projection"] for index in indexes] == [{"ProjectionType": "KEYS_ONLY"}] * 2
+    named = {a["AttributeName"] for a in definition["AttributeDefinitions"]}
+    keys = [definition["KeySchema"], *(index["KeySchema"] for index in indexes)]
+    assert named == {part["AttributeName"] for schema in keys for part in schema}

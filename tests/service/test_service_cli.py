@@ -1,0 +1,213 @@
+"""What the commands print: for people, for pipes and for scripts."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from service_workspace import COMMAND, VAP, config, csv, ingest, make
+
+from tidegate import cli
+
+pytestmark = pytest.mark.slow
+
+COMMANDS = ["check", "env", "up", "run", "runs", "show", "products", "retry", "reprocess", "demo"]
+RUN_KEYS = {"key", "about", "outcome", "run", "state", "attempt", "started"}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A workspace with runs of every kind on record."""
+    place = make(
+        tmp_path_factory.mktemp("cli") / "workspace",
+        config(ingest("one"), rest=VAP.replace('"* * * * *"', "Monthly")),
+    )
+    place.put("tiny/one/good.csv", csv())
+    place.put("tiny/one/bad [red].csv", csv("2022-04-02T00:00:00", ask="raise [bold]no"))
+    place.put(b"tiny/one/bytes-\xff.csv", csv("2022-04-03T00:00:00"))
+    place.age()
+    done = place.once("--json", code=1)
+    place.said = done.out
+    return place
+
+
+@pytest.fixture
+def tidegate(done, monkeypatch, capsys):
+    """Run a command in this process; returns its exit code and what it printed."""
+    monkeypatch.chdir(done.root)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = cli.main(arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_up_prints_one_json_document_a_line(done):
+    runs = [json.loads(line) for line in done.said.splitlines()]
+    assert (
+        sorted(run["outcome"] for run in runs) == ["failed"] + ["succeeded"] * 3 or len(runs) >= 4
+    )
+    for run in runs:
+        assert set(run) >= RUN_KEYS
+
+
+def test_runs_and_show(done, tidegate):
+    code, out, _ = tidegate("runs", "--json")
+    assert code == 0
+    runs = json.loads(out)
+    assert len(runs) == len(done.records())
+    for run in runs:
+        assert set(run) >= RUN_KEYS
+    [failed] = json.loads(tidegate("runs", "--failed", "--json")[1])
+    assert failed["failure"]["kind"] == "bad-input"
+    assert [r["about"] for r in json.loads(tidegate("runs", "-n", "1", "--json")[1])] == [
+        runs[0]["about"]
+    ]
+    assert json.loads(tidegate("runs", "--state", "queued", "--json")[1]) == []
+    code, out, _ = tidegate("show", failed["key"][:6], "--json")
+    shown = json.loads(out)
+    assert set(shown) >= RUN_KEYS | {"failure", "log_lines"}
+    assert any("[bold]no" in line for line in shown["log_lines"])
+
+
+def test_products(done, tidegate):
+    products = json.loads(tidegate("products", "--json")[1])
+    assert {product["key"] for product in products} == set(done.outputs())
+    assert set(products[0]) >= {"key", "kind", "size", "sha256", "datastream", "begin", "end"}
+    some = json.loads(
+        tidegate("products", "--config", "tiny/one", "--end", "20220402", "--json")[1]
+    )
+    assert 0 < len(some) < len(products)
+
+
+def test_check_prints_what_will_run(tidegate):
+    code, out, _ = tidegate("check", "--python", sys.executable, "--json")
+    assert code == 0
+    checked = json.loads(out)
+    assert checked["ok"] is True
+    assert [row["config"] for row in checked["configs"]] == ["tiny/one", "tiny_vap/one"]
+
+
+def test_commands_that_run_answer_in_json(done):
+    done_again = done.tidegate("run", "input/tiny/one/good.csv", "--json").json
+    assert [set(run) >= RUN_KEYS for run in done_again] == [True]
+    assert done.tidegate("retry", "--failed", "--json", code=1).json[0]["outcome"] == "failed"
+    dry = done.tidegate("reprocess", "tiny/one", "--dry-run", "--json").json
+    assert {frozenset(run) for run in dry} == {frozenset({"key", "about"})}
+
+
+def test_in_a_pipe_lines_are_plain(tidegate):
+    for command in (["runs"], ["products"], ["runs", "--failed"]):
+        code, out, _ = tidegate(*command)
+        assert code == 0
+        assert "\x1b" not in out
+    rows = [line.split("\t") for line in tidegate("runs")[1].splitlines()]
+    assert {len(row) for row in rows} == {8}
+    assert "tiny/one/bad [red].csv" in [row[3] for row in rows]
+    assert any("[bold]no" in row[7] for row in rows)
+    assert any("bytes-\\udcff.csv" in row[3] for row in rows)
+    key = next(row[0] for row in rows if "bad" in row[3])
+    _, out, _ = tidegate("show", key)
+    assert "\x1b" not in out
+    assert "RuntimeError: [bold]no" in out
+    assert "bad-input" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(tidegate, command):
+    code, out, _ = tidegate(command, "--help")
+    assert code == 0
+    assert "Example" in out
+    assert f"tidegate {command}" in out
+
+
+def test_every_command_is_listed(tidegate):
+    code, out, _ = tidegate("--help")
+    assert code == 0
+    for command in COMMANDS:
+        assert f" {command} " in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "next_"),
+    [
+        (["runs", "-w", "nowhere"], "there is no folder nowhere", "tidegate demo"),
+        (["up", "input"], "input holds no pipelines_config.yml", "tidegate demo"),
+        (["show", "ffffffffff"], "no run begins with ffffffffff", "tidegate runs"),
+        (["show", "x"], "'x' does not name a run", "first digits"),
+        (["runs", "--state", "lost"], "there is no state 'lost'", "succeeded"),
+        (["retry"], "say which runs, or --failed", "tidegate runs --failed"),
+        (["retry", "ffffffffff"], "no run begins with", "tidegate runs"),
+        (["reprocess", "no/such"], "there is no config no/such", "tiny/one"),
+        (["reprocess", "tiny/one", "--begin", "soon"], "'soon' is no time", "20220405"),
+        (["run", "missing.csv"], "there is no file missing.csv", "files that exist"),
+        (["run", "tiny/one", "--begin", "20220401", "--end", "20220402"], "no VAP", "files"),
+        (["run", "tiny_vap/one", "--begin", "20220401"], "--begin and --end", "tidegate run"),
+        (
+            ["run", "tiny_vap/one", "--begin", "20220402", "--end", "20220401"],
+            "must end after it begins",
+            "--end must lie after",
+        ),
+        (["demo", "input"], "input is not empty", "tidegate demo"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_three_parts(tidegate, arguments, what, next_):
+    python = ["--python", sys.executable]
+    runs = arguments[0] in ("up", "retry", "reprocess", "run", "demo")
+    code, out, err = tidegate(*arguments, *(python if runs else []))
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert what in err
+    assert "next: " in err
+    assert next_ in err.split("next: ")[1]
+    assert "Traceback" not in err
+
+
+def test_usage_that_typer_refuses(tidegate):
+    for arguments in (["fly"], ["runs", "--nonsense"], ["runs", "-n", "0"]):
+        code, _, err = tidegate(*arguments)
+        assert code == 2
+        assert "Traceback" not in err
+
+
+def test_a_reader_that_has_seen_enough(done):
+    command = " ".join(COMMAND)
+    for arguments in ("runs", "runs --json", "products", "show --help"):
+        line = f"{command} {arguments} | head -1"
+        ended = subprocess.run(
+            line, shell=True, cwd=done.root, env=done.variables(), capture_output=True, check=True
+        )
+        assert ended.stderr == b""
+        assert len(ended.stdout.splitlines()) == 1
+
+
+def test_the_workspace_may_be_named_by_the_environment(done, tmp_path):
+    extra = {"TIDEGATE_WORKSPACE": str(done.root)}
+    ended = subprocess.run(
+        [*COMMAND, "runs", "--json"],
+        cwd=tmp_path,
+        env={**done.variables(), **extra},
+        capture_output=True,
+        check=True,
+    )
+    assert len(json.loads(ended.stdout)) == len(done.records())
+
+
+def test_completion_can_be_installed(done):
+    environment = {
+        **done.variables(),
+        "SHELL": "/bin/bash",
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+    }
+    ended = subprocess.run(
+        [*COMMAND, "--show-completion", "bash"], env=environment, capture_output=True, check=True
+    )
+    assert b"_TIDEGATE_COMPLETE" in ended.stdout
+    environment.update(_TIDEGATE_COMPLETE="complete_bash", COMP_WORDS="tidegate re", COMP_CWORD="1")
+    ended = subprocess.run(COMMAND, env=environment, capture_output=True, check=False)
+    assert {b"retry", b"reprocess"} <= set(ended.stdout.split())

@@ -1,0 +1,104 @@
+"""Killed at any moment, again and again: at the end all is as if nothing had happened."""
+
+import itertools
+import os
+import random
+import signal
+import time
+
+import netCDF4
+import pytest
+from service_workspace import command_line, config, csv, eventually, ingest, make
+
+FILES = 300
+CONFIG = config(ingest("one"), defaults="settle: 0, retries: 9")
+TRAPS = (
+    "tidegate.local.folders:FolderOutputs.publish:3",  # noted, and nothing is in place
+    "tidegate.local.folders:FolderOutputs._move:5",  # the data is in place, the rest is not
+    "tidegate.local.folders:FolderOutputs._move:6",
+    "tidegate.local.ledger:SqliteLedger.finish:4",  # all is in place, and not on record
+)
+
+
+def deliver(place, numbers):
+    for n in numbers:
+        begin = f"2022-04-{1 + n // 24:02}T{n % 24:02}:00:00"
+        place.put(f"tiny/one/{n:03}.csv", csv(begin, (n, n + 1, n + 2)))
+
+
+def contents(place):
+    """What is in each product, without the time at which it was made."""
+    found = {}
+    for key, sha256 in place.outputs().items():
+        found[key] = sha256
+        if key.endswith(".nc"):
+            with netCDF4.Dataset(place.output / key) as file:
+                attributes = {name: str(file.getncattr(name)) for name in file.ncattrs()}
+                attributes.pop("history")
+                variables = {
+                    name: (variable[:].tobytes(), str(variable.__dict__))
+                    for name, variable in file.variables.items()
+                }
+            found[key] = (attributes, variables)
+    return found
+
+
+class Torment:
+    """Starts services and kills them, and their workers."""
+
+    def __init__(self, place, seed):
+        self.place = place
+        self.random = random.Random(seed)
+        self.kills = 0
+        self.workers = set()
+
+    def one_life(self, trap):
+        """Start a service, kill one of its workers, then the service itself."""
+        extra = {"TIDEGATE_TEST_DIE": trap} if trap else {}
+        service = self.place.start(workers=2, **extra)
+        try:
+            service.ready()
+            self.kill_worker(service, self.random.uniform(0, 3))
+            if trap:
+                eventually(lambda: service.code is not None, lambda: service.said)
+                assert service.code == -signal.SIGKILL, service.said
+            else:
+                time.sleep(self.random.uniform(0, 2))
+                service.process.kill()
+                service.process.wait()
+            self.kills += 1
+        finally:
+            service.close()
+
+    def kill_worker(self, service, after):
+        time.sleep(after)
+        workers = eventually(lambda: service.workers() or service.code is not None)
+        if workers is not True:
+            self.workers.update(workers)
+            os.kill(self.random.choice(workers), signal.SIGKILL)
+            self.kills += 1
+
+
+@pytest.mark.slow
+def test_crashes_lose_nothing_and_double_nothing(tmp_path):
+    calm, stormy = make(tmp_path / "calm", CONFIG), make(tmp_path / "stormy", CONFIG)
+    deliver(calm, range(FILES))
+    calm.once("--workers", "2")
+
+    torment = Torment(stormy, seed=20220405)
+    traps = itertools.cycle((None, TRAPS[0], None, TRAPS[1], TRAPS[2], None, TRAPS[3], None))
+    numbers = iter(range(FILES))
+    while torment.kills < 20:
+        deliver(stormy, itertools.islice(numbers, 24))
+        torment.one_life(next(traps))
+    deliver(stormy, numbers)
+    stormy.once("--workers", "2")
+
+    assert contents(stormy) == contents(calm)
+    assert len(stormy.outputs()) == 2 * FILES
+    stormy.assert_whole()
+    records = stormy.records()
+    assert len(records) == FILES
+    assert {record.state for record in records} == {"succeeded"}
+    eventually(lambda: not any(b"runtime.worker" in command_line(p) for p in torment.workers))
+    assert any(record.attempt > 1 for record in records)
