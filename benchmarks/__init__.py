@@ -1,0 +1,1 @@
+"""What Tidegate costs beside plain Tsdat: ``python -m benchmarks``, or ``make bench``."""

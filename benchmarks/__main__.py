@@ -1,0 +1,50 @@
+"""``python -m benchmarks [a b c d] [--quick] [--json]``: measure, then print a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks import control, memory, overhead, throughput
+from benchmarks.report import Figure, as_json, machine, table
+
+Benchmark = Callable[[Path, bool], list[Figure]]
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "a": overhead.measure,
+    "b": throughput.measure,
+    "c": control.measure,
+    "d": memory.measure,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks that are named, all by default; 1 when a target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("which", nargs="*", help="a overhead, b throughput, c control, d memory")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    options = parser.parse_args(arguments)
+    unknown = set(options.which) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    figures: list[Figure] = []
+    for name in options.which or BENCHMARKS:
+        with tempfile.TemporaryDirectory(prefix=f"bench-{name}-", dir=options.folder) as folder:
+            measured = BENCHMARKS[name](Path(folder), options.quick)
+        for figure in measured:
+            print(figure, file=sys.stderr, flush=True)
+        figures += measured
+    print(json.dumps(as_json(figures), indent=1) if options.json else table(figures))
+    # Sizes that are tiny say nothing about the targets.
+    return 0 if options.quick or all(figure.met is not False for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    print(machine(), file=sys.stderr)
+    sys.exit(main())
