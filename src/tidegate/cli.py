@@ -163,8 +163,6 @@ def up(
     out = View(as_json=as_json)
     opened = session.open_session(Workspace.at(directory), python=python, say=out.note)
     settings = Settings(opened.python, opened.repository, workers=workers, poll=poll)
-    if not once:
-        out.note(f"watching {opened.workspace.input} with {workers} workers; Ctrl-C ends it")
     with (
         commands.service(opened, settings, _listener(out)) as service,
         _stopping(service.stop, out),
@@ -172,6 +170,7 @@ def up(
         if once:
             service.once()
         else:
+            out.note(f"watching {opened.workspace.input} with {workers} workers; Ctrl-C ends it")
             service.up()
     if once and service.tally["failed"]:
         raise typer.Exit(1)

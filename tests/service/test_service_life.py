@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from service_workspace import COMMAND, config, csv, eventually, ingest, make, product
+from service_workspace import COMMAND, command_line, config, csv, eventually, ingest, make, product
 
 from tidegate.local.workspace import Workspace
 
@@ -19,22 +19,24 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_it_finishes_what_runs_and_can_start_again_at_once(place, number):
-    place.put("tiny/one/slow.csv", csv(ask="slow 2"))
-    place.put("tiny/one/next.csv", csv("2022-04-02T00:00:00"))
+    place.put("tiny/one/first.csv", csv())
     place.age()
-    os.utime(place.input / "tiny/one/slow.csv", (1e9, 1e9))
     with place.up() as service:
-        eventually(lambda: any(r.state == "running" for r in place.records()))
-        first = place.records()[0].run.title
+        place.ended("tiny/one/first.csv")  # the worker is warm: what runs can end within the grace
+        first = "tiny/one/slow.csv"
+        place.put(first, csv("2022-04-02T00:00:00", ask="slow 2"))
+        eventually(lambda: place.record(first))
+        place.put("tiny/one/next.csv", csv("2022-04-03T00:00:00"))
+        eventually(lambda: place.queued() == 2)
         workers = service.workers()
         assert service.stop(number) == 0
         assert "stopping" in service.said
         assert "Traceback" not in service.said
         assert place.record(first).state == "succeeded"
-        assert place.queued() in (0, 1)
-        assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)
+        assert place.queued() == 1  # nothing new was begun
+        assert not any(command_line(pid) for pid in workers)
     place.once()
-    assert [record.state for record in place.records()] == ["succeeded"] * 2
+    assert [record.state for record in place.records()] == ["succeeded"] * 3
     place.assert_whole()
 
 
@@ -64,9 +66,9 @@ def test_one_service_a_workspace_and_no_stale_lock(place):
         workers = first.workers()
     finally:
         first.kill()
-    with place.up():
-        pass
-    eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers))
+    with place.up() as service:  # and it can be stopped from the moment that it says that it runs
+        assert service.stop() == 0
+    eventually(lambda: not any(command_line(pid) for pid in workers))
 
 
 def test_once_says_by_its_exit_code_how_it_went(place):

@@ -65,9 +65,9 @@ def takes(config: Config, key: str) -> bool:
 
 def counts(key: str) -> bool:
     """Whether a file of that name may count as arrived: no dotfile, no part of one, no backup."""
-    *folders, name = key.split("/")
-    hidden = any(part.startswith(".") for part in (*folders, name))
-    return not hidden and bool(name) and not name.lower().endswith((".part", ".tmp", "~"))
+    if not key or key.startswith(".") or "/." in key:
+        return False
+    return not key.lower().endswith((".part", ".tmp", "~", "/"))
 
 
 def under(prefix: str, key: str) -> bool:
