@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from tidegate.errors import StorageError, TidegateError
+from tidegate.local.cleaner import Cleaner
 from tidegate.local.drift import Drift
 from tidegate.local.folders import FolderInputs, FolderOutputs
 from tidegate.local.intake import Intake
@@ -122,6 +123,7 @@ class Service:
         self._intake = Intake(
             inputs, manifest.configs, self._ledger, self._queue, now, self._listener.say
         )
+        self._cleaner = Cleaner()
         self._stop = threading.Event()
         self._wake = threading.Condition()
         self._running: Counter[str] = Counter()
@@ -210,6 +212,7 @@ class Service:
         self._queue.requeue_taken()
         self._queue.recover(self._now())
         self._outputs.sweep()
+        self._cleaner.start()
         for number in range(self._settings.workers):
             worker = WorkerProcess(self._settings.python, self._settings.repository)
             slot = Slot(
@@ -234,6 +237,7 @@ class Service:
         for slot in self._slots:
             slot.join(GRACE)
         self._intake.close()
+        self._cleaner.close()
         try:
             self._ledger.abandon()
             self._queue.requeue_taken()
@@ -394,6 +398,7 @@ class Service:
             self._workspace.work,
             self._keep_log,
             self._now,
+            self._cleaner.discard,
         )
         if run.config not in {config.id for config in self._manifest.configs}:
             self._listener.say(

@@ -9,7 +9,6 @@ the staged run out. Nothing here knows whether a file lies in a folder or in a b
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -32,7 +31,7 @@ from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.publish import publish
 from tidegate.runtime.runs import Failure, FailureKind, Run, RunRecord
 from tidegate.runtime.select import select
-from tidegate.runtime.stage import stage, work_folder
+from tidegate.runtime.stage import remove, stage, work_folder
 from tidegate.runtime.target import Claim, ClaimLost, Target
 from tidegate.runtime.task import Outcome, Perform
 
@@ -62,6 +61,8 @@ class Context:
     """Keeps the log of a run; returns where."""
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     """The clock."""
+    discard: Callable[[Path], None] = remove
+    """Takes a work folder away once its run is on record."""
 
 
 def handle(event: Event, context: Context) -> list[RunRecord]:
@@ -87,13 +88,13 @@ def execute(run: Run, context: Context) -> RunRecord | None:
     try:
         with ExitStack() as afterwards:
             try:
-                work = afterwards.enter_context(work_folder(context.work, record))
+                work = afterwards.enter_context(work_folder(context.work, record, context.discard))
                 record = _carry_out(record, config, context, work)
                 record = _with_log(record, context, work / LOG)
+                if record.failure is not None:
+                    remove(work)  # what filled the disk must not keep the record out of it
             except StorageError as error:  # the work folder itself could not be made
                 record = _failed(record, config, _failure("transient", error))
-            if record.failure is not None:
-                afterwards.close()  # what filled the disk must not keep the record out of it
             record = _ended(record, context, {"total": time.monotonic() - started})
             context.target.ledger.finish(record)
     except ClaimLost:
@@ -164,7 +165,6 @@ def _carry_out(record: RunRecord, config: Config, context: Context, work: Path) 
     finally:
         log.absorb(work / RAW)
         log.close()
-        shutil.rmtree(work / "tmp", ignore_errors=True)
 
 
 def _outdated(run: Run, context: Context) -> bool:

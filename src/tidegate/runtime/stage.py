@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -24,11 +24,18 @@ INPUTS = "in"
 """The folder inside a work folder where raw files are staged under their keys."""
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder with all that is in it, as far as that is possible."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
-def work_folder(root: Path, record: RunRecord) -> Iterator[Path]:
+def work_folder(
+    root: Path, record: RunRecord, discard: Callable[[Path], None] = remove
+) -> Iterator[Path]:
     """A folder of this attempt's own, gone when the attempt has ended."""
     work = root / f"{record.key[:16]}-{record.attempt}-{record.owner[-8:]}"
-    shutil.rmtree(work, ignore_errors=True)
+    remove(work)
     try:
         for name in (INPUTS, STORE, "tmp"):
             (work / name).mkdir(parents=True)
@@ -41,7 +48,7 @@ def work_folder(root: Path, record: RunRecord) -> Iterator[Path]:
     try:
         yield work
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        discard(work)
 
 
 def stage(target: Target, config: Config, record: RunRecord, work: Path) -> Task:
