@@ -1,14 +1,12 @@
-"""The commands. Each reads its options, calls one function below, and shows what it gives."""
+"""Commands about runs: check, up, run, runs, show, products, retry, reprocess, adopt, demo.
+
+Each reads its options, calls one function below, and shows what it gives.
+"""
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -16,9 +14,26 @@ from typing import Annotated, Literal
 
 import typer
 
-from tidegate import __version__, demo, rerun, targets, view
 from tidegate import config as configuration
-from tidegate.errors import TidegateError, UsageError
+from tidegate import demo, rerun, targets, view
+from tidegate.cli.options import (
+    AN_HOUR,
+    CPUS,
+    HERE,
+    MAIN,
+    Branch,
+    Dir,
+    In,
+    Json,
+    Profile,
+    Python,
+    Region,
+    Target,
+    Wait,
+    Workers,
+    stopping,
+)
+from tidegate.errors import UsageError
 from tidegate.local import commands, session
 from tidegate.local.service import Listener, Settings
 from tidegate.local.workspace import Workspace
@@ -28,61 +43,7 @@ from tidegate.runtime.target import Ledger
 from tidegate.targets import Means, Where, adopting
 from tidegate.view import View, plain
 
-app = typer.Typer(
-    name="tidegate",
-    help="Run Tsdat pipelines on data as it arrives, on one machine or in AWS.",
-    epilog="Try it without any setup: [bold]tidegate demo[/bold]",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-Dir = Annotated[Path, typer.Argument(help="The workspace: the folder with pipelines_config.yml.")]
-In = Annotated[
-    Path, typer.Option("--workspace", "-w", help="The workspace.", envvar="TIDEGATE_WORKSPACE")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Python = Annotated[
-    str | None, typer.Option("--python", help="The interpreter to run the pipelines with.")
-]
-Workers = Annotated[
-    int, typer.Option("--workers", "-j", min=1, max=64, help="How many runs go on at once.")
-]
-Target = Annotated[
-    Literal["local", "aws"],
-    typer.Option("--target", envvar="TIDEGATE_TARGET", help="Where: on this machine, or on AWS."),
-]
-Branch = Annotated[str, typer.Option("--branch", help="AWS: the branch whose deployment is meant.")]
-Profile = Annotated[
-    str | None, typer.Option("--profile", help="AWS: the profile of your credentials.")
-]
-Region = Annotated[
-    str | None, typer.Option("--region", help="AWS: the region, if it is not the config's.")
-]
-Wait = Annotated[
-    float,
-    typer.Option(
-        "--wait", min=0, help="AWS: wait so long for news of the runs, in seconds; 0: only ask."
-    ),
-]
-MAIN = "main"
-AN_HOUR = 3600.0
-CPUS = max(1, min(os.cpu_count() or 1, 8))
-HERE = Path(".")
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", envvar="TIDEGATE_DEBUG", help="Show tracebacks.")
-    ] = False,
-) -> None:
-    """Options of every command; `debug` is looked at where errors are shown."""
-    if version:
-        typer.echo(f"tidegate {__version__}")
-        raise typer.Exit
+app = typer.Typer()
 
 
 @app.command(epilog="Example: tidegate check my-workspace")
@@ -165,7 +126,7 @@ def up(
     settings = Settings(opened.python, opened.repository, workers=workers, poll=poll)
     with (
         commands.service(opened, settings, _listener(out)) as service,
-        _stopping(service.stop, out),
+        stopping(service.stop, out),
     ):
         if once:
             service.once()
@@ -474,7 +435,7 @@ def demo_command(
 def _once(out: View, opened: session.Session, settings: Settings, records: list[RunRecord]) -> None:
     with (
         commands.service(opened, settings, _listener(out, records)) as service,
-        _stopping(service.stop, out),
+        stopping(service.stop, out),
     ):
         service.once()
 
@@ -531,7 +492,7 @@ def _carry_out(
 
         with (
             opened.carrying_out(wanted, ended, out.note) as job,
-            _stopping(job.stop, out),
+            stopping(job.stop, out),
         ):
             job.run()
     if out.as_json:
@@ -552,52 +513,3 @@ def _listener(out: View, records: list[RunRecord] | None = None) -> Listener:
             sys.stdout.flush()
 
     return Listener(record=ended, message=out.note)
-
-
-@contextmanager
-def _stopping(stop: commands.Stop, out: View) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop in order; the second Ctrl-C ends at once."""
-    asked: list[int] = []
-
-    def on_signal(number: int, frame: object) -> None:
-        if asked:
-            os._exit(128 + number)
-        asked.append(number)
-        # Not in here: what was interrupted may hold the very locks that stopping and printing need.
-        threading.Thread(target=stop_and_say, daemon=True).start()
-
-    def stop_and_say() -> None:
-        stop()
-        out.note("stopping: what runs may end; once more to stop at once")
-
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command ``tidegate``: errors are told in words, with an exit code; never a traceback."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given or os.environ.get("TIDEGATE_DEBUG", "") not in ("", "0")
-    try:
-        app(args=given, prog_name="tidegate")
-    except TidegateError as error:
-        if debug:
-            traceback.print_exc()
-        View().error(error)
-        return error.exit_code
-    except SystemExit as ended:
-        view.end_output()
-        return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
-    except BrokenPipeError:  # such as `tidegate runs | head`
-        view.silence()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

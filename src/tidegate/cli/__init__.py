@@ -1,0 +1,59 @@
+"""The command line. ``runs`` has the commands about runs; ``main`` is the entry point."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tidegate import __version__, view
+from tidegate.cli import runs
+from tidegate.errors import TidegateError
+from tidegate.view import View
+
+app = typer.Typer(
+    name="tidegate",
+    help="Run Tsdat pipelines on data as it arrives, on one machine or in AWS.",
+    epilog="Try it without any setup: [bold]tidegate demo[/bold]",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(runs.app)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="TIDEGATE_DEBUG", help="Show tracebacks.")
+    ] = False,
+) -> None:
+    """Options of every command; `debug` is looked at where errors are shown."""
+    if version:
+        typer.echo(f"tidegate {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command ``tidegate``: errors are told in words, with an exit code; never a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given or os.environ.get("TIDEGATE_DEBUG", "") not in ("", "0")
+    try:
+        app(args=given, prog_name="tidegate")
+    except TidegateError as error:
+        if debug:
+            traceback.print_exc()
+        View().error(error)
+        return error.exit_code
+    except SystemExit as ended:
+        view.end_output()
+        return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    except BrokenPipeError:  # such as `tidegate runs | head`
+        view.silence()
+    return 0
