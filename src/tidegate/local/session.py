@@ -70,31 +70,37 @@ class Problems(ConfigurationError):
         )
 
 
-def read(workspace: Workspace) -> Reading:
-    """The config file of a workspace.
+def read(workspace: Workspace, repository: Path | None = None) -> Reading:
+    """The config file of a workspace; ``repository`` overrules where it says the pipelines are.
 
     Raises:
         Problems: there is anything wrong with it.
     """
-    reading = configuration.read(shown(workspace.config))
+    reading = configuration.read(shown(workspace.config), repository=repository)
     if reading.model is None or reading.repository is None:
         raise Problems(reading.file, reading.problems)
     return reading
 
 
 def open_session(
-    workspace: Workspace, *, python: str | None = None, say: Say = lambda text: None
+    workspace: Workspace,
+    *,
+    python: str | None = None,
+    repository: Path | None = None,
+    say: Say = lambda text: None,
 ) -> Session:
     """Read the config, find or make the environment, and ask Tsdat about each config file.
+
+    ``repository`` overrules where the config says the pipelines are.
 
     Raises:
         Problems: there is anything wrong with the config, or Tsdat rejects a config file.
         PythonEnvironmentError: the pipelines' environment is missing and cannot be made.
     """
-    reading = read(workspace)
-    model, repository = reading.require(), reading.repository
-    assert repository is not None
-    repository = Path(os.path.abspath(repository))
+    reading = read(workspace, repository)
+    model = reading.require()
+    assert reading.repository is not None
+    repository = Path(os.path.abspath(reading.repository))
     command = interpreter(workspace, reading, python=python, say=say)
     files = configuration.config_files(model)
     by_pipeline = {
