@@ -146,7 +146,7 @@ def test_unsorted_and_repeated_rows(run_tsdat, raw_day, tmp_path):
     assert result["ok"], result
     _, product = open_product(tmp_path / "root", "morro")
     assert product.sizes["time"] == count
-    assert (np.diff(product["time"].values) > np.timedelta64(0)).all()
+    assert (np.diff(product["time"].values) > np.timedelta64(0, "ns")).all()
 
 
 TEXT_FAULTS = {

@@ -114,6 +114,13 @@ class TestFunction:
         with pytest.raises(ValueError, match="digest"):
             Image("buoy-main")
 
+    def test_an_image_names_its_own_commit(self) -> None:
+        """So a push that leaves a pipeline alone leaves its functions alone."""
+        images = {"buoy": Image(DIGEST, commit="0ldc0de")}
+        environment = only(ingest(), images=images).function.environment
+        assert environment["CODE_VERSION"] == "0ldc0de"
+        assert only(ingest()).function.environment["CODE_VERSION"] == OPTIONS.code_version
+
     def test_no_image(self) -> None:
         with pytest.raises(ConfigurationError, match="no image of the pipeline buoy"):
             plan_release(KEYS, Manifest((ingest(),)), "main", {})

@@ -41,6 +41,8 @@ class ReleasedImage:
     """``sha256:…``, as the registry knows it."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """What went into it, each with its hash: to tell what has changed since."""
+    commit: str = ""
+    """The commit that first gave it: later ones that change nothing in it leave it alone."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class Image:
     """``sha256:`` and 64 hexadecimal digits."""
     repository: str = ""
     """The ECR repository in the same account and region; the branch's own by default."""
+    commit: str = ""
+    """The commit that first gave it (``CODE_VERSION``); the release's own by default."""
 
     def __post_init__(self) -> None:
         if not _DIGEST.fullmatch(self.digest):

@@ -52,7 +52,7 @@ class Options:
     """What a deployment may choose beyond the config."""
 
     code_version: str = ""
-    """The commit that is deployed (``CODE_VERSION``)."""
+    """The commit that is deployed (``CODE_VERSION``), where an image does not name its own."""
     architecture: Architecture = "x86_64"
     """The functions' processor, where the config does not say."""
     ephemeral_storage: int = 2048
@@ -250,8 +250,10 @@ class _Maker:
         }
         if config.kind == "Ingest":
             found["TIDEGATE_INPUT_BUCKET"] = self.keys.input_bucket_name or ""
-        if self.options.code_version:  # without it, products are told the release instead
-            found["CODE_VERSION"] = self.options.code_version
+        # The image's own commit: a push that does not touch a pipeline does not touch its functions.
+        version = code.commit if isinstance(code, Image) else ""
+        if version := version or self.options.code_version:
+            found["CODE_VERSION"] = version  # without it, products are told the release instead
         if self.options.keep_runs is not None:
             found["TIDEGATE_KEEP_RUNS"] = str(self.options.keep_runs)
         if isinstance(code, Zip):
