@@ -250,7 +250,7 @@ class _Maker:
         }
         if config.kind == "Ingest":
             found["TIDEGATE_INPUT_BUCKET"] = self.keys.input_bucket_name or ""
-        # The image's own commit: a push that does not touch a pipeline does not touch its functions.
+        # The image's own commit: a push that leaves a pipeline alone leaves its functions alone.
         version = code.commit if isinstance(code, Image) else ""
         if version := version or self.options.code_version:
             found["CODE_VERSION"] = version  # without it, products are told the release instead
