@@ -74,6 +74,23 @@ def test_runs_and_show(done, tidegate):
     assert any("[bold]no" in line for line in shown["log_lines"])
 
 
+def test_logs(done, tidegate):
+    code, out, _ = tidegate("logs", "--target", "local")
+    assert code == 0
+    assert "raise [bold]no" not in out.splitlines()[0]
+    assert {line.split()[3] for line in out.splitlines() if line.startswith("20")} >= {"tiny/one"}
+    [failed] = json.loads(tidegate("runs", "--failed", "--json")[1])
+    code, out, _ = tidegate("logs", "--run", failed["key"][:8], "--target", "local", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert any("[bold]no" in line["message"] for line in lines)
+    assert {(line["config_id"], line["run"]) for line in lines} == {
+        ("tiny/one", failed["key"][:12])
+    }
+    code, out, err = tidegate("logs", "--target", "local", "--since", "2100-01-01")
+    assert (code, out) == (0, "")
+    assert "no run has ended since 2100-01-01" in err
+
+
 def test_products(done, tidegate):
     products = json.loads(tidegate("products", "--json")[1])
     assert {product["key"] for product in products} == set(done.outputs())
