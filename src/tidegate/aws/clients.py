@@ -11,6 +11,8 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tidegate import __version__
@@ -63,6 +65,8 @@ _CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+_SIGNED_OUT = ("SSOError", "LoginError", "TokenRetrievalError", "CredentialRetrievalError")
+"""Those errors of botocore's that signing in again ends; older ones do not have all of them."""
 _ACTIONS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "CompleteMultipartUpload": "s3:PutObject",
@@ -95,6 +99,18 @@ class Changed(Exception):
 
 class EmptyRange(Exception):
     """The part of an object that was asked for begins after its end."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What is known of the credentials without asking AWS."""
+
+    method: str
+    """Where they come from, in botocore's words: ``env``, ``sso``, ``assume-role``, …"""
+    temporary: bool
+    """Whether they are for a time only."""
+    expires: datetime | None
+    """Until when, where the provider tells."""
 
 
 class Clients:
@@ -138,12 +154,55 @@ class Clients:
                     self._clients[service] = self._make(service)
             return self._clients[service]
 
-    def _make(self, service: str) -> Any:
+    def elsewhere(self, region: str) -> Clients:
+        """Clients for another region, with the same credentials."""
+        return Clients(profile=self._profile, region=region, endpoint=self._endpoint)
+
+    def credentials(self) -> Credentials | None:
+        """The credentials that requests are signed with; None when there are none.
+
+        Raises:
+            ConfigurationError: they have expired, or their provider does not give any.
+        """
+        with self._lock, explained("get credentials"):
+            found = self._opened().get_credentials()
+            if found is None:
+                return None
+            frozen = found.get_frozen_credentials()  # asks the provider, where there is one
+            return Credentials(
+                method=str(found.method or "unknown"),
+                temporary=bool(frozen.token),
+                # botocore tells it nowhere else.
+                expires=getattr(found, "_expiry_time", None),
+            )
+
+    def sign_in(self) -> str:
+        """The command with which one signs in anew, for the profile that is used."""
+        with self._lock, explained("read the profile"):
+            inner = self._opened()._session
+            profile, config = inner.profile or "", inner.get_scoped_config()
+        chosen = f" --profile {profile}" if profile and profile != "default" else ""
+        if "sso_session" in config or "sso_start_url" in config:
+            return f"aws sso login{chosen}"
+        return f"aws login{chosen}" if "login_session" in config else f"aws configure{chosen}"
+
+    def regions(self, service: str) -> list[str]:
+        """The regions that have a service, as far as the installed boto3 knows."""
+        with self._lock:
+            session = self._opened()
+            partitions = session.get_available_partitions()
+            return [r for p in partitions for r in session.get_available_regions(service, p)]
+
+    def _opened(self) -> Any:
         import boto3  # takes 0.2 s: not before it is needed
-        from botocore.config import Config
 
         if self._session is None:
             self._session = boto3.Session(profile_name=self._profile, region_name=self._region)
+        return self._session
+
+    def _make(self, service: str) -> Any:
+        from botocore.config import Config
+
         config = Config(
             user_agent_extra=f"tidegate/{__version__}",
             retries={"mode": "standard", "max_attempts": 5},
@@ -152,7 +211,7 @@ class Clients:
             max_pool_connections=CONNECTIONS,
             tcp_keepalive=True,
         )
-        return self._session.client(service, endpoint_url=self._endpoint, config=config)
+        return self._opened().client(service, endpoint_url=self._endpoint, config=config)
 
 
 @contextmanager
@@ -181,6 +240,7 @@ def _translate(
 ) -> Exception | None:
     """The error to raise instead; None for what is not AWS's."""
     from botocore import exceptions as aws
+    from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
 
     if isinstance(error, aws.ClientError):
@@ -191,12 +251,25 @@ def _translate(
             why=str(error),
             next="sign in (`aws sso login`), or name a profile with --profile or AWS_PROFILE",
         )
+    signed_out = tuple(getattr(aws, name) for name in _SIGNED_OUT if hasattr(aws, name))
+    if isinstance(error, signed_out) or "refreshed credentials are still expired" in str(error):
+        return ConfigurationError(
+            f"cannot {doing}: the AWS credentials have expired, or cannot be had",
+            why=str(error),
+            next="sign in again, as with `aws sso login` or `aws login`, then do the same again",
+        )
     if isinstance(error, (aws.ProfileNotFound, aws.NoRegionError, aws.InvalidRegionError)):
         return ConfigurationError(
             f"cannot {doing}: {error}", next="give --profile and --region, or set AWS_REGION"
         )
     if isinstance(error, aws.ParamValidationError):
         return ConfigurationError(f"cannot {doing}: AWS would refuse {resource}", why=str(error))
+    if isinstance(error, ResponseParserError):  # such as a hotel's page
+        return Unreachable(
+            f"cannot {doing} {resource}".rstrip(),
+            why=f"something answered that is not AWS: {error}"[:500],
+            next="look at the network, its proxies, and AWS_ENDPOINT_URL",
+        )
     if isinstance(error, (aws.BotoCoreError, HTTPError, ConnectionError, TimeoutError)):
         return Unreachable(
             f"cannot {doing} {resource}".rstrip(),

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tidegate import __version__, view
-from tidegate.cli import logs, runs
+from tidegate.cli import doctor, logs, runs
 from tidegate.errors import TidegateError
 from tidegate.view import View
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(runs.app)
 app.add_typer(logs.app)
+app.add_typer(doctor.app)
 
 
 @app.callback(invoke_without_command=True)
