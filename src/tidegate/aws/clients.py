@@ -214,6 +214,15 @@ class Clients:
         return self._opened().client(service, endpoint_url=self._endpoint, config=config)
 
 
+def code_of(error: BaseException) -> str:
+    """The code with which AWS refused, of its own error or of ours that tells it; "" for none."""
+    for told in (error, error.__cause__):
+        answer = getattr(told, "response", None)
+        if isinstance(answer, dict):
+            return str(answer.get("Error", {}).get("Code", ""))
+    return ""
+
+
 @contextmanager
 def explained(
     doing: str, resource: str = "", *, lasting: type[TidegateError] = StorageError

@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tidegate.names import Names, fit
+
 MOST = 500
 """Resources that CloudFormation takes in one template."""
 SHARED = 10
@@ -44,6 +46,13 @@ def place(
         placed[id] = stack
         filled[stack] = filled.get(stack, 0) + weight
     return {id: placed[id] for id in weights}
+
+
+def stack_name(names: Names, number: int) -> str:
+    """The name of a branch's pipelines stack of that number."""
+    if number == 1:
+        return names.pipelines_stack
+    return fit(f"{names.pipelines_stack}-{number}", limit=128)
 
 
 def metadata(configs: Sequence[str], stack: int) -> dict[str, Any]:

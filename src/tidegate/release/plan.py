@@ -164,7 +164,7 @@ def _stack(number: int, configs: Sequence[ConfigResources], maker: _Maker) -> St
     )
     return StackPlan(
         number=number,
-        name=numbered(names.pipelines_stack, 128),
+        name=placement.stack_name(names, number),
         configs=tuple(configs),
         dashboard=numbered(names.dashboard, 255),
         dashboard_body=body,
