@@ -83,7 +83,7 @@ def test_the_commands_of_the_readme(tmp_path):
 
     def run(line: str, expected: int = 0) -> str:
         command = [sys.executable, "-m", "tidegate", *shlex.split(line)[1:]]
-        if command[3] in ("check", "up", "retry", "reprocess"):
+        if command[3] in ("check", "up", "retry", "reprocess", "emulate"):
             command += ["--python", sys.executable]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == expected, f"{line}\n{done.stdout}\n{done.stderr}"
@@ -102,4 +102,5 @@ def test_the_commands_of_the_readme(tmp_path):
     assert len(lines) >= 7
     for line in lines:
         # The file that was cut off is still cut off.
-        run(line.replace("RUN", failed), expected=1 if " retry " in line else 0)
+        fails = " retry " in line or " emulate " in line
+        run(line.replace("RUN", failed), expected=int(fails))

@@ -205,9 +205,15 @@ _FINAL = ("succeeded", "empty", "failed", "superseded")
 class Up:
     """A service as a process of its own."""
 
-    def __init__(self, place: Place, arguments: Sequence[str], extra: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        arguments: Sequence[str],
+        extra: Mapping[str, str],
+        command: str = "up",
+    ) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, "up", *arguments, "--python", sys.executable],
+            [*COMMAND, command, *arguments, "--python", sys.executable],
             cwd=place.root,
             env=place.variables(extra),
             stdin=subprocess.DEVNULL,

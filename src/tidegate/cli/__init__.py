@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tidegate import __version__, view
-from tidegate.cli import doctor, logs, runs
+from tidegate.cli import doctor, emulate, logs, runs
 from tidegate.errors import TidegateError
 from tidegate.view import View
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app)
+app.add_typer(emulate.app)
 app.add_typer(logs.app)
 app.add_typer(doctor.app)
 

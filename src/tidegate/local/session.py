@@ -214,7 +214,7 @@ def _describe(
         pass
     described = ask(repository, command, files)
     if all(isinstance(answer, Pipeline) for answer in described.values()):
-        workspace.prepare()
+        workspace.state.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"of": name, "files": to_json(described)})
         part = cache.with_suffix(".part")
         part.write_text(text)

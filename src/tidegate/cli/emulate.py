@@ -1,0 +1,112 @@
+"""``tidegate emulate``: the AWS target on this machine, without an account."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tidegate import view
+from tidegate.cli.options import HERE, MAIN, Branch, Dir, Json, Python, stopping
+from tidegate.errors import UsageError
+from tidegate.local import session
+from tidegate.local.workspace import Workspace
+from tidegate.runtime.runs import RunRecord
+from tidegate.view import View, plain
+
+if TYPE_CHECKING:
+    from tidegate.emulation.deployment import Emulated, Ended
+
+app = typer.Typer()
+_EVERY = 2.0
+_NEEDED = ("boto3", "aws_cdk")
+
+
+@app.command(
+    epilog="Examples: tidegate emulate demo   ·   tidegate emulate demo --once",
+)
+def emulate(
+    directory: Dir = HERE,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Run all there is, then end: 0 if all went well, else 1."),
+    ] = False,
+    branch: Branch = MAIN,
+    python: Python = None,
+    as_json: Json = False,
+) -> None:
+    """Deploy a workspace to an emulator of AWS on this machine: no account, no cost.
+
+    Raw files in input/ are uploaded as they come, functions run them, VAPs run when their
+    schedules are due. What is there is gone when it ends.
+    """
+    _check_installed()
+    from tidegate.emulation.deployment import Emulated, keys_of
+    from tidegate.emulation.server import clients, emulator
+
+    out = View(as_json=as_json)
+    opened = session.open_session(Workspace.at(directory), python=python, say=out.note)
+    keys = keys_of(opened, branch)
+    folder = opened.workspace.state / "emulator"
+    assert keys.account_id is not None
+    assert keys.region is not None
+    out.note("starting an emulator of AWS on this machine")
+    with emulator(
+        opened.python, folder, account=keys.account_id, region=keys.region, say=out.note
+    ) as running:
+        deployed = Emulated(opened, keys, branch, clients(running), folder)
+        plan = deployed.deploy()
+        count = sum(stack.count for stack in plan.stacks)
+        out.note(f"{len(opened.manifest.configs)} configs are deployed: {count} resources")
+        records: list[RunRecord] = []
+        ended = threading.Event()
+
+        def tell(record: RunRecord) -> None:
+            records.append(record)
+            if not as_json:
+                out.line(view.record_line(record))
+
+        with stopping(ended.set, out):
+            if once:
+                _once(deployed, out, tell, ended)
+            else:
+                for name, value in running.environment.items():
+                    out.line(f"export {name}={plain(value)}")
+                out.note(
+                    "In another shell, these make every command take it for AWS, such as"
+                    f" `tidegate runs -w {session.shown(opened.workspace.root)} --target aws`."
+                    f"\nFiles in {session.shown(opened.workspace.input)} are uploaded as they come;"
+                    " Ctrl-C ends it"
+                )
+                _on(deployed, tell, ended)
+    if as_json:
+        out.data([view.run_data(record) for record in records])
+    if once and any(record.state == "failed" for record in records):
+        raise typer.Exit(1)
+
+
+def _once(deployed: Emulated, out: View, tell: Ended, ended: threading.Event) -> None:
+    out.note(f"{deployed.upload()} raw files are uploaded")
+    deployed.rest(tell, ended.is_set)
+    if deployed.fire():
+        out.note("the schedules are due")
+        deployed.rest(tell, ended.is_set)
+
+
+def _on(deployed: Emulated, tell: Ended, ended: threading.Event) -> None:
+    while not ended.wait(_EVERY):
+        deployed.upload()
+        for record in deployed.news():
+            tell(record)
+
+
+def _check_installed() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            "an emulator of AWS needs what a deployment to AWS needs",
+            why=f"{', '.join(missing)} cannot be imported",
+            next="install Tidegate with it: `uv tool install 'tidegate[aws,deploy]'`",
+        )
