@@ -34,8 +34,56 @@ def fit(name: str, *, limit: int, allowed: str = "A-Za-z0-9_-", first: str = "")
     return f"{fitting}-{_digest(name)}"
 
 
+def matching(
+    begin: str, *, limit: int, allowed: str = "A-Za-z0-9_-", first: str = ""
+) -> tuple[str, ...]:
+    """Patterns, with AWS's ``*`` and ``?``, of all that ``fit`` makes of texts that begin so.
+
+    A name that was shortened keeps less of its beginning, so a second pattern goes by its hash.
+    """
+    fitting = re.sub(f"[^{allowed}]", "-", begin)
+    if not re.match(f"[{first or allowed}]", fitting):
+        fitting = f"x{fitting}"
+    head = (limit - _HASH - 1) // 3
+    if len(fitting) <= head:
+        return (f"{fitting}*",)
+    shortened = f"{fitting[:head]}-*-{'?' * _HASH}"
+    return (f"{fitting}*", shortened) if len(fitting) < limit else (shortened,)
+
+
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
+
+
+_ROLE = "A-Za-z0-9_+=,.@-"
+_DOTTED = "A-Za-z0-9_.-"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What the names of one kind have in common, of what each config has."""
+
+    word: str
+    """What stands between the branch and the pipeline."""
+    limit: int
+    """How long AWS takes them."""
+    allowed: str = "A-Za-z0-9_-"
+    """Of which characters."""
+
+
+_KINDS = {
+    "function": _Kind("lambda", 64),
+    "role": _Kind("role", 64, _ROLE),
+    "queue": _Kind("queue", 80),
+    "dead_letter_queue": _Kind("dead", 80),
+    "rule": _Kind("rule", 64, _DOTTED),
+    "schedule": _Kind("schedule", 64, _DOTTED),
+    "alarm": _Kind("alarm", 255),
+}
+_SIBLINGS = {"pipelines_stack": 128, "dashboard": 255, "scheduler_role": 64, "schedule_group": 64}
+"""What each of the pipelines stacks has one of; the names of the second on end in a number."""
+_RESERVED = ("xn--", "sthree-", "amzn-s3-demo-")
+"""What S3 lets no bucket's name begin with."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +124,7 @@ class Names:
     @property
     def ledger_table(self) -> str:
         """The DynamoDB table of the ledger."""
-        return fit(f"{self.base}-ledger", limit=255, allowed="A-Za-z0-9_.-")
+        return fit(f"{self.base}-ledger", limit=255, allowed=_DOTTED)
 
     @property
     def alerts_topic(self) -> str:
@@ -101,36 +149,65 @@ class Names:
     @property
     def build_role(self) -> str:
         """The role of the CodeBuild project."""
-        return fit(f"{self.base}-build-role", limit=64, allowed="A-Za-z0-9_+=,.@-")
+        return fit(f"{self.base}-build-role", limit=64, allowed=_ROLE)
 
     @property
     def codepipeline_role(self) -> str:
         """The role of the pipeline of CodePipeline."""
-        return fit(f"{self.base}-pipeline-role", limit=64, allowed="A-Za-z0-9_+=,.@-")
+        return fit(f"{self.base}-pipeline-role", limit=64, allowed=_ROLE)
 
     @property
     def scheduler_role(self) -> str:
         """The role with which EventBridge Scheduler sends to the queues."""
-        return fit(f"{self.base}-scheduler-role", limit=64, allowed="A-Za-z0-9_+=,.@-")
+        return fit(f"{self.base}-scheduler-role", limit=64, allowed=_ROLE)
+
+    @property
+    def deploy_role(self) -> str:
+        """The role with which CloudFormation deploys the pipelines stacks."""
+        return fit(f"{self.base}-deploy-role", limit=64, allowed=_ROLE)
+
+    @property
+    def build_rule(self) -> str:
+        """The EventBridge rule that tells of builds."""
+        return fit(f"{self.base}-build-rule", limit=64, allowed=_DOTTED)
+
+    @property
+    def codepipeline_rule(self) -> str:
+        """The EventBridge rule that tells of CodePipeline's pipeline."""
+        return fit(f"{self.base}-pipeline-rule", limit=64, allowed=_DOTTED)
+
+    @property
+    def build_log_group(self) -> str:
+        """The log group of builds, which CodeBuild names after the project."""
+        return f"/aws/codebuild/{self.build_project}"
 
     @property
     def schedule_group(self) -> str:
         """The group of all schedules."""
-        return fit(f"{self.base}-schedules", limit=64, allowed="A-Za-z0-9_.-")
+        return fit(f"{self.base}-schedules", limit=64, allowed=_DOTTED)
+
+    def artifacts_bucket(self, account: str, region: str) -> str:
+        """The bucket of templates, source code and what CodePipeline hands on."""
+        plain = re.sub(r"[^a-z0-9]+", "-", self.base.lower()).strip("-") or "x"
+        end = f"-artifacts-{account}-{region}"
+        room = 63 - len(end)
+        if plain == self.base and len(plain) <= room and not plain.startswith(_RESERVED):
+            return f"{plain}{end}"
+        if plain.startswith(_RESERVED):
+            plain = f"x{plain}"
+        return f"{plain[: room - _HASH - 1].rstrip('-')}-{_digest(self.base)}{end}"
 
     # Once a pipeline
 
     def image_tag(self, pipeline: str) -> str:
         """The tag that moves along with a pipeline's image, for people's eyes."""
-        return fit(
-            f"{pipeline}-{self.branch}", limit=128, allowed="A-Za-z0-9_.-", first="A-Za-z0-9_"
-        )
+        return fit(f"{pipeline}-{self.branch}", limit=128, allowed=_DOTTED, first="A-Za-z0-9_")
 
     # Once a config
 
     def function(self, pipeline: str, config: str) -> str:
         """The Lambda function."""
-        return fit(self._of("lambda", pipeline, config), limit=64)
+        return self._each("function", pipeline, config)
 
     def log_group(self, pipeline: str, config: str) -> str:
         """The log group, which Lambda names after the function."""
@@ -138,27 +215,54 @@ class Names:
 
     def role(self, pipeline: str, config: str) -> str:
         """The function's role."""
-        return fit(self._of("role", pipeline, config), limit=64, allowed="A-Za-z0-9_+=,.@-")
+        return self._each("role", pipeline, config)
 
     def queue(self, pipeline: str, config: str) -> str:
         """The queue of what is to run."""
-        return fit(self._of("queue", pipeline, config), limit=80)
+        return self._each("queue", pipeline, config)
 
     def dead_letter_queue(self, pipeline: str, config: str) -> str:
         """The queue of what could not be run."""
-        return fit(self._of("dead", pipeline, config), limit=80)
+        return self._each("dead_letter_queue", pipeline, config)
 
     def rule(self, pipeline: str, config: str) -> str:
         """The EventBridge rule for files that arrive."""
-        return fit(self._of("rule", pipeline, config), limit=64, allowed="A-Za-z0-9_.-")
+        return self._each("rule", pipeline, config)
 
     def schedule(self, pipeline: str, config: str) -> str:
         """The EventBridge schedule."""
-        return fit(self._of("schedule", pipeline, config), limit=64, allowed="A-Za-z0-9_.-")
+        return self._each("schedule", pipeline, config)
 
     def alarm(self, pipeline: str, config: str, about: str) -> str:
         """A CloudWatch alarm ``about`` something, such as ``silence``."""
-        return fit(self._of(f"alarm-{about}", pipeline, config), limit=255)
+        return self._each("alarm", pipeline, config, f"-{about}")
+
+    # All of a kind, whatever configs there are or will be
+
+    def all(self, kind: str) -> tuple[str, ...]:
+        """Patterns, for permissions, of all names of a kind, such as ``function``."""
+        if kind == "log_group":
+            return tuple(f"/aws/lambda/{pattern}" for pattern in self.all("function"))
+        if kind in _SIBLINGS:
+            first: str = getattr(self, kind)
+            return (first, *matching(f"{first}-", limit=_SIBLINGS[kind]))
+        known = _KINDS[kind]
+        begin = f"{self.base}-{known.word}-"
+        return matching(begin, limit=known.limit, allowed=known.allowed)
+
+    def moving_tags(self) -> tuple[str, ...]:
+        """Patterns of all that ``image_tag`` gives, as ECR takes them: with two ``*`` at most."""
+        branch = re.sub(f"[^{_DOTTED}]", "-", self.branch)
+        hashed = f"*{f'-{branch}'[-40:]}-*"
+        if branch != self.branch:
+            return (hashed,)
+        # A pipeline's name has 64 characters at most, and a tag 128.
+        return (f"*-{branch}",) if len(branch) < 64 else (f"*-{branch}", hashed)
+
+    def _each(self, kind: str, pipeline: str, config: str, more: str = "") -> str:
+        known = _KINDS[kind]
+        name = self._of(f"{known.word}{more}", pipeline, config)
+        return fit(name, limit=known.limit, allowed=known.allowed)
 
     def _stack(self, what: str) -> str:
         return fit(f"{self.base}-{what}", limit=128, allowed="A-Za-z0-9-", first="A-Za-z")

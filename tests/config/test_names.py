@@ -1,12 +1,13 @@
 """Names in AWS: as the older recipe had them, within AWS's rules, and never two the same."""
 
+import fnmatch
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.names import Names
+from tidegate.names import Names, fit
 
 NAMES = Names("pipeline-template", "main")
 LONG = Names("a-rather-long-name-of-a-repository-of-pipelines", "feature-of-mine")
@@ -24,8 +25,13 @@ ONCE = {
     "build_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
     "codepipeline_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
     "scheduler_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
+    "deploy_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
+    "build_rule": (64, r"[A-Za-z0-9_.-]+"),
+    "codepipeline_rule": (64, r"[A-Za-z0-9_.-]+"),
+    "build_log_group": (512, r"[A-Za-z0-9_/.#-]+"),
     "schedule_group": (64, r"[A-Za-z0-9_.-]+"),
 }
+BUCKET = (63, r"(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9](?!.*--x-s3)[a-z0-9-]+[a-z0-9]")
 EACH = {
     "function": (64, r"[A-Za-z0-9_-]+"),
     "log_group": (512, r"[A-Za-z0-9_/.#-]+"),
@@ -43,13 +49,18 @@ def all_names(names: Names, pipeline: str, config: str) -> dict[str, tuple[str, 
     found = {key: (getattr(names, key), *rule) for key, rule in ONCE.items()}
     found |= {key: (getattr(names, key)(pipeline, config), *rule) for key, rule in EACH.items()}
     found["image_tag"] = (names.image_tag(pipeline), *TAG)
+    bucket = names.artifacts_bucket("123456789012", "ap-southeast-2")
+    found["artifacts_bucket"] = (bucket, *BUCKET)
     found["alarm"] = (names.alarm(pipeline, config, "silence"), 255, r"[ -~]+")
     return found
 
 
 def test_every_name_is_tested():
     public = {name for name in vars(Names) if not name.startswith("_")}
-    assert public == {*ONCE, *EACH, "image_tag", "alarm", "base"}
+    assert public == {
+        *(*ONCE, *EACH, "image_tag", "alarm", "artifacts_bucket", "base"),
+        *("all", "moving_tags"),  # patterns of names
+    }
 
 
 def test_names_of_the_older_recipe():
@@ -117,7 +128,7 @@ def test_what_differs_is_named_differently(branch, other, pipeline, pipeline2, c
     two = all_names(Names(r, other), pipeline2, config2)
     for key in one:
         parts = [(branch, pipeline, config), (other, pipeline2, config2)]
-        if key in ONCE:
+        if key in ONCE or key == "artifacts_bucket":
             same = branch == other
         elif key == "image_tag":
             same = len({f"{p}-{b}" for b, p, _ in parts}) == 1
@@ -142,5 +153,66 @@ def test_branches_that_differ_little_are_named_differently(branch, more, repo):
 def test_no_name_is_used_for_two_things(pipeline, config):
     queues = {NAMES.queue(pipeline, config), NAMES.dead_letter_queue(pipeline, config)}
     roles = {NAMES.role(pipeline, config), NAMES.build_role, NAMES.codepipeline_role,
-             NAMES.scheduler_role}  # fmt: skip
-    assert (len(queues), len(roles)) == (2, 4)
+             NAMES.deploy_role, NAMES.scheduler_role}  # fmt: skip
+    rules = {NAMES.rule(pipeline, config), NAMES.build_rule, NAMES.codepipeline_rule}
+    assert (len(queues), len(roles), len(rules)) == (2, 5, 3)
+
+
+def test_the_artifacts_bucket():
+    place = ("123456789012", "us-west-2")
+    assert NAMES.artifacts_bucket(*place) == (
+        "pipeline-template-main-artifacts-123456789012-us-west-2"
+    )
+    assert Names("Repo", "main").artifacts_bucket(*place).startswith("repo-main-")
+    assert Names("sthree-a", "b").artifacts_bucket(*place).startswith("xsthree-a-b-")
+
+
+PATTERNS = ("function", "log_group", "role", "queue", "dead_letter_queue", "rule", "schedule")
+
+
+def matches(name, patterns):
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@given(REPO, BRANCH, WORD, WORD, st.integers(2, 40))
+def test_patterns_take_in_every_name(repo, branch, pipeline, config, number):
+    names = Names(repo, branch)
+    for kind in PATTERNS:
+        assert matches(getattr(names, kind)(pipeline, config), names.all(kind)), kind
+    assert matches(names.alarm(pipeline, config, "silence"), names.all("alarm"))
+    for kind, limit in {"pipelines_stack": 128, "dashboard": 255, "scheduler_role": 64,
+                        "schedule_group": 64}.items():  # fmt: skip
+        first = getattr(names, kind)
+        assert matches(first, names.all(kind))
+        assert matches(fit(f"{first}-{number}", limit=limit), names.all(kind))
+    named = pipeline if pipeline[0] != "-" else f"p{pipeline[1:]}"  # as the config has them
+    assert matches(names.image_tag(named), names.moving_tags())
+
+
+def test_patterns_are_narrow():
+    """A short branch has names of its own; shortened names say less, and end in a hash."""
+    short = Names("waves", "main")
+    assert short.all("function") == ("waves-main-lambda-*",)
+    assert short.all("schedule_group") == (
+        "waves-main-schedules",
+        "waves-main-schedules-*",
+        "waves-main-schedul-*-????????",
+    )
+    assert (
+        LONG.all("function")
+        == (
+            "a-rather-long-name-of-a-repository-of-pipelines-feature-of-mine-lambda-*",
+            "a-rather-long-name-*-????????",
+        )[1:]
+    )
+    assert not matches("waves-dev-lambda-buoy-morro", short.all("function"))
+    assert not matches("waves-main-role-buoy-morro", short.all("function"))
+
+
+def test_moving_tags_leave_content_tags_alone():
+    """ECR lets the one be moved and the other not: a content tag ends in 16 hexadecimal digits."""
+    assert NAMES.moving_tags() == ("*-main",)
+    assert not matches("lidar-0123456789abcdef", NAMES.moving_tags())
+    odd = Names("r", "feature/x")
+    assert odd.moving_tags() == ("*-feature-x-*",)
+    assert not matches("lidar-0123456789abcdef", odd.moving_tags())
