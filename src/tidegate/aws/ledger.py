@@ -109,10 +109,10 @@ TIME_TO_LIVE = "expires"
 """The attribute that DynamoDB's time to live goes by."""
 
 
-def create_table(name: str, clients: Clients) -> None:
-    """Make the table and wait until it is there: for tests; a deployment uses its template."""
+def create_table(name: str, clients: Clients, **more: Any) -> None:
+    """Make the table and wait until it is there; ``more`` goes to AWS along with the definition."""
     with explained("make the table", name, lasting=LedgerError):
-        clients.dynamodb.create_table(TableName=name, **table_definition())
+        clients.dynamodb.create_table(TableName=name, **table_definition(), **more)
         clients.dynamodb.get_waiter("table_exists").wait(
             TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
