@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tidegate.release import states
-from tidegate.release.causes import explained, first_cause, plain
+from tidegate.release.causes import advice, explained, first_cause, plain
 from tidegate.release.states import Event, state
 
 WHEN = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -181,6 +181,12 @@ def test_each_cause_has_its_remedy(kind: str) -> None:
     cause = explained(event("Queue", "UPDATE_FAILED", reason))
     assert cause.kind == kind.split(",")[0]
     assert next in cause.next
+
+
+def test_refusals_of_cloudformation_itself_have_remedies_too() -> None:
+    reason, next = REASONS["role"]
+    assert next in advice(f"ValidationError: {reason}", "the stack waves")
+    assert advice("ValidationError: something new", "the stack waves") == ""
 
 
 def test_reasons_are_told_without_what_is_of_no_use() -> None:

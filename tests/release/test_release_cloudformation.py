@@ -239,6 +239,24 @@ class TestPlanning:
         assert not stacks.api.change_sets(name)[1:], "only the one that was executed"
         assert stacks.execute(again).resources == 0
 
+    def test_a_long_history_costs_nothing(self, stacks: Stacks, name: str) -> None:
+        """More events than are told of at once, on AWS as here."""
+        many = {f"Q{n}": queue(f"{name}-{n}") for n in range(60)}
+        deploy(stacks, template(name, **many))
+        asked: list[str] = []
+        stacks.api.client.meta.events.register(
+            "provide-client-params.cloudformation.DescribeStackEvents",
+            lambda params, **more: asked.append(params.get("NextToken", "")),
+            unique_id="asked",
+        )
+        seen = deploy(stacks, template(name, **{**many, "Q0": queue(f"{name}-0", DelaySeconds=1)}))
+        stacks.api.client.meta.events.unregister(
+            "provide-client-params.cloudformation.DescribeStackEvents", unique_id="asked"
+        )
+        assert {e.status.split("_")[0] for e in seen} == {"UPDATE"}
+        assert len(list(stacks.api.events(name))) > 100
+        assert asked
+
     def test_only_events_of_its_own(self, stacks: Stacks, name: str) -> None:
         deploy(stacks, template(name, A=queue(f"{name}-a")))
         seen = deploy(stacks, template(name, A=queue(f"{name}-a"), B=queue(f"{name}-b")))
@@ -606,6 +624,19 @@ class TestBranch:
         stacks.execute(planned)
         events = stacks.clients.client("events")
         assert events.describe_rule(Name="waves-again-rule-buoy-morro")["State"] == "ENABLED"
+
+    def test_mending_takes_away_no_more_than_was_told(self, stacks: Stacks, code: Zip) -> None:
+        """Someone deploys one more config between the plan and its execution."""
+        mine = self.wanted(code, "late", ingest())
+        deploy(stacks, mine)
+        name = "waves-late-lambda-buoy-morro"
+        stacks.clients.client("lambda").delete_function(FunctionName=name)
+        planned = stacks.plan(mine)
+        deploy(stacks, self.wanted(code, "late", ingest(), ingest("humboldt")))
+        with pytest.raises(PlanOutdated, match="someone else has deployed to it since"):
+            stacks.execute(planned)
+        assert "waves-late-queue-buoy-humboldt" in queues(stacks.clients, "waves-late")
+        assert stacks.execute(stacks.plan(mine)).status == "UPDATE_COMPLETE"
 
     def test_siblings_and_where_configs_lie(self, stacks: Stacks, name: str) -> None:
         names = Names("waves", name)

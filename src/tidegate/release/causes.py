@@ -67,12 +67,23 @@ def _goes_back(event: Event) -> bool:
 
 def explained(event: Event) -> Cause:
     """A failure, and what to do about it."""
-    why = plain(event.reason)
-    code = _CODE.search(event.reason)
+    kind = _kind(event.reason)
+    next = _NEXT[kind].format(**_words(event.reason, event.what, event.logical))
+    return Cause(event, kind, plain(event.reason), next)
+
+
+def advice(reason: str, what: str) -> str:
+    """What to do about a refusal of CloudFormation's own; "" where that is not known."""
+    kind = _kind(reason)
+    return "" if kind in ("other", "gone") else _NEXT[kind].format(**_words(reason, what, what))
+
+
+def _kind(reason: str) -> str:
+    code = _CODE.search(reason)
     for kind, pattern, codes in _KINDS:
-        if (code and code[1] in codes) or (pattern and re.search(pattern, event.reason, re.I)):
-            return Cause(event, kind, why, _NEXT[kind].format(**_words(event)))
-    return Cause(event, "other", why, _NEXT["other"].format(**_words(event)))
+        if (code and code[1] in codes) or re.search(pattern, reason, re.I):
+            return kind
+    return "other"
 
 
 def plain(reason: str) -> str:
@@ -84,16 +95,15 @@ def plain(reason: str) -> str:
     return said or "AWS does not say why"
 
 
-def _words(event: Event) -> Mapping[str, str]:
-    denied = _DENIED.search(event.reason)
-    older = _OLD_DENIED.search(event.reason)
-    action = denied["action"] if denied else older[1] if older else "what it asked for"
+def _words(reason: str, what: str, logical: str) -> Mapping[str, str]:
+    denied = _DENIED.search(reason)
+    older = _OLD_DENIED.search(reason)
     resource = (denied["resource"] or "") if denied else ""
     return {
-        "what": event.what,
-        "logical": event.logical,
-        "action": action,
-        "resource": resource.rstrip(".,") or event.what,
+        "what": what,
+        "logical": logical,
+        "action": denied["action"] if denied else older[1] if older else "what it asked for",
+        "resource": resource.rstrip(".,") or what,
         "who": denied["who"] if denied else "the role that deploys",
         "again": AGAIN,
     }

@@ -17,15 +17,15 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
 from tidegate.aws.clients import Clients, code_of
-from tidegate.errors import ConfigurationError, TidegateError
+from tidegate.errors import ConfigurationError
 from tidegate.names import Names
 from tidegate.release import changes, placement, present
-from tidegate.release.causes import CONTINUE, plain
+from tidegate.release.causes import advice
 from tidegate.release.changes import Change, ChangeSet
 from tidegate.release.following import (
     Operation,
@@ -40,13 +40,16 @@ from tidegate.release.following import (
 from tidegate.release.kinds import name_from, own_name, word
 from tidegate.release.mend import without
 from tidegate.release.model import Plan
+from tidegate.release.planned import Planned, PlanOutdated, StackBusy, StackStuck, busy
 from tidegate.release.present import Resource
 from tidegate.release.roles import Place
 from tidegate.release.stack_api import CloudFormationError, StackApi
 from tidegate.release.stacks import Template
-from tidegate.release.states import Event, StackState, failed_to_go_back
+from tidegate.release.states import StackState, failed_to_go_back
 from tidegate.release.upload import Upload, given
 from tidegate.runtime.records import utc
+
+__all__ = ["PlanOutdated", "Planned", "StackBusy", "StackStuck", "Stacks", "surplus"]
 
 OLD = 86_400
 """Change sets of Tidegate's that nobody has executed for so long are deleted, s."""
@@ -55,62 +58,6 @@ _UNCHANGED = ("didn't contain changes", "No updates are to be performed")
 _PREFIX = "tidegate-"
 
 Say = Callable[[str], None]
-
-
-class StackBusy(TidegateError):
-    """Something goes on in the stack already."""
-
-    exit_code = 4
-
-
-class StackStuck(TidegateError):
-    """The stack could not go back to what it was, and takes nothing new before it has."""
-
-    def __init__(self, state: StackState, failed: Sequence[Event], gone: Sequence[str]) -> None:
-        self.state, self.failed, self.gone = state, tuple(failed), tuple(gone)
-        missing = " (it is not there any more)"
-        told = [
-            f"{e.logical}, {e.what}: {plain(e.reason)}{missing if e.logical in gone else ''}"
-            for e in failed
-        ]
-        skip = "".join(f" --skip {logical}" for logical in gone)
-        super().__init__(
-            state.sentence,
-            why="\n".join(told) or state.reason,
-            next=f"mend what it says, then let it go back: `{CONTINUE}{skip}`",
-        )
-
-
-class PlanOutdated(TidegateError):
-    """What was planned is not what would be done any more."""
-
-    exit_code = 4
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What a deployment will do to one stack, and all that it takes to do it."""
-
-    changes: ChangeSet
-    """What will change."""
-    template: Template
-    """What the stack is to be."""
-    role_arn: str = ""
-    """The role that CloudFormation takes on; the caller's own rights where there is none."""
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    """The template's parameters."""
-    upload: Upload | None = None
-    """Where a template goes that is too long to be sent."""
-    first: Literal["", "delete", "recreate"] = ""
-    """What is done before: delete a stack that never came up; take out of the stack what was
-    deleted by hand."""
-    mended: str = ""
-    """The deployed template without what was deleted by hand."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to do."""
-        return self.changes.empty
 
 
 class Stacks:
@@ -149,7 +96,7 @@ class Stacks:
 
     def stuck(self, state: StackState) -> StackStuck:
         """Why a stack is stuck, and how it goes on."""
-        failed = failed_to_go_back(list(self.api.events(state.id)))
+        failed = failed_to_go_back(self.api.events(state.id))
         own = {event.logical for event in failed}
         inside = [r for r in self.api.resources(state.name) if r.logical in own]
         gone = present.look(self.clients, inside).gone
@@ -182,7 +129,7 @@ class Stacks:
         nothing = ChangeSet(stack, "CREATE")
         planned = Planned(nothing, template, role_arn, dict(parameters or {}), upload)
         if state.condition == "busy":
-            raise _busy(state)
+            raise busy(state)
         if state.condition == "stuck":
             raise self.stuck(state)
         if state.condition == "unmade":
@@ -261,6 +208,7 @@ class Stacks:
             planned,
             changes=changes.with_recreated(change_set, made),
             first="recreate",
+            deployed=before,
             mended=json.dumps(mended.template, separators=(",", ":")),
         )
 
@@ -281,7 +229,7 @@ class Stacks:
             "Tags": [{"Key": key, "Value": v} for key, v in sorted(template.tags.items())],
         }
         asked |= {"RoleARN": planned.role_arn} if planned.role_arn else {}
-        with self._one_at_a_time(stack):
+        with self._refusals(stack):
             id = self.api.call("create_change_set", "plan the deployment of", stack, **asked)["Id"]
         made = replace(planned, changes=ChangeSet(stack, kind, id=str(id)))
         try:
@@ -381,7 +329,7 @@ class Stacks:
         if not state.exists:
             return Outcome(name, "DELETE_COMPLETE", 0.0)
         if state.condition == "busy":
-            raise _busy(state)
+            raise busy(state)
         if state.protected:
             raise CloudFormationError(
                 f"the stack {name} is protected from deletion",
@@ -443,6 +391,12 @@ class Stacks:
         self.say("making again what was deleted: first it is taken out of the stack, then put back")
         self.discard(planned)
         before = self.api.template(self.state(stack))
+        if before != planned.deployed:
+            raise PlanOutdated(
+                f"the plan for the stack {stack} is out of date",
+                why="someone else has deployed to it since",
+                next="plan again, and look at what is left to change",
+            )
         body = replace(planned.template, body=planned.mended)
         first = replace(planned, template=body)
         first = replace(first, changes=self._propose(first, before))
@@ -485,7 +439,7 @@ class Stacks:
     ) -> Outcome:
         """Have CloudFormation do something, and follow it to its end."""
         stack, token = operation.stack, operation.token
-        with interruptible(operation.doing, stack), self._one_at_a_time(stack):
+        with interruptible(operation.doing, stack), self._refusals(stack):
             self.api.call(action, f"begin {operation.doing} of", stack,
                           ClientRequestToken=token, **asked)  # fmt: skip
             with watching(operation.doing, stack):
@@ -493,15 +447,22 @@ class Stacks:
                 return outcome(self.api, operation, events)
 
     @contextmanager
-    def _one_at_a_time(self, stack: str) -> Iterator[None]:
-        """What CloudFormation refuses since something goes on in the stack is told as that."""
+    def _refusals(self, stack: str) -> Iterator[None]:
+        """What CloudFormation refuses is told with what to do about it.
+
+        Raises:
+            StackBusy: it refuses since something goes on in the stack.
+        """
         try:
             yield
         except CloudFormationError as error:
-            state = self.state(stack)
-            if "_IN_PROGRESS" not in error.why or state.condition != "busy":
-                raise
-            raise _busy(state) from error
+            if "_IN_PROGRESS" in error.why:
+                state = self.state(stack)
+                if state.condition == "busy":
+                    raise busy(state) from error
+            # Its code is still to be found behind it (``code_of``).
+            error.next = error.next or advice(error.why, f"the stack {stack}")
+            raise
 
 
 def surplus(plan: Plan, found: Iterable[StackState]) -> tuple[StackState, ...]:
@@ -528,11 +489,3 @@ def _made_again(
         for r in known
         if r.logical in lost or r.logical in along
     }
-
-
-def _busy(state: StackState) -> StackBusy:
-    return StackBusy(
-        state.sentence,
-        why="CloudFormation does one thing at a time in a stack",
-        next="wait for it with --wait, or look again later: `tidegate status BRANCH`",
-    )

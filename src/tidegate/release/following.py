@@ -134,7 +134,7 @@ def follow(
     while True:
         try:
             new = _news(api, operation, found, others)
-            state = api.state(operation.id)
+            state = api.state(operation.id, by=False)
             trouble = 0.0
         except StorageError:
             trouble += max(poll, 1.0)

@@ -33,8 +33,11 @@ class StackApi:
     place: Place
     """The account and region."""
 
-    def state(self, name: str) -> StackState:
-        """How a stack stands; ``name`` may be its ARN."""
+    def state(self, name: str, *, by: bool = True) -> StackState:
+        """How a stack stands; ``name`` may be its ARN.
+
+        Where something goes on, its events say ``by`` whom; that takes another call.
+        """
         try:
             told = self.call("describe_stacks", "look at the stack", name, StackName=name)
         except CloudFormationError as error:
@@ -42,9 +45,9 @@ class StackApi:
                 raise
             return StackState(name)
         state = states.state(name, told["Stacks"][0])
-        if state.condition != "busy":
+        if state.condition != "busy" or not by:
             return state
-        begun = states.begun_by(list(self.events(state.id)))
+        begun = states.begun_by(self.events(state.id))
         if begun is None:
             return state
         return replace(state, since=begun.when, by=states.whose(begun.token))
@@ -102,7 +105,8 @@ class StackApi:
         """The change sets of a stack that wait to be executed, and failed ones."""
         with self.asking("list the change sets of", name):
             pages = self.client.get_paginator("list_change_sets").paginate(StackName=name)
-            return [summary for page in pages for summary in page["Summaries"]]
+            found = [summary for page in pages for summary in page["Summaries"]]
+        return [one for one in found if not str(one.get("Status", "")).startswith("DELETE_")]
 
     def findings(self, **of: str) -> list[Event]:
         """What CloudFormation has found wrong before it began, of a stack or a change set.

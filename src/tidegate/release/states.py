@@ -7,7 +7,7 @@ CloudFormation stack creation events*) and API reference (``Stack``, ``StackEven
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -44,6 +44,7 @@ _GOES_ON = {
     "UPDATE_ROLLBACK_IN_PROGRESS": "goes back to what it was, since an update failed",
     "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": "has gone back to what it was, and cleans up",
 }
+_BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
 _STANDS = {
     "": "does not exist",
     "CREATE_COMPLETE": "is as it was created",
@@ -258,24 +259,23 @@ def state(name: str, record: Mapping[str, Any] | None) -> StackState:
     )
 
 
-def begun_by(events: Sequence[Event]) -> Event | None:
+def begun_by(events: Iterable[Event]) -> Event | None:
     """The event with which the last operation began; ``events`` are the latest first."""
-    latest = events[0].token if events else ""
     begun = None
+    latest: str | None = None
     for event in events:
+        latest = event.token if latest is None else latest
         if latest and event.token != latest:
             break
         if event.of_stack and event.status.endswith("_IN_PROGRESS"):
             begun = event
-            # Rollbacks and cleaning up are the same operation as what they follow.
-            if event.reason == "User Initiated" or event.status in (
-                "CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"
-            ):  # fmt: skip
+            # Going back and cleaning up are the same operation as what they follow.
+            if event.reason == "User Initiated" or event.status in _BEGINNINGS:
                 break
     return begun
 
 
-def failed_to_go_back(events: Sequence[Event]) -> tuple[Event, ...]:
+def failed_to_go_back(events: Iterable[Event]) -> tuple[Event, ...]:
     """What kept a stack from going back; ``events`` are the latest first."""
     found: dict[str, Event] = {}
     for event in events:
