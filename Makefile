@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-quick test-aws lint bench lock clean
+.PHONY: help demo test test-quick test-aws lint bench bench-aws lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ lint: $(READY)  ## ruff, mypy --strict, import-linter
 
 bench: $(READY)  ## the benchmarks, against plain Tsdat, as ratios
 	$(BIN)/python -m benchmarks
+
+bench-aws: $(READY)  ## the same on the AWS emulator, against plain Tsdat with its own FileSystemS3
+	$(BIN)/python -m benchmarks e f g h
 
 lock: $(READY)  ## resolve the lock files anew
 	UV=$(BIN)/uv sh scripts/lock.sh

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [a b c d] [--quick] [--json]``: measure, then print a table."""
+"""``python -m benchmarks [a b c d e f g h] [--quick] [--json]``: measure, then print a table."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import control, memory, overhead, throughput
+from benchmarks import aws_cold, aws_history, aws_warm, control, memory, overhead, throughput
 from benchmarks.report import Figure, as_json, machine, table
 
 Benchmark = Callable[[Path, bool], list[Figure]]
 
-BENCHMARKS: Mapping[str, Benchmark] = {
+LOCAL: Mapping[str, Benchmark] = {
     "a": overhead.measure,
     "b": throughput.measure,
     "c": control.measure,
     "d": memory.measure,
 }
+AWS: Mapping[str, Benchmark] = {
+    "e": aws_history.measure,
+    "f": aws_warm.measure,
+    "g": aws_cold.measure_cold,
+    "h": aws_cold.measure_memory,
+}
+BENCHMARKS: Mapping[str, Benchmark] = {**LOCAL, **AWS}
+_WHICH = """a overhead, b throughput, c control, d memory (these by default); on the AWS emulator
+e a VAP's inputs, f warm invocation, g cold start, h memory at rest"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmarks that are named, all by default; 1 when a target is missed."""
+    """Run the benchmarks that are named, the local ones by default; 1 when a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="*", help="a overhead, b throughput, c control, d memory")
+    parser.add_argument("which", nargs="*", help=_WHICH)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
@@ -34,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     figures: list[Figure] = []
-    for name in options.which or BENCHMARKS:
+    for name in options.which or LOCAL:
         with tempfile.TemporaryDirectory(prefix=f"bench-{name}-", dir=options.folder) as folder:
             measured = BENCHMARKS[name](Path(folder), options.quick)
         for figure in measured:

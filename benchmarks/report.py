@@ -18,7 +18,7 @@ class Figure:
     """One thing that was measured."""
 
     benchmark: str
-    """a, b, c or d."""
+    """The letter of the benchmark, as in ``python -m benchmarks a``."""
     what: str
     """What was measured, in a few words."""
     value: float

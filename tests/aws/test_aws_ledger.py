@@ -15,7 +15,7 @@ from tidegate.aws import ledger as module
 from tidegate.aws.clients import Clients
 from tidegate.aws.ledger import DynamoLedger, table_definition
 from tidegate.errors import StorageError
-from tidegate.runtime.runs import Input, QualitySummary, Run
+from tidegate.runtime.runs import Input, Product, QualitySummary, Run, RunRecord
 from tidegate.runtime.target import ClaimLost, Span
 
 
@@ -175,18 +175,57 @@ def test_requests_do_not_grow_with_the_history(
     assert 2 <= counting.calls["query"] <= 4  # one or two shelves of each of two scales
 
 
+def in_one_go(ledger: DynamoLedger, run: Run, *products: Product) -> RunRecord:
+    """A run's way through the ledger, as ``select``, ``handle`` and ``publish`` go it."""
+    assert ledger.states([run.key]) == {}
+    record = claim(ledger, run)
+    keys = [product.key for product in products]
+    ledger.intend(run.key, owner="me", attempt=1, products=keys)
+    ledger.products_at(keys)
+    assert ledger.about(run.config, run.subjects[0], but=run.key) == []
+    assert ledger.made_by(run.key) == []
+    assert ledger.products_at(()) == {}
+    return finish(ledger, record, products=products)
+
+
 def test_requests_of_a_run(ledger: DynamoLedger, counting: Counting) -> None:
     """What a plain ingest of one file costs, once its datastream is known."""
-    carry_out(ledger, ingest("first"), product("p0"))
+    plot = product("p0.png", kind="ancillary")
+    in_one_go(ledger, ingest("first"), product("p0"), plot)
+    least = {"batch_get_item": 2, "query": 1, "put_item": 1, "transact_write_items": 2}
+    # What there is of the datastream is noted once, by each process that writes it.
+    assert counting.calls == {**least, "transact_write_items": 3}
     counting.calls.clear()
-    record = claim(ledger, ingest("a"))
-    assert counting.calls == {"get_item": 1, "transact_write_items": 1}
-    ledger.intend(record.key, owner="me", attempt=1, products=["p1"])
-    assert counting.calls["put_item"] == 1
-    finish(ledger, record, products=[product("p1"), product("p1.png", kind="ancillary")])
-    assert counting.calls["transact_write_items"] == 2
-    assert counting.calls["batch_get_item"] == 1
-    assert "scan" not in counting.calls
+    done = in_one_go(ledger, ingest("a"), product("p1"), replace(plot, key="p1.png"))
+    assert counting.calls == least
+    assert ledger.record(done.key) == done
+    assert list(ledger.products()) == [*ledger.made_by(ingest("first").key), *done.products]
+
+
+def test_a_run_that_another_has_claimed_since_it_was_looked_for(ledger: DynamoLedger) -> None:
+    other, run = DynamoLedger(ledger.table, ledger._clients), ingest()
+    assert ledger.states([run.key]) == other.states([run.key]) == {}
+    record = claim(other, run, "other")
+    answer = ledger.claim(run, owner="me", lease=LEASE, now=T0, release="")
+    assert (answer.granted, answer.reason, answer.record) == (False, "busy", record)
+    done = finish(other, record, products=[product("a")])
+    assert ledger.record(run.key) == done
+
+
+def test_products_that_another_has_written_since_they_were_read(ledger: DynamoLedger) -> None:
+    """What was read before is not what is replaced or retired: none of the other's is left."""
+    other = DynamoLedger(ledger.table, ledger._clients)
+    carry_out(other, ingest("old"), product("a", 0, 1), product("b", 0, 1))
+    record = claim(ledger, ingest("new"))
+    assert ledger.products_at(["a", "b", "c", "d"]).keys() == {"a", "b"}
+    theirs = [product("a", 5, 6), product("b", 7, 8), product("c", 9, 10), product("d", 11, 12)]
+    carry_out(other, ingest("other"), *theirs)
+    mine = [product("a", 2, 3), product("c", 3, 4)]
+    done = finish(ledger, record, products=mine, retired=("b", "d"))
+    assert list(ledger.products()) == list(done.products)
+    assert ledger.overlapping(STREAM, at(-9), at(99)) == list(done.products)
+    changed = {span.begin for span in ledger.changes(STREAM, "")[0]}
+    assert changed == {at(n) for n in (0, 2, 3, 5, 7, 9, 11)}
 
 
 def test_a_late_writer_is_not_passed_by(ledger: DynamoLedger, monkeypatch: Any) -> None:

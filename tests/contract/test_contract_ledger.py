@@ -103,6 +103,19 @@ def test_what_has_ended_is_not_done_again_unless_asked(
     assert record.run.again
 
 
+def test_a_run_that_has_been_asked_for_before_it_is_claimed(ledger: Ledger) -> None:
+    """What a ledger knows of a run that is not there yet must not outlive that."""
+    run, other = ingest(), ingest("other")
+    assert ledger.states([run.key, other.key]) == {}
+    finish(ledger, claim(ledger, run))
+    answer = ledger.claim(run, owner="me", lease=LEASE, now=at(1), release="r1")
+    assert (answer.granted, answer.reason) == (False, "done")
+    assert ledger.states([run.key, other.key]) == {run.key: "succeeded"}
+    claim(ledger, other, "you")
+    answer = ledger.claim(other, owner="me", lease=LEASE, now=T0, release="r1")
+    assert (answer.granted, answer.reason) == (False, "busy")
+
+
 def test_a_superseded_run_may_be_claimed(ledger: Ledger) -> None:
     finish(ledger, claim(ledger, ingest()), "superseded")
     record = claim(ledger, ingest(), now=at(1))
@@ -175,6 +188,11 @@ def test_products_are_replaced_and_retired(ledger: Ledger) -> None:
     assert ledger.made_by(second.key) == list(second.products)
     assert [p.key for p in ledger.made_by(first.key)] == ["c"]
     assert ledger.record(first.key) == first
+    assert ledger.products_at(["c", "b", "a", "a"]) == {
+        "a": second.products[0],
+        "c": first.products[2],
+    }
+    assert ledger.products_at([]) == {}
     assert [p.key for p in ledger.products(config="x/y")] == ["c"]
     assert [p.key for p in ledger.products(limit=1)] == ["a"]
     assert list(ledger.products(limit=0)) == []
@@ -253,6 +271,7 @@ def test_about_one_subject(ledger: Ledger) -> None:
     for n, run in enumerate([old, new, both, ingest("a", config="x/y"), ingest("b")]):
         carry_out(ledger, run, now=at(n))
     assert [r.key for r in ledger.about(CONFIG, "a")] == [both.key, new.key, old.key]
+    assert [r.key for r in ledger.about(CONFIG, "a", but=new.key)] == [both.key, old.key]
     assert ledger.about(CONFIG, "none") == []
     vap = Run("vap/x", window=Window(T0, at(1)))
     record = claim(ledger, vap)

@@ -97,6 +97,12 @@ class LedgerMachine(RuleBasedStateMachine):
         answer = self.both("claim", run, owner=owner, lease=LEASE, now=self.now, release="r")
         return answer.record if answer.granted else multiple()
 
+    @rule(run=runs, keys=st.lists(st.sampled_from(PRODUCTS), max_size=3))
+    def look(self, run: Run, keys: list[str]) -> None:
+        """As is done before a claim, and before a run is finished."""
+        self.both("states", [run.key])
+        self.both("products_at", keys)
+
     @rule(minutes=st.sampled_from([1, 14, 15, -20]))
     def time_passes(self, minutes: int) -> None:
         self.now += timedelta(minutes=minutes)
@@ -163,6 +169,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.both("record", record.key)
             self.both("made_by", record.key)
             self.both("about", record.run.config, record.run.subjects[0])
+            self.both("about", record.run.config, record.run.subjects[0], but=record.key)
 
 
 @pytest.mark.parametrize("name", [name for name in LEDGERS if name != "memory"])

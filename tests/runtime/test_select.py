@@ -261,6 +261,7 @@ def test_no_change_means_nothing(daily):
     assert len(daily.due(vap())) == 3
     for _ in range(3):
         daily.now += HOUR
+        assert look(daily).state == ()  # and nothing to write down
         assert daily.due(vap()) == []
 
 

@@ -46,7 +46,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, get_args
 
 from tidegate.aws.clients import Clients, ConditionFailed, Missing, explained
@@ -79,6 +80,7 @@ _ROUNDS = 12
 _INLINE = 150_000
 _PART = 350_000
 _NAMED = 2000
+_REMEMBERED = 2000
 _PAGE = 200
 _KINDS = ("data", "ancillary")
 _FEW = 4
@@ -169,6 +171,10 @@ class DynamoLedger:
         self._held: dict[str, _Row] = {}
         self._named: set[tuple[str, str]] = set()
         self._shelves: set[tuple[str, int]] = set()
+        # What was just read, and is to be written next: each write is on condition that it is
+        # still so, and reads it again where it is not.
+        self._absent: set[str] = set()
+        self._seen: dict[str, Item | None] = {}
 
     # Claims.
 
@@ -177,8 +183,9 @@ class DynamoLedger:
     ) -> Claim:
         """See ``Ledger.claim``."""
         key = run.key
+        new = self._was_absent(key)
         for turn in range(_ROUNDS):
-            before = self._row(key)
+            before = None if new and turn == 0 else self._row(key)
             claim = decide_claim(
                 run,
                 before.record if before else None,
@@ -193,6 +200,13 @@ class DynamoLedger:
                 return claim
             _pause(turn)
         raise _contended(f"claim the run {key[:12]}")
+
+    def _was_absent(self, key: str) -> bool:
+        """Whether ``states`` was asked for this run and found none: most runs are new."""
+        with self._lock:
+            known = key in self._absent
+            self._absent.discard(key)
+            return known
 
     def _write_claim(self, record: RunRecord, until: datetime, before: _Row | None) -> bool:
         if before is not None:
@@ -328,14 +342,35 @@ class DynamoLedger:
         wanted = [*products, *record.retired]
         if not wanted:
             return []
-        present = self._items([(_product_key(key), "P") for key in dict.fromkeys(wanted)])
+        wanted = list(dict.fromkeys(wanted))
+        seen = self._forgotten(wanted)
+        # That a key to be retired is not on record is no condition of any write: look again.
+        present = {key: item for key, item in seen.items() if item or key in products}
+        present.update(self._read_products([key for key in wanted if key not in present]))
         units = []
-        for key in dict.fromkeys(wanted):
-            old = present.get((_product_key(key), "P"))
+        for key in wanted:
+            old = present[key]
             if old is None and key not in products:
                 continue
             units.append(self._unit(key, products.get(key), old))
         return units
+
+    def _read_products(self, keys: Sequence[str]) -> dict[str, Item | None]:
+        """The items of products, None where there is none."""
+        found = self._items([(_product_key(key), "P") for key in dict.fromkeys(keys)])
+        return {key: found.get((_product_key(key), "P")) for key in keys}
+
+    def _remember(self, items: Mapping[str, Item | None]) -> None:
+        """Keep what was read of products until the end of the run that is about to replace them."""
+        with self._lock:
+            if len(self._seen) > _REMEMBERED:
+                self._seen.clear()
+            self._seen.update(items)
+
+    def _forgotten(self, keys: Sequence[str]) -> dict[str, Item | None]:
+        """What was kept of those products; no longer, so that a second try reads them again."""
+        with self._lock:
+            return {key: self._seen.pop(key) for key in keys if key in self._seen}
 
     def _unit(self, key: str, new: Product | None, old: Item | None) -> _Unit:
         """Put, replace or remove one product, on condition that it is still as it was read."""
@@ -384,40 +419,47 @@ class DynamoLedger:
             for stream, spans in by_stream.items()
         ]
 
-    def _make_known(self, shelves: Iterable[tuple[str, int]]) -> None:
-        """Note that there are such shelves, before anything lies on them."""
-        new = sorted(set(shelves) - self._shelves)
-        puts = [self._put(_key(f"D#{name}", _numbered(shelf))) for name, shelf in new]
-        for n in range(0, len(puts), _WRITTEN_AT_ONCE):
-            self._insist(puts[n : n + _WRITTEN_AT_ONCE])
+    def _make_known(
+        self, shelves: Iterable[tuple[str, int]], filed: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Note that there are such shelves, and what of a datastream is filed by which scale.
+
+        Before anything lies there: a reader may look in vain, but never misses a product.
+        """
+        new, named = sorted(set(shelves) - self._shelves), sorted(set(filed) - self._named)
+        writes = [self._put(_key(f"D#{name}", _numbered(shelf))) for name, shelf in new]
+        writes += [
+            self._update(
+                _key("NAMES", f"D#{_plain(stream)}"),
+                "ADD filed :filed SET #name = if_not_exists(#name, :name)",
+                {
+                    ":filed": {"SS": [kind for _, kind in kinds]},
+                    ":name": {"B": _pack(json.dumps(stream))},
+                },
+                {"#name": "name"},
+            )
+            for stream, kinds in groupby(named, key=itemgetter(0))
+        ]
+        for n in range(0, len(writes), _WRITTEN_AT_ONCE):
+            self._insist(writes[n : n + _WRITTEN_AT_ONCE])
         with self._lock:
             self._shelves.update(new)
+            self._named.update(named)
 
     def _name(self, products: Iterable[Product]) -> None:
-        """Make it known which datastreams there are, and where their products are filed by time.
-
-        Noted before the products are: a reader may look in vain, but never misses one.
-        """
-        new, shelves = set(), set()
+        """Make it known which datastreams there are, and where their products are filed by time."""
+        filed, shelves, today = set(), set(), _shelf_at(_now_micros(), _DAY)
         for product in products:
             scale = _scale(product)
             if scale is None or product.begin is None:
-                new.add((product.datastream, "#"))
+                filed.add((product.datastream, "#"))
                 continue
-            new.add((product.datastream, f"{product.kind}#{scale}"))
+            filed.add((product.datastream, f"{product.kind}#{scale}"))
             name = _filed_under(product.kind, scale, product.datastream)
             shelves.add((name, _shelf_at(_micros(product.begin), _unit(scale))))
-        self._make_known(shelves)
-        for stream, filed in sorted(new - self._named):
-            update = self._update(
-                _key("NAMES", f"D#{_plain(stream)}"),
-                "ADD filed :filed SET #name = if_not_exists(#name, :name)",
-                {":filed": {"SS": [filed]}, ":name": {"B": _pack(json.dumps(stream))}},
-                {"#name": "name"},
-            )
-            self._insist([update])
-            with self._lock:
-                self._named.add((stream, filed))
+            if product.kind == "data":
+                shelves.add((_log(product.datastream), today))
+        self._make_known(shelves, filed)
 
     # Runs.
 
@@ -436,6 +478,11 @@ class DynamoLedger:
         wanted = list(dict.fromkeys(keys))
         found = self._items([_run_key(key) for key in wanted], only=("state",))
         places = {key: found.get(_run_key(key)) for key in wanted}
+        with self._lock:
+            if len(self._absent) > _REMEMBERED:
+                self._absent.clear()
+            self._absent.difference_update(key for key, item in places.items() if item)
+            self._absent.update(key for key, item in places.items() if not item)
         return {key: item["state"]["S"] for key, item in places.items() if item}
 
     def records(
@@ -483,9 +530,10 @@ class DynamoLedger:
                     told.add(key)
                     yield self._unpack_row(found[key]).record
 
-    def about(self, config: str, subject: str) -> list[RunRecord]:
+    def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:
         """See ``Ledger.about``."""
-        keys = [_run_key(item["sk"]["S"]) for item in self._query(_about(config, subject))]
+        names = [item["sk"]["S"] for item in self._query(_about(config, subject))]
+        keys = [_run_key(name) for name in names if name != but]
         records = [self._unpack_row(item).record for item in self._items(keys).values()]
         return sorted(records, key=_started, reverse=True)
 
@@ -512,11 +560,18 @@ class DynamoLedger:
         item = self._item(_product_key(key), "P")
         return _unpack_product(item) if item else None
 
+    def products_at(self, keys: Iterable[str]) -> dict[str, Product]:
+        """See ``Ledger.products_at``."""
+        items = self._read_products(list(dict.fromkeys(keys)))
+        self._remember(items)
+        return {key: _unpack_product(item) for key, item in items.items() if item}
+
     def made_by(self, key: str) -> list[Product]:
         """See ``Ledger.made_by``."""
-        row = self._row(key)
-        keys = [(_product_key(name), "P") for name in row.made] if row else []
-        found = [_unpack_product(item) for item in self._items(keys).values()]
+        row = self._held.get(key) or self._row(key)
+        items = self._read_products(row.made) if row else {}
+        self._remember(items)
+        found = [_unpack_product(item) for item in items.values() if item]
         return sorted((p for p in found if p.run == key), key=_product_name)
 
     def products(

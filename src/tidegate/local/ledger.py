@@ -407,9 +407,10 @@ class SqliteLedger:
             started, key, _ = rows[-1]
             left -= page
 
-    def about(self, config: str, subject: str) -> list[RunRecord]:
+    def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:
         rows = self._rows(ABOUT, (config, _sql(subject)))
-        return [self._load(RunRecord, text) for (text,) in rows]
+        records = (self._load(RunRecord, text) for (text,) in rows)
+        return [record for record in records if record.key != but]
 
     def untaken(self, config: str, inputs: Iterable[Input]) -> list[Input]:
         untaken: list[Input] = []
@@ -454,6 +455,10 @@ class SqliteLedger:
     def product(self, key: str) -> Product | None:
         rows = self._rows("SELECT product FROM products WHERE key = ?", (_sql(key),))
         return self._load(Product, rows[0][0]) if rows else None
+
+    def products_at(self, keys: Iterable[str]) -> dict[str, Product]:
+        found = {key: self.product(key) for key in dict.fromkeys(keys)}
+        return {key: product for key, product in found.items() if product is not None}
 
     def made_by(self, key: str) -> list[Product]:
         rows = self._rows("SELECT product FROM products WHERE run = ? ORDER BY key", (_sql(key),))

@@ -174,8 +174,8 @@ def _outdated(run: Run, context: Context) -> bool:
     no other run will come of that.
     """
     ledger = context.target.ledger
-    present = [ledger.product(ref.key) for ref in run.products]
-    changed = any(p is None or p.ref != ref for p, ref in zip(present, run.products))
+    present = ledger.products_at(ref.key for ref in run.products)
+    changed = any(ref.key not in present or present[ref.key].ref != ref for ref in run.products)
     return changed or bool(run.inputs)
 
 

@@ -57,10 +57,10 @@ def _replaced(ledger: Ledger, record: RunRecord) -> tuple[str, ...]:
     keys = {
         before.key
         for subject in record.run.subjects
-        for before in ledger.about(record.run.config, subject)
+        for before in ledger.about(record.run.config, subject, but=record.key)
         if set(before.run.subjects) <= subjects
     }
-    return tuple(sorted(keys - {record.key}))
+    return tuple(sorted(keys))
 
 
 def _retired(
@@ -72,9 +72,9 @@ def _retired(
     """
     earlier = {record.key, *replaces}
     old = {product.key for key in sorted(earlier) for product in ledger.made_by(key)}
+    present = ledger.products_at(record.publishing)
     for key in record.publishing:
-        present = ledger.product(key)
-        if present is None or present.run in earlier:
+        if key not in present or present[key].run in earlier:
             old.add(key)
     return tuple(sorted(old - {product.key for product in made}))
 
@@ -82,8 +82,9 @@ def _retired(
 def _taken_over(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> tuple[str, ...]:
     """A warning for each product that takes the place of one made from something else."""
     warnings = []
+    there = ledger.products_at(product.key for product in made)
     for product in made:
-        present = ledger.product(product.key)
+        present = there.get(product.key)
         if present is None or present.run == record.key or product.kind != "data":
             continue
         maker = ledger.record(present.run)

@@ -125,7 +125,9 @@ def _due_windows(config: Config, event: ScheduleDue, ledger: Ledger) -> Selectio
     due = _again([run for run in runs if run.key in failed], ledger)
     due += _open((run for run in runs if run.key not in failed), ledger)
     due.sort(key=_begins)
-    return Selection(tuple(due), ((name, json.dumps(after, sort_keys=True)),))
+    # Most often nothing has changed, and then there is nothing to write down either.
+    state = ((name, json.dumps(after, sort_keys=True)),) if after != before else ()
+    return Selection(tuple(due), state)
 
 
 def _again(runs: Sequence[Run], ledger: Ledger) -> list[Run]:

@@ -129,8 +129,11 @@ class Ledger(Protocol):
     ) -> Iterator[RunRecord]:
         """Records, the latest started first; ``prefix`` is how the run's key begins."""
 
-    def about(self, config: str, subject: str) -> list[RunRecord]:
-        """The runs of that config about one subject (``Run.subjects``), the latest first."""
+    def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:
+        """The runs of that config about one subject (``Run.subjects``), the latest first.
+
+        The one with the key ``but`` is left out.
+        """
 
     def untaken(self, config: str, inputs: Iterable[Input]) -> list[Input]:
         """Those inputs that no run of that config has at that version; superseded runs aside."""
@@ -154,6 +157,9 @@ class Ledger(Protocol):
 
     def product(self, key: str) -> Product | None:
         """The present product of that key."""
+
+    def products_at(self, keys: Iterable[str]) -> dict[str, Product]:
+        """The present products of those keys, by key; those that there are."""
 
     def made_by(self, key: str) -> list[Product]:
         """The present products that the run with that key made."""
@@ -398,8 +404,9 @@ class MemoryLedger:
         found.sort(key=lambda record: (record.started, record.key), reverse=True)
         yield from found[:limit]
 
-    def about(self, config: str, subject: str) -> list[RunRecord]:
-        return [r for r in self.records(config=config) if subject in r.run.subjects]
+    def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:
+        records = self.records(config=config)
+        return [r for r in records if subject in r.run.subjects and r.key != but]
 
     def untaken(self, config: str, inputs: Iterable[Input]) -> list[Input]:
         taken = {
@@ -438,6 +445,9 @@ class MemoryLedger:
 
     def product(self, key: str) -> Product | None:
         return self._products.get(key)
+
+    def products_at(self, keys: Iterable[str]) -> dict[str, Product]:
+        return {key: self._products[key] for key in keys if key in self._products}
 
     def made_by(self, key: str) -> list[Product]:
         return [product for product in self.products() if product.run == key]
