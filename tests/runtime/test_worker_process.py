@@ -461,5 +461,37 @@ def test_the_pipelines_see_their_own_environment_alone(tsdat_python, repository,
     assert not old or str(PACKAGE.parent) not in paths
 
 
+@pytest.mark.slow
+def test_what_tsdat_has_loaded_is_left_alone_and_other_garbage_collected(
+    tsdat_python, repository, tmp_path
+):
+    config = repository.add(
+        "litters",
+        """
+        def hook_customize_dataset(self, dataset):
+            import gc, weakref
+            class Knot:
+                pass
+            knot = Knot()
+            knot.itself, gone = knot, weakref.ref(knot)
+            del knot
+            print("FROZEN", gc.get_freeze_count() > 100_000)
+            print("ENABLED", gc.isenabled())
+            gc.collect()
+            print("AFTER", gone() is None)
+            return dataset
+        """,
+    )
+    from runtime_repository import Real
+
+    worker = WorkerProcess([str(tsdat_python)], repository.root)
+    try:
+        run = Real(tmp_path, worker, config)
+        assert run.arrive().failure is None
+        assert run.said("print") == ["FROZEN True", "ENABLED True", "AFTER True"]
+    finally:
+        worker.close()
+
+
 def test_this_package_is_the_one_that_workers_run():
     assert Path(tidegate.__file__).parent == PACKAGE
