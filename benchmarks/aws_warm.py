@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import statistics
 import sys
 import time
@@ -182,6 +183,12 @@ def arrival(aws: Emulator, settings: Settings, file: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """What the function writes for CloudWatch goes nowhere."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    """What the function writes for CloudWatch goes nowhere, and its logger is gone afterwards."""
+    logger = logging.getLogger("tidegate")
+    before = {**vars(logger), "handlers": logger.handlers[:]}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        vars(logger).clear()
+        vars(logger).update(before)

@@ -18,13 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# The tests' own emulator, in a process group of its own.
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "aws"))
-from ministack_process import REGION, ministack
-
 from tidegate.aws.clients import Clients
 from tidegate.aws.ledger import create_table
+from tidegate.emulation import server
 
+ACCOUNT, REGION = "000000000000", "us-west-2"
 _numbers = itertools.count(1)
 
 
@@ -60,15 +58,17 @@ class Emulator:
 @contextlib.contextmanager
 def emulator(folder: Path) -> Iterator[Emulator]:
     """An emulator of this benchmark's own; nothing here can reach the real AWS meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
     saved = dict(os.environ)
-    with ministack(folder) as stack:
+    running = server.emulator(
+        [sys.executable], folder, account=ACCOUNT, region=REGION, say=lambda text: None
+    )
+    with running as started:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
-        environment = {**stack.environment, "AWS_EC2_METADATA_DISABLED": "true"}
+        environment = {**started.environment, "AWS_EC2_METADATA_DISABLED": "true"}
         os.environ.update(environment)
         try:
-            yield Emulator(environment, stack.clients())
+            yield Emulator(environment, Clients(region=REGION, endpoint=started.endpoint))
         finally:
             os.environ.clear()
             os.environ.update(saved)
