@@ -87,6 +87,7 @@ python: 3.11
 repository: ../x
 branches: {dev: {region: us-west-2, account_id: "123456789012"}}
 defaults: {timeout: 1, memory: 128, retries: 0, settle: 0.5, concurrency: 1, expect_every: 6h,
+  architecture: arm64, ephemeral_storage: 512,
   window: 6h, since: 2022-01-01, environment: {A: x}, inputs: ["{begin}"]}
 """
 GOOD = [
@@ -105,6 +106,8 @@ BAD = [
     VALID.replace("Hourly", "hourly"),
     VALID.replace("type: VAP", "type: VAP\n  timeout: soon"),
     VALID.replace("type: VAP", "type: VAP\n  memory: 2"),
+    VALID.replace("type: VAP", "type: VAP\n  architecture: arm"),
+    VALID.replace("type: VAP", "type: VAP\n  ephemeral_storage: 511"),
     VALID.replace("type: VAP", "type: VAP\n  window: dya"),
     VALID.replace("type: VAP", "type: VAP\n  expect_every: often"),
     VALID.replace("name: lidar\n", "name: li dar\n"),

@@ -29,7 +29,8 @@ KEYS = [
         ("pipelines:", "zebra: 1\npipelines:"),
         1, "unknown key 'zebra' at the top",
         "take it out; known here are github_org, pipelines_repo_name, aws_repo_name, account_id,"
-        " region, input_bucket_name, output_bucket_name, create_buckets, github_codestar_arn,"
+        " region, input_bucket_name, output_bucket_name, create_buckets, keep_runs,"
+        " github_codestar_arn,"
         " python, exclude_newer, repository, defaults, branches, pipelines",
         id="unknown key like no other",
     ),
@@ -139,6 +140,14 @@ SETTINGS = [
     ("retries: many", "must be a whole number, not 'many'", "'retries: 2'"),
     ("settle: soon", "must be a number of seconds, not 'soon'", "'settle: 2'"),
     ("settle: -0.5", "is -0.5, less than the least, 0", "write 0 or more"),
+    ("architecture: arm", "must be x86_64 or arm64, not 'arm'", "write 'arm64'"),
+    (
+        "ephemeral_storage: 4GB",
+        "must be a whole number of MB, not '4GB'",
+        "'ephemeral_storage: 4096'",
+    ),
+    ("ephemeral_storage: 511", "is 511, less than the least, 512", "write 512 or more"),
+    ("ephemeral_storage: 10241", "is 10241, more than the most, 10240", "write 10240 or less"),
     ("concurrency: 0", "is 0, less than the least, 1", "write 1 or more"),
     (
         "expect_every: often",

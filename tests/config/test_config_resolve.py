@@ -47,14 +47,21 @@ def test_the_manifest_of_the_example(workspace):
 def test_the_inner_setting_wins(workspace):
     content = workspace.valid(
         ("  type: Ingest", "  type: Ingest\n  timeout: 2\n  memory: 500\n  expect_every: 6h"),
-        (PATH, PATH + "      timeout: 3\n      settle: 0\n      retries: 0\n"),
-        before="defaults: {timeout: 1, memory: 400, retries: 9, concurrency: 3}\n",
+        (
+            PATH,
+            PATH + "      timeout: 3\n      settle: 0\n      retries: 0\n"
+            "      ephemeral_storage: 512\n",
+        ),
+        before="defaults: {timeout: 1, memory: 400, retries: 9, concurrency: 3,"
+        " architecture: arm64, ephemeral_storage: 4096}\n",
     )
     humboldt, morro, other = resolve(workspace.read(content)).manifest.configs
     assert (humboldt.timeout, humboldt.memory, humboldt.retries, humboldt.settle) == (3, 500, 0, 0)
     assert (morro.timeout, morro.memory, morro.retries, morro.settle) == (2, 500, 9, 2.0)
     assert (other.timeout, other.memory, other.retries, other.concurrency) == (1, 400, 9, 3)
     assert (humboldt.expect_every, other.expect_every) == (21_600, None)
+    assert (humboldt.ephemeral_storage, other.ephemeral_storage) == (512, 4096)
+    assert (humboldt.architecture, other.architecture) == ("arm64", "arm64")
 
 
 def test_variables_of_all_levels_are_joined(workspace):

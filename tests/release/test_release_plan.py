@@ -96,9 +96,18 @@ class TestFunction:
         assert settings.input_bucket == ("" if config.kind == "VAP" else "waves-raw")
         assert settings.table == plan_of(config).table
 
-    def test_keep_runs(self) -> None:
-        environment = only(ingest(), options=Options(keep_runs=30)).function.environment
-        assert Settings.read(environment).keep_runs is not None
+    def test_records_of_runs_are_kept_for_ever_or_for_so_many_days(self) -> None:
+        environment = only(ingest()).function.environment
+        assert Settings.read(environment).keep_runs is None
+        keys = KEYS.model_copy(update={"keep_runs": 30})
+        environment = only(ingest(), keys=keys).function.environment
+        assert Settings.read(environment).keep_runs == timedelta(days=30)
+
+    def test_processor_and_disk(self) -> None:
+        plain = only(ingest()).function
+        assert (plain.architecture, plain.ephemeral_storage) == ("x86_64", 2048)
+        chosen = only(ingest(architecture="arm64", ephemeral_storage=4096)).function
+        assert (chosen.architecture, chosen.ephemeral_storage) == ("arm64", 4096)
 
     def test_an_environment_that_is_too_long(self) -> None:
         with pytest.raises(ConfigurationError, match="too long"):

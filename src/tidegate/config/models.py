@@ -55,6 +55,19 @@ Memory = Annotated[
     BeforeValidator(values.whole("of MB", 128, 4_194_304)),
     _says({"minimum": 128, "maximum": 4_194_304}, "integer"),
 ]
+Architecture = Annotated[
+    Literal["x86_64", "arm64"], BeforeValidator(values.choice("x86_64", "arm64"))
+]
+EphemeralStorage = Annotated[
+    int,
+    BeforeValidator(values.whole("of MB", 512, 10_240)),
+    _says({"minimum": 512, "maximum": 10_240}, "integer"),
+]
+Days = Annotated[
+    int,
+    BeforeValidator(values.whole("of days", 1, 36_500)),
+    _says({"minimum": 1, "maximum": 36_500}, "integer"),
+]
 Retries = Annotated[
     int,
     BeforeValidator(values.whole("", 0, 100)),
@@ -184,6 +197,14 @@ class Settings(_Keys):
         "The cadence of the data: a longer silence is an alarm. Seconds, or such as 20min, 6h, 1d.",
         "20min",
     )
+    architecture: Architecture | None = _setting(
+        "architecture", "On AWS: the processor that runs are for, x86_64 or arm64.", "arm64"
+    )
+    ephemeral_storage: EphemeralStorage | None = _setting(
+        "ephemeral_storage",
+        "On AWS: the disk for a run's inputs and products, in MB (`/tmp`).",
+        4096,
+    )
     window: Window | None = _setting(
         "window",
         "VAPs: the length of the interval that one run covers: hour, day, week, month,"
@@ -279,6 +300,9 @@ class AwsKeys(_Keys):
         True,
         default=False,
     )
+    keep_runs: Days | None = _key(
+        "For how many days the records of runs that have ended are kept; products stay.", 365
+    )
     github_codestar_arn: Connection | None = _key(
         "The ARN of the connection between AWS and GitHub (CodeConnections, once CodeStar).",
         "arn:aws:codeconnections:us-west-2:123456789012:connection/"
@@ -342,6 +366,16 @@ class PipelinesConfig(AwsKeys):
 
 
 NUMBERS = frozenset(
-    {"timeout", "memory", "retries", "settle", "concurrency", "expect_every", "create_buckets"}
+    {
+        "timeout",
+        "memory",
+        "retries",
+        "settle",
+        "concurrency",
+        "expect_every",
+        "ephemeral_storage",
+        "keep_runs",
+        "create_buckets",
+    }
 )
 """The keys whose values may be numbers or true and false; all others are text as written."""

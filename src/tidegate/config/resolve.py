@@ -67,6 +67,17 @@ def config_files(model: PipelinesConfig) -> tuple[str, ...]:
 
 
 Pairs = list[tuple[Where, Config]]
+_PLAIN = (
+    "timeout",
+    "memory",
+    "retries",
+    "settle",
+    "concurrency",
+    "expect_every",
+    "architecture",
+    "ephemeral_storage",
+)
+"""Settings of which the innermost level holds, for pipelines of all kinds."""
 
 
 def _config(
@@ -75,7 +86,7 @@ def _config(
     entry = pipeline.configs[name]
     levels = (model.defaults or Settings(), pipeline, entry)
     settings: dict[str, Any] = {}
-    for key in ("timeout", "memory", "retries", "settle", "concurrency", "expect_every"):
+    for key in _PLAIN:
         for level in levels:
             if getattr(level, key) is not None:
                 settings[key] = getattr(level, key)

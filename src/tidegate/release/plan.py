@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from tidegate.aws.messages import scheduled
 from tidegate.config.models import AwsKeys
@@ -28,10 +27,8 @@ from tidegate.release.model import (
 )
 from tidegate.release.roles import Place, Role, function_statements, scheduler_statements
 from tidegate.release.schedules import aws_expressions
-from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.manifest import Architecture, Config, Manifest
 from tidegate.runtime.records import dumps
-
-Architecture = Literal["x86_64", "arm64"]
 
 MOST_TIME = 900
 """A function's time is limited to this, s."""
@@ -63,8 +60,6 @@ class Options:
     """``LOG_LEVEL``."""
     log_retention: int = 90
     """For how many days CloudWatch keeps logs."""
-    keep_runs: int | None = None
-    """For how many days records of runs are kept (``TIDEGATE_KEEP_RUNS``); always when None."""
     support: bool = False
     """Whether the first stack makes the ledger's table and the alerts topic too: for tests. They
     belong to the CodePipeline stack, and are else expected to be there."""
@@ -222,11 +217,10 @@ class _Maker:
             description=f"Tidegate: {config.kind} {config.id} of {self.names.base}"[:256],
             code=code,
             image=image,
-            architecture=getattr(config, "architecture", None) or self.options.architecture,
+            architecture=config.architecture or self.options.architecture,
             memory=config.memory,
             timeout=self._time(config),
-            ephemeral_storage=getattr(config, "ephemeral_storage", None)
-            or self.options.ephemeral_storage,
+            ephemeral_storage=config.ephemeral_storage or self.options.ephemeral_storage,
             environment=self._environment(config, code),
             log_group=self.names.log_group(config.pipeline, config.name),
             log_retention=self.options.log_retention,
@@ -254,8 +248,8 @@ class _Maker:
         version = code.commit if isinstance(code, Image) else ""
         if version := version or self.options.code_version:
             found["CODE_VERSION"] = version  # without it, products are told the release instead
-        if self.options.keep_runs is not None:
-            found["TIDEGATE_KEEP_RUNS"] = str(self.options.keep_runs)
+        if self.keys.keep_runs is not None:
+            found["TIDEGATE_KEEP_RUNS"] = str(self.keys.keep_runs)
         if isinstance(code, Zip):
             found |= code.environment
         size = sum(len(name) + len(value.encode()) for name, value in found.items())

@@ -15,6 +15,7 @@ from tidegate.runtime.records import check_aware
 
 Kind = Literal["Ingest", "VAP"]
 Trigger = Literal["S3", "Cron"]
+Architecture = Literal["x86_64", "arm64"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ class Config:
     """How many runs of this config go on at once; None: as many as there are workers."""
     expect_every: int | None = None
     """A silence longer than this is an alarm, s."""
+    architecture: Architecture | None = None
+    """On AWS, the processor that it runs on; None: what the deployment chooses."""
+    ephemeral_storage: int | None = None
+    """On AWS, the disk for inputs and products, MB; None: what the deployment chooses."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for the run."""
     tsdat: Pipeline | None = None
