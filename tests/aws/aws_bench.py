@@ -128,6 +128,7 @@ class Bench:
         folder: Path,
         config: Config = INGEST,
         worker: Any = None,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         **changes: Any,
     ) -> None:
         self.clients = clients
@@ -144,7 +145,7 @@ class Bench:
         }
         self.settings = Settings(**given)
         self.dead: list[str] = []
-        self.function = Function(self.settings, self.worker, clients)
+        self.function = Function(self.settings, self.worker, clients, now=now)
         self.ledger = self.function.context.target.ledger
         self.function._log.logger_handler.setStream(StandardOutput())  # type: ignore[attr-defined]
 

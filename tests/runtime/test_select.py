@@ -9,6 +9,7 @@ from runtime_doubles import INGEST, NOON, Bench, at, product, vap
 
 from tidegate.errors import InputChanged
 from tidegate.runtime.events import FileArrived, Requested, ScheduleDue
+from tidegate.runtime.handle import handle
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import Failure, Run, Window
 from tidegate.runtime.select import select, takes, under
@@ -455,6 +456,18 @@ def test_a_failed_window_whose_input_changed_is_run_at_once(daily):
     assert [r.state for r in daily.due(vap())] == ["succeeded"]
     daily.now += DAY
     assert daily.due(vap()) == []  # the failure of the old version is of no interest
+
+
+def test_pauses_go_by_the_time_it_is_and_not_by_the_time_that_was_due(daily):
+    """``up --once`` asks about the same due time, and a queue may tell of it twice."""
+    daily.add(*files_of_days("2022-03-01", 1))
+    daily.perform = fails()
+    due = ScheduleDue(vap().id, daily.now)
+    daily.now += 3 * DAY
+    assert [r.state for r in handle(due, daily.context)] == ["failed"]
+    assert handle(due, daily.context) == []
+    daily.now += HOUR
+    assert [r.attempt for r in handle(due, daily.context)] == [2]
 
 
 def test_a_clock_that_was_set_back_holds_no_failed_window_up(daily):

@@ -10,7 +10,17 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from service_workspace import COMMAND, command_line, config, csv, eventually, ingest, make, product
+from service_workspace import (
+    COMMAND,
+    VAP,
+    command_line,
+    config,
+    csv,
+    eventually,
+    ingest,
+    make,
+    product,
+)
 
 from tidegate.local.workspace import Workspace
 
@@ -80,6 +90,19 @@ def test_once_says_by_its_exit_code_how_it_went(place):
     assert "RuntimeError: no" in done.out
     assert place.record("tiny/one/good.csv").state == "succeeded"
     place.once()  # nothing new is due, so nothing goes wrong
+
+
+def test_a_window_that_fails_is_not_tried_for_ever(place):
+    place.configure(config(ingest("one"), rest=VAP))
+    # Its second value is the next day's; but Tsdat goes by names, and finds nothing for that day.
+    place.put("tiny/one/midnight.csv", csv("2022-04-01T23:59:00", [1, 2]))
+    place.age()
+    place.once(code=1)
+    windows = [(r.run.title, r.state, r.attempt) for r in place.records("tiny_vap/one")]
+    assert sorted(windows) == [
+        ("2022-04-01 to 2022-04-02", "succeeded", 1),
+        ("2022-04-02 to 2022-04-03", "failed", 1),
+    ]
 
 
 def test_a_config_that_is_added_later_runs_over_what_is_there(place):

@@ -18,7 +18,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -78,9 +78,15 @@ class Function:
     """One config's function, for as long as its environment lives."""
 
     def __init__(
-        self, settings: Settings, worker: WorkerProcess, clients: Clients | None = None
+        self,
+        settings: Settings,
+        worker: WorkerProcess,
+        clients: Clients | None = None,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         config = settings.config
+        self._now = now
         self.settings = settings
         self._worker = worker
         self._clients = clients or Clients()
@@ -102,6 +108,7 @@ class Function:
             owner=f"lambda-{uuid.uuid4().hex}",
             work=settings.work,
             keep_log=self._keep_log,
+            now=now,
         )
         if not settings.keep_inputs:
             self._log.warning(
@@ -121,7 +128,7 @@ class Function:
         try:
             if _is_batch(event):
                 return self._batch(event)
-            self._take(event, datetime.now(timezone.utc), 1)
+            self._take(event, self._now(), 1)
             return {}
         finally:
             self._refresh_worker()
@@ -195,7 +202,7 @@ class Function:
                 self._log.info(event.reason, extra={"action": "ignored"})
                 continue
             self._refuse_given_up(event, receives)
-            selection = select(self.settings.manifest.configs, event, self._ledger)
+            selection = select(self.settings.manifest.configs, event, self._ledger, now=self._now())
             if self.settings.queue and _for_queue(event, selection.runs):
                 self._enqueue(selection.runs)
             else:
@@ -214,7 +221,7 @@ class Function:
             text = self._ledger.state(told.name)
             if text is None:
                 raise Garbled(f"nothing is kept under {told.name}")
-            return Requested((loads(Run, text),), datetime.now(timezone.utc))
+            return Requested((loads(Run, text),), self._now())
         if isinstance(told, FileArrived) and not told.input.version:
             found = self._inputs.look(told.input.key)
             if found is None:
@@ -272,7 +279,7 @@ class Function:
         if lease is None:
             self._log.info(f"{run.title} was done before", extra={"action": "done_before"})
             return None
-        wait = max(lease - datetime.now(timezone.utc), timedelta(0)) + timedelta(seconds=5)
+        wait = max(lease - self._now(), timedelta(0)) + timedelta(seconds=5)
         return ComeBack(f"{run.title} is being done by another", wait)
 
     def _is_done(self, run: Run) -> bool:
@@ -283,7 +290,7 @@ class Function:
     def _given_up(self, run: Run) -> bool:
         """Whether the function has died of this run each time; then it is recorded as failed."""
         record, lease = self._ledger.record(run.key), self._ledger.lease(run.key)
-        now = datetime.now(timezone.utc)
+        now = self._now()
         if record is None or lease is None or lease > now:
             return False
         claim = self._ledger.claim(
@@ -389,7 +396,7 @@ class Function:
                 "log": record.log,
             },
         )
-        for name, unit, value in measures(record, datetime.now(timezone.utc)):
+        for name, unit, value in measures(record, self._now()):
             self._metrics.add_metric(name=name, unit=unit, value=value)
 
 

@@ -358,7 +358,7 @@ class Service:
             config = self._manifest.config(event.config)
             if config.kind == "Ingest" and config.input_path is not None and not config.inputs:
                 event = replace(event, files=tuple(self._intake.list(config)))
-            selection = select(self._manifest.configs, event, self._ledger)
+            selection = select(self._manifest.configs, event, self._ledger, now=self._now())
             queued += self._enqueue(selection)
         self._kick()
         return queued

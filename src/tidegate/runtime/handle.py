@@ -67,7 +67,7 @@ class Context:
 
 def handle(event: Event, context: Context) -> list[RunRecord]:
     """Carry out all that ``event`` calls for; returns the records of what was not done before."""
-    selection = select(context.manifest.configs, event, context.target.ledger)
+    selection = select(context.manifest.configs, event, context.target.ledger, now=context.now())
     records = [execute(run, context) for run in selection.runs]
     for name, value in selection.state:
         context.target.ledger.set_state(name, value)

@@ -38,8 +38,13 @@ class Selection:
     """Names and values for ``Ledger.set_state``, after the runs are queued or done."""
 
 
-def select(configs: Sequence[Config], event: Event, ledger: Ledger) -> Selection:
-    """The runs that ``event`` calls for, done ones left out."""
+def select(
+    configs: Sequence[Config], event: Event, ledger: Ledger, *, now: datetime | None = None
+) -> Selection:
+    """The runs that ``event`` calls for, done ones left out.
+
+    ``now`` is for the pauses of what has failed: an event may be about a time that is long past.
+    """
     if isinstance(event, FileArrived):
         runs = [
             Run(config.id, inputs=(event.input,), arrived=event.at)
@@ -52,7 +57,7 @@ def select(configs: Sequence[Config], event: Event, ledger: Ledger) -> Selection
         if config is None:
             return Selection(())
         if config.kind == "VAP":
-            return _due_windows(config, event, ledger)
+            return _due_windows(config, event, ledger, now or event.at)
         return Selection(tuple(_open(_scheduled_ingest(config, event, ledger), ledger)))
     return Selection(event.runs)
 
@@ -107,10 +112,10 @@ def render(text: str, period: Window, due: datetime) -> str:
     return text.format(begin=period.begin, end=period.end, time=due)
 
 
-def _due_windows(config: Config, event: ScheduleDue, ledger: Ledger) -> Selection:
+def _due_windows(config: Config, event: ScheduleDue, ledger: Ledger, now: datetime) -> Selection:
     pipeline = config.tsdat or Pipeline("")
     if not pipeline.datastreams:
-        return _windows_by_clock(config, event, ledger)
+        return _windows_by_clock(config, event, ledger, now)
     name = f"cursors/{config.id}"
     before: dict[str, str] = json.loads(ledger.state(name) or "{}")
     after: dict[str, str] = {}
@@ -119,7 +124,7 @@ def _due_windows(config: Config, event: ScheduleDue, ledger: Ledger) -> Selectio
         spans, after[datastream] = ledger.changes(datastream, before.get(datastream, ""))
         for span in spans:
             windows.update(_touched(config, pipeline, span.begin, span.end))
-    failed = _failed_windows(config, event.at, ledger)
+    failed = _failed_windows(config, now, ledger)
     windows.update(failed.values())
     runs = window_runs(config, windows, ledger, arrived=event.at)
     due = _again([run for run in runs if run.key in failed], ledger)
@@ -212,7 +217,9 @@ def _failed_windows(config: Config, now: datetime, ledger: Ledger) -> dict[str, 
     return due
 
 
-def _windows_by_clock(config: Config, event: ScheduleDue, ledger: Ledger) -> Selection:
+def _windows_by_clock(
+    config: Config, event: ScheduleDue, ledger: Ledger, now: datetime
+) -> Selection:
     """For a VAP whose input datastreams Tsdat does not name: each window once it has ended.
 
     The windows that ended while nothing was running are made up for.
@@ -226,7 +233,7 @@ def _windows_by_clock(config: Config, event: ScheduleDue, ledger: Ledger) -> Sel
         for window in windows_over(length, begin, last.begin)
         if window.begin >= begin
     ]
-    failed = _failed_windows(config, event.at, ledger).values()
+    failed = _failed_windows(config, now, ledger).values()
     again = [Run(config.id, window=window, arrived=event.at) for window in failed]
     due = sorted(_open(runs, ledger) + _again(again, ledger), key=_begins)
     after = max(begin, last.end)  # a clock that was set back does not make it all due again
