@@ -36,7 +36,7 @@ lock: $(READY)  ## resolve the lock files anew
 	UV=$(BIN)/uv sh scripts/lock.sh
 
 clean:  ## remove what make made
-	rm -rf .venv .venvs demo
+	rm -rf .venv .venvs .images demo
 
 # Only uv is installed with pip; uv does the rest, from lock files with hashes.
 $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml

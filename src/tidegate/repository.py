@@ -1,9 +1,10 @@
-"""A pipelines repository on disk: the content hash of what each pipeline runs with."""
+"""A pipelines repository on disk: which files a pipeline runs with, and the hash of them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +13,8 @@ SHARED = ("shared", "utils")
 ENVIRONMENT_FILES = ("requirements.txt", "environment.yml", "environment.yaml", ".python-version")
 """Files that say what the pipelines' environment holds."""
 _IGNORED_FOLDERS = {"__pycache__", ".git", ".venv", ".ipynb_checkpoints", "tests", "test"}
-_IGNORED_ENDINGS = (".pyc", ".md", "~", ".swp")
+_IGNORED_ENDINGS = (".pyc", ".md", "~", ".swp", ".DS_Store")
+_SPEAKING = (".py", ".yaml", ".yml", ".json", ".toml")
 
 
 def releases(repository: Path, config_files: Mapping[str, Iterable[str]]) -> dict[str, str]:
@@ -21,26 +23,74 @@ def releases(repository: Path, config_files: Mapping[str, Iterable[str]]) -> dic
     That is the environment files, ``shared/``, ``utils/`` and the pipeline's own folder, the one
     above its ``config/``; not READMEs, not tests (DESIGN, section 6, "Images").
     """
-    common = hashlib.sha256()
-    for name in ENVIRONMENT_FILES:
-        _add(common, repository, repository / name)
+    common = [repository / name for name in ENVIRONMENT_FILES]
     for name in SHARED:
-        for path in walk(repository / name):
-            _add(common, repository, path)
-    found = {}
-    for pipeline, files in config_files.items():
-        digest = common.copy()
-        for folder in sorted({pipeline_folder(file) for file in files}):
-            for path in walk(repository / folder):
-                _add(digest, repository, path)
-        found[pipeline] = digest.hexdigest()[:16]
-    return found
+        common += walk(repository / name)
+    return {
+        pipeline: digest(repository, [*common, *pipeline_files(repository, files)])[:16]
+        for pipeline, files in config_files.items()
+    }
 
 
 def pipeline_folder(config_file: str) -> str:
     """``pipelines/lidar`` for ``pipelines/lidar/config/pipeline.yaml``."""
     folder = PurePosixPath(config_file).parent
     return str(folder.parent if folder.name == "config" else folder)
+
+
+def pipeline_folders(repository: Path, config_files: Iterable[str]) -> tuple[str, ...]:
+    """The folders that a pipeline runs with: its own, and other pipelines' that those name.
+
+    Code may import ``pipelines.other``, and configs may name ``pipelines/other/…``: then that
+    folder belongs to it too, as far as a search for its name can tell.
+    """
+    found: list[str] = []
+    waiting = sorted({pipeline_folder(file) for file in config_files})
+    while waiting:
+        folder = waiting.pop(0)
+        if folder not in found:
+            found.append(folder)
+            waiting += _named(repository, folder)
+    return tuple(sorted(found))
+
+
+def pipeline_files(repository: Path, config_files: Iterable[str]) -> list[Path]:
+    """The files of a pipeline's folders, and what makes packages of the folders above them."""
+    files: list[Path] = []
+    for folder in pipeline_folders(repository, config_files):
+        files += folder_files(repository, folder)
+    return list(dict.fromkeys(files))
+
+
+def folder_files(repository: Path, folder: str) -> list[Path]:
+    """The files of one folder, and what makes packages of the folders above it."""
+    above = [repository / parent / "__init__.py" for parent in PurePosixPath(folder).parents]
+    return [*(path for path in above if path.is_file()), *walk(repository / folder)]
+
+
+def _named(repository: Path, folder: str) -> list[str]:
+    """The folders beside ``folder`` that its files name."""
+    parent = PurePosixPath(folder).parent
+    if folder == "." or str(parent) == "." or not (repository / parent).is_dir():
+        return []
+    beside = sorted(
+        path.name
+        for path in (repository / parent).iterdir()
+        if path.is_dir() and path.name not in _IGNORED_FOLDERS and path.name != Path(folder).name
+    )
+    text = "\n".join(
+        path.read_text("utf-8", "replace")
+        for path in walk(repository / folder)
+        if path.suffix in _SPEAKING and path.is_file()
+    )
+    above = "[./]".join(map(re.escape, parent.parts))
+    return [str(parent / name) for name in beside if _says(text, above, re.escape(name))]
+
+
+def _says(text: str, above: str, name: str) -> bool:
+    named = rf"(?:\b{above}[./]|from\s+\.\.){name}(?![\w-])"
+    imported = rf"from\s+(?:{above}|\.\.)\s+import\b[^\n]*\b{name}\b"
+    return re.search(f"{named}|{imported}", text) is not None
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -52,10 +102,14 @@ def walk(folder: Path) -> Iterator[Path]:
                 yield Path(here) / name
 
 
-def _add(digest: hashlib._Hash, repository: Path, path: Path) -> None:
-    try:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return
-    name = path.relative_to(repository).as_posix()
-    digest.update(f"{name}\0{content}\n".encode("utf-8", "surrogateescape"))
+def digest(root: Path, files: Iterable[Path]) -> str:
+    """The sha256 of files: their names below ``root``, and what is in them."""
+    found = hashlib.sha256()
+    for path in files:
+        try:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            continue
+        name = path.relative_to(root).as_posix()
+        found.update(f"{name}\0{content}\n".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()

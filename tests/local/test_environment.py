@@ -16,7 +16,7 @@ import pytest
 from tidegate.errors import PythonEnvironmentError
 from tidegate.local import environment
 from tidegate.local.environment import Interpreter, Missing, find, make
-from tidegate.local.recipe import dependents, read_recipe
+from tidegate.recipe import dependents, read_recipe
 
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pipelines"

@@ -23,13 +23,13 @@ import uv
 from filelock import FileLock, Timeout
 
 from tidegate.errors import PythonEnvironmentError
-from tidegate.local.recipe import OLDEST, Recipe, dependents, read_recipe
+from tidegate.recipe import OLDEST, Recipe, dependents, read_recipe
+from tidegate.uv_messages import NotOnPyPI, failure, shortened
 
 Say = Callable[[str], None]
 
 _GOOD = "tidegate-ok.json"
 _PROBE_TIME = 120.0
-_LONGEST = 900
 _PROBE = """
 import json, platform, sys
 try:
@@ -293,7 +293,7 @@ def _find_python(recipe: Recipe) -> Path:
     if os.sep in wanted:
         raise PythonEnvironmentError(
             f"{recipe.python_from} names {recipe.python}, which is no usable Python interpreter",
-            why=_shortened(done.stderr),
+            why=shortened(done.stderr),
             next="name an interpreter that exists, or a version such as 3.11",
         )
     number = re.search(r"\d+(\.\d+)*", recipe.python)
@@ -345,7 +345,7 @@ def _install(recipe: Recipe, place: Path, say: Say) -> Recipe:
         source = recipe.write_requirements(place)
         try:
             _uv([*arguments, "-r", str(source)], recipe, say)
-        except _NotOnPyPI as error:
+        except NotOnPyPI as error:
             # What environment.yml asks of conda may be on conda alone; no list of it is complete.
             recipe = recipe.without(error.names)
         else:
@@ -397,11 +397,6 @@ def _remove_old(home: Path, keep: Path) -> None:
 # --- uv -------------------------------------------------------------------------------------------
 
 
-class _NotOnPyPI(Exception):
-    def __init__(self, names: frozenset[str]) -> None:
-        self.names = names
-
-
 def _uv_command() -> str:
     return f"{sys.executable} -m uv"
 
@@ -436,50 +431,4 @@ def _uv(arguments: Sequence[str], recipe: Recipe, say: Say) -> None:
             process.kill()
             raise
     if process.returncode:
-        raise _failure("".join(told), recipe)
-
-
-def _failure(message: str, recipe: Recipe) -> _NotOnPyPI | PythonEnvironmentError:
-    missing = {
-        _plain(name)
-        for name in re.findall(r"([\w.-]+) was not found in the package registry", message)
-    }
-    from_conda = frozenset(name for name in recipe.conda if _plain(name) in missing)
-    if from_conda:
-        return _NotOnPyPI(from_conda)
-    if "os error 28" in message or "No space left" in message:
-        return PythonEnvironmentError(
-            "the environment cannot be made", why="the disk is full", next="free some space"
-        )
-    if "valid exclude-newer value" in message:
-        return PythonEnvironmentError(
-            f"exclude_newer is {recipe.exclude_newer!r}, which is no date",
-            next="write a date such as 2024-01-31",
-        )
-    return PythonEnvironmentError(
-        f"the environment cannot be made from {recipe.source.name}",
-        why=_shortened(message),
-        next="correct the requirements, or name an interpreter with --python",
-        where=recipe.where(message),
-    )
-
-
-def _shortened(message: str) -> str:
-    """What matters of uv's message, on one line: its error, without hints and tracebacks."""
-    lines = [line for line in message.splitlines() if not line.startswith(("Using ", "warning:"))]
-    start = next((n for n, text in enumerate(lines) if re.match(r"\s*(error:|×)", text)), 0)
-    kept: list[str] = []
-    for line in lines[start:]:
-        if re.match(r"\s*(hint:|\[stderr\]|\[stdout\])", line):
-            break
-        kept.append(re.sub(r"^\s*(error:|cause:|Caused by:|[×│╰─▶├]+)?[ │╰─▶]*", "", line))
-    last = re.findall(r"^\s*((?:\w+\.)*\w*Error: .*)$", message, re.MULTILINE)
-    if last and "build" in " ".join(kept).lower():
-        kept.append(last[-1])
-    text = " ".join(" ".join(kept).split())
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def _plain(name: str) -> str:
-    """A package's name as PyPI compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+        raise failure("".join(told), recipe)

@@ -23,20 +23,25 @@ from tidegate.errors import PythonEnvironmentError
 
 OLDEST = (3, 10)
 """The oldest Python that Tidegate's workers run on."""
+_OWN = (f"{sys.version_info.major}.{sys.version_info.minor}", "Tidegate's own version")
 _FORMAT = 1  # counts up when environments are made in another way, so that they are made anew
 
-# Packages that conda has and PyPI has not, or has under that name as something else (2026-11).
-_CONDA_ONLY = """
-adi adi-py esmf esmpy pyngl pynio r-base
-cdo eccodes geos hdf4 hdf5 libgdal libhdf5 libnetcdf nco ncl ncview netcdf-cxx4 netcdf-fortran proj
-udunits2 blas jasper lapack libboost openblas
+# Packages that conda has and PyPI has not, or has under that name as something else (2026-11):
+# those that a pipeline itself may use,
+_USED = """
+adi adi-py esmf esmpy pyngl pynio r-base cdo eccodes nco ncl udunits2
+"""
+# and those that stand behind others, which wheels bring along, or that a person works with.
+_BEHIND = """
+geos hdf4 hdf5 libgdal libhdf5 libnetcdf ncview netcdf-cxx4 netcdf-fortran proj
+blas jasper lapack libboost openblas
 binutils c-compiler compilers cxx-compiler fortran-compiler gcc gcc-linux-64 gfortran
 gfortran-linux-64 gxx gxx-linux-64 libgfortran libstdcxx-ng make mpich openmpi pkg-config
 sysroot-linux-64
 bash bzip2 curl expat git libcurl libxml2 mamba ncurses nodejs openssl pandoc perl readline sqlite
 tk unzip wget xz zip zlib
 """
-CONDA_ONLY = frozenset(_CONDA_ONLY.split())
+_CONDA_ONLY = frozenset((_USED + _BEHIND).split())
 # Packages that go by another name on PyPI.
 _RENAMED = {
     "matplotlib-base": "matplotlib",
@@ -75,6 +80,22 @@ class Recipe:
     """What environment.yml asks of conda that PyPI may have: names and requirements."""
     conda_only: tuple[str, ...] = ()
     """What environment.yml asks of conda that PyPI does not have."""
+    conda_file: Path | None = None
+    """The environment.yml, if there is one."""
+
+    @property
+    def needs_conda(self) -> tuple[str, ...]:
+        """What a pipeline may use that only conda has; wheels bring the rest of it along."""
+        return tuple(
+            name
+            for name in self.conda_only
+            if name[:1] != "_" and name.replace("_", "-") not in _BEHIND.split()
+        )
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that list its packages: ``source``, and all that it names."""
+        return tuple(_files(self.source, self.pip, self.repository))
 
     @property
     def stamp(self) -> str:
@@ -99,9 +120,29 @@ class Recipe:
         if self.source.suffix == ".txt":
             return self.source
         path = folder / "requirements.txt"
-        lines = (*self.pip, *self.conda.values())
-        path.write_text("\n".join(_rooted(line, self.repository) for line in lines) + "\n", "utf-8")
+        path.write_text(self.requirements(self.repository, conda=True), "utf-8")
         return path
+
+    def requirements(self, root: Path, *, conda: bool) -> str:
+        """environment.yml as a requirements file, for files that it names below ``root``.
+
+        With ``conda`` it holds what is asked of conda too, else only what is asked of pip.
+        """
+        lines = (*self.pip, *(self.conda.values() if conda else ()))
+        return "".join(f"{_rooted(line, root)}\n" for line in lines)
+
+    def conda_environment(self) -> str:
+        """environment.yml without what it asks of pip, and with the Python version."""
+        assert self.conda_file is not None
+        data = _read_yaml(self.conda_file)
+        names = [item for item in data.get("dependencies") or () if isinstance(item, str)]
+        listed = [item for item in names if _split(item)[0] != "python"]
+        python = self.python if re.match(r"[<>=!~]", self.python) else f"={self.python}"
+        data = {
+            "channels": data.get("channels") or [],
+            "dependencies": [f"python{python}", *listed],
+        }
+        return yaml.safe_dump(data, sort_keys=False)
 
     def where(self, message: str) -> str:
         """The file and line that a message of uv's is about, as far as it can be told."""
@@ -122,11 +163,17 @@ class Recipe:
         return str(self.source)
 
 
-def read_recipe(repository: Path, configured: str | None, exclude_newer: str | None) -> Recipe:
+def read_recipe(
+    repository: Path,
+    configured: str | None,
+    exclude_newer: str | None,
+    otherwise: tuple[str, str] | None = None,
+) -> Recipe:
     """What the repository asks for.
 
     ``requirements.txt`` lists the packages, else ``environment.yml`` does. The Python version is
-    the configured one, else that of ``.python-version``, ``environment.yml``, or Tidegate's own.
+    the configured one, else that of ``.python-version``, ``environment.yml``, or ``otherwise``
+    (a version, and who says so), by default Tidegate's own.
 
     Raises:
         PythonEnvironmentError: there is neither file, or one cannot be read.
@@ -150,11 +197,9 @@ def read_recipe(repository: Path, configured: str | None, exclude_newer: str | N
     asked = _Asked.of(conda_file) if conda_file else _Asked()
     source = requirements if requirements.exists() else conda_file
     assert source is not None
-    python, python_from = _python(repository, configured, asked, conda_file)
+    python, python_from = _python(repository, configured, asked, conda_file) or otherwise or _OWN
     from_conda = source is conda_file
-    files = [source, *_included(source)]
-    if from_conda:
-        files += [f for line in asked.pip for f in _following(line, repository)]
+    files = _files(source, asked.pip if from_conda else (), repository)
     parts = {_label(file, repository): _hash(file) for file in files}
     parts["the Python version"] = python
     if exclude_newer:
@@ -169,6 +214,7 @@ def read_recipe(repository: Path, configured: str | None, exclude_newer: str | N
         pip=asked.pip if from_conda else (),
         conda=asked.conda if from_conda else {},
         conda_only=asked.conda_only,
+        conda_file=conda_file,
     )
 
 
@@ -210,13 +256,7 @@ class _Asked:
 
     @classmethod
     def of(cls, file: Path) -> _Asked:
-        try:
-            data: Any = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-            listed = data["dependencies"] if isinstance(data, dict) else None
-        except KeyError:
-            listed = []
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise _unreadable(file, error) from error
+        listed = _read_yaml(file).get("dependencies", [])
         if not isinstance(listed, list):
             raise _unreadable(file, "it has no list of `dependencies`")
         python, pip = "", list[str]()
@@ -229,11 +269,21 @@ class _Asked:
             name, version = _split(str(item))
             if name == "python":
                 python = version
-            elif name in CONDA_ONLY or name.replace("_", "-") in CONDA_ONLY or name[:1] == "_":
+            elif name in _CONDA_ONLY or name.replace("_", "-") in _CONDA_ONLY or name[:1] == "_":
                 only.append(name)
             elif name not in _NOT_ASKED:
                 conda[name] = _RENAMED.get(name, name) + version
         return cls(python, tuple(pip), conda, tuple(only))
+
+
+def _read_yaml(file: Path) -> Mapping[str, Any]:
+    try:
+        data: Any = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise _unreadable(file, error) from error
+    if not isinstance(data, dict):
+        raise _unreadable(file, "it has no list of `dependencies`")
+    return data
 
 
 def _split(spec: str) -> tuple[str, str]:
@@ -257,7 +307,7 @@ def _split(spec: str) -> tuple[str, str]:
 
 def _python(
     repository: Path, configured: str | None, asked: _Asked, conda_file: Path | None
-) -> tuple[str, str]:
+) -> tuple[str, str] | None:
     if configured:
         return str(configured), "the config or --python"
     for line in _lines(repository / ".python-version"):
@@ -266,7 +316,12 @@ def _python(
     if asked.python and conda_file is not None:
         plain = re.fullmatch(r"==([\d.]+?)(?:\.\*)?", asked.python)
         return (plain[1] if plain else asked.python), conda_file.name
-    return f"{sys.version_info.major}.{sys.version_info.minor}", "Tidegate's own version"
+    return None
+
+
+def _files(source: Path, pip: Iterable[str], repository: Path) -> list[Path]:
+    found = [source, *_included(source)]
+    return found + [file for line in pip for file in _following(line, repository)]
 
 
 def _included(file: Path) -> list[Path]:

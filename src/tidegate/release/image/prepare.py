@@ -1,0 +1,299 @@
+"""Prepares an image while it is built: ``python3 prepare.py pipelines | handler | code FOLDER``.
+
+Runs in the base image's own Python, 3.10 or newer, with the standard library only. What it prints
+is what a person sees of the build.
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import py_compile
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+UV = HERE / "uv" / "bin" / "uv"
+PIPELINES = Path("/opt/pipelines")
+"""The pipelines' environment."""
+HANDLER = Path("/opt/python")
+"""The packages of the function's own process: where Lambda looks for those of layers."""
+SERVICES = ("dynamodb", "s3", "sqs", "sts")
+"""What that process asks of AWS: botocore's descriptions of the other 400 services go."""
+OLDEST = (3, 10)
+WHEN = 946_684_800
+"""The time of all files: equal content makes equal layers."""
+
+_HEADERS = {".h", ".hh", ".hpp", ".hxx", ".cuh", ".pxd", ".pyx", ".a", ".la"}
+_IMPORTS_TESTS = re.compile(r"^\s*(?:from|import)\s[^#\n]*\btests\b", re.MULTILINE)
+# What uv says when a package has to be built, and the tools for that are not there.
+_TOOLS_MISSING = re.compile(
+    r"git executable not found|failed to build|command '?\S*(?:gcc|g\+\+|cc|c\+\+)'? failed"
+    r"|unable to (?:find|execute) .*(?:gcc|compiler)",
+    re.IGNORECASE,
+)
+_INSTALLERS = {
+    "dnf": ["install", "-y", "git", "gcc", "gcc-c++", "make"],
+    "microdnf": ["install", "-y", "git", "gcc", "gcc-c++", "make"],
+    "yum": ["install", "-y", "git", "gcc", "gcc-c++", "make"],
+    "apt-get": ["install", "-y", "--no-install-recommends", "git", "gcc", "g++", "make"],
+}
+_NOT_OF_THE_ENVIRONMENT = {"_", "HOME", "HOSTNAME", "OLDPWD", "PATH", "PS1", "PWD", "SHLVL"}
+
+
+class Failed(Exception):
+    """The image cannot be made; what a command has said of it has been printed already."""
+
+    def __init__(self, message: str, told: str = "") -> None:
+        super().__init__(message)
+        self.told = told
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do one step."""
+    try:
+        if arguments[:1] == ["pipelines"]:
+            make_pipelines(json.loads((HERE / "options.json").read_text("utf-8")))
+        elif arguments[:1] == ["handler"]:
+            make_handler()
+        elif arguments[:1] == ["code"] and len(arguments) > 1:
+            make_code(list(map(Path, arguments[1:])))
+        else:
+            raise Failed("say which: pipelines, handler, or code FOLDER")
+    except Failed as error:
+        print(f"error: {error}", flush=True)
+        return 1
+    return 0
+
+
+def make_pipelines(options: Mapping[str, object]) -> None:
+    """The pipelines' environment, from requirements files or with conda."""
+    python = PIPELINES / "bin" / "python"
+    if options.get("conda"):
+        make_conda()
+    else:
+        _run([str(UV), "venv", "--no-project", "--python", sys.executable, str(PIPELINES)])
+    command = [str(UV), "pip", "install", "--python", str(python), "--compile-bytecode"]
+    if options.get("exclude_newer"):
+        command += ["--exclude-newer", str(options["exclude_newer"])]
+    requirements = [HERE / "requirements" / str(name) for name in _list(options["requirements"])]
+    if requirements:
+        _install([*command, *(part for path in requirements for part in ("-r", str(path)))])
+    check(python, str(options["package"]))
+    freeze = [str(UV), "pip", "freeze", "--python", str(python)]
+    listed = subprocess.run(freeze, stdout=subprocess.PIPE, check=True).stdout
+    (PIPELINES / "packages.txt").write_bytes(listed)
+    packages = _site_packages(python)
+    strip(packages)
+    bake_fonts(python)
+    tidy([PIPELINES])
+
+
+def make_conda() -> None:
+    """The environment by micromamba; its activation is kept in a script that starts its Python."""
+    channels = ["--channel", "conda-forge", "--channel", "arm-doe"]
+    specification = ["--file", str(HERE / "conda.yml")]
+    at = ["--yes", "--prefix", str(PIPELINES)]
+    _run([str(HERE / "micromamba"), "create", *at, *channels, *specification])
+    run = [str(HERE / "micromamba"), "run", "--prefix", str(PIPELINES), "env", "-0"]
+    told = subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout.decode("utf-8", "replace")
+    active = dict(line.split("=", 1) for line in told.split("\0") if "=" in line)
+    lines = [
+        "#!/bin/sh",
+        "# The environment's Python, as conda activates it.",
+        "unset LD_LIBRARY_PATH",
+    ]
+    lines += [
+        f"export {name}={shlex.quote(value)}"
+        for name, value in sorted(active.items())
+        if name not in _NOT_OF_THE_ENVIRONMENT and os.environ.get(name) != value
+    ]
+    start = PIPELINES / "bin" / "worker-python"
+    start.write_text("\n".join([*lines, f'exec {PIPELINES}/bin/python "$@"', ""]), "utf-8")
+    start.chmod(0o755)
+    for name in ("include", "share/doc", "share/man", "share/info", "lib/cmake"):
+        shutil.rmtree(PIPELINES / name, ignore_errors=True)
+
+
+def make_handler() -> None:
+    """The packages of the function's own process, apart from the pipelines': neither side's
+    versions are in the other's way."""
+    command = [str(UV), "pip", "install", "--python", sys.executable, "--target", str(HANDLER)]
+    _run([*command, "--compile-bytecode", "--require-hashes", "-r", str(HERE / "handler.txt")])
+    for path in (HANDLER / "botocore" / "data").iterdir():
+        if path.is_dir() and path.name not in SERVICES:
+            shutil.rmtree(path)
+    strip(HANDLER)
+    # The interpreter that the function runs with, by a name that is the same in every image.
+    (HANDLER / "bin").mkdir(exist_ok=True)
+    (HANDLER / "bin" / "python").symlink_to(sys.executable)
+    tidy([HANDLER])
+
+
+def make_code(folders: Sequence[Path]) -> None:
+    """Compile code for both interpreters; a file with an error in it is told of, and stays."""
+    for python in dict.fromkeys([PIPELINES / "bin" / "python", HANDLER / "bin" / "python"]):
+        command = [str(python), str(Path(__file__).resolve()), "_compile"]
+        subprocess.run([*command, *map(str, folders)], check=True)
+    tidy(folders)
+
+
+def compile_code(folders: Iterable[Path]) -> None:
+    """Compile for this interpreter, so that the byte code counts whatever a file's time is."""
+    for folder in folders:
+        compileall.compile_dir(
+            str(folder),
+            quiet=1,
+            force=True,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+
+
+def check(python: Path, package: str) -> None:
+    """The environment must be able to run the pipelines; better told now than by the function."""
+    script = (
+        "import importlib.metadata as m, platform, sys\n"
+        "print(platform.python_version())\n"
+        f"print(m.version({package!r}))\n"
+        f"import {package.replace('-', '_')}\n"
+    )
+    command = [str(python), "-c", script]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    lines = done.stdout.splitlines()
+    version = lines[0] if lines else "?"
+    if version[:1].isdigit() and tuple(map(int, version.split(".")[:2])) < OLDEST:
+        raise Failed(f"the environment has Python {version}; Tidegate needs 3.10 or newer")
+    if done.returncode:
+        if "PackageNotFoundError" in done.stdout:
+            raise Failed(f"{package} is not among the requirements")
+        raise Failed(f"{package} cannot be imported: {lines[-1] if lines else 'no reason is told'}")
+    print(f"Python {version}, {package} {lines[1]}", flush=True)
+
+
+def strip(packages: Path) -> None:
+    """Remove what no run needs: packages' own tests, and files for compilers."""
+    freed = 0
+    for package in sorted(path for path in packages.iterdir() if path.is_dir()):
+        tests = [path for path in package.rglob("tests") if path.is_dir()]
+        if tests and not _uses_its_tests(package):
+            for path in tests:
+                freed += _size(path)
+                shutil.rmtree(path, ignore_errors=True)  # it may lie in another
+        for path in package.rglob("*"):
+            if path.suffix in _HEADERS and path.is_file():
+                freed += path.lstat().st_size
+                path.unlink()
+    print(f"removed {freed / 1e6:.0f} MB of tests and headers", flush=True)
+
+
+def _uses_its_tests(package: Path) -> bool:
+    """Whether code outside a package's tests imports from them."""
+    return any(
+        "tests" not in path.relative_to(package).parts
+        and _IMPORTS_TESTS.search(path.read_text("utf-8", "replace"))
+        for path in package.rglob("*.py")
+    )
+
+
+def bake_fonts(python: Path) -> None:
+    """Have matplotlib look for fonts now: it takes seconds, and a function would do it anew."""
+    environment = {**os.environ, "MPLCONFIGDIR": str(PIPELINES / "matplotlib")}
+    find = "import importlib.util as u, sys; sys.exit(u.find_spec('matplotlib') is None)"
+    if subprocess.run([str(python), "-c", find], check=False).returncode == 0:
+        _run([str(python), "-c", "import matplotlib.font_manager"], environment)
+
+
+def tidy(folders: Iterable[Path]) -> None:
+    """One time for all files, and everyone may read them: functions do not run as root."""
+    for folder in folders:
+        for path in [folder, *folder.rglob("*")]:
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                readable = 0o755 if path.is_dir() or mode & 0o100 else 0o644
+                path.chmod(readable)
+            os.utime(path, (WHEN, WHEN), follow_symlinks=False)
+
+
+def _site_packages(python: Path) -> Path:
+    script = "import sysconfig; print(sysconfig.get_paths()['platlib'])"
+    done = subprocess.run(
+        [str(python), "-c", script], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return Path(done.stdout.strip())
+
+
+def _install(command: Sequence[str]) -> None:
+    """Install packages; where one has to be built, get the tools for that and try once more."""
+    try:
+        _run(command)
+    except Failed as error:
+        if not _TOOLS_MISSING.search(error.told) or not _get_tools():
+            raise
+        _run(command)
+
+
+def _get_tools() -> bool:
+    """Install git and compilers into this stage, of which only the packages are kept."""
+    for name, arguments in _INSTALLERS.items():
+        installer = shutil.which(name)
+        if installer is not None:
+            print("a package has to be built: installing git and compilers for that", flush=True)
+            if name == "apt-get":
+                subprocess.run([installer, "update", "-q"], check=False)
+            return subprocess.run([installer, *arguments], check=False).returncode == 0
+    return False
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command, and pass on what it says; raises Failed with it."""
+    told: list[str] = []
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**(environment or os.environ), **_SETTINGS},
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            told.append(line)
+    if process.returncode:
+        name = " ".join([Path(command[0]).name, *command[1:2]])
+        raise Failed(f"{name} failed", "".join(told))
+
+
+_SETTINGS = {
+    "UV_PYTHON_DOWNLOADS": "never",
+    "UV_NO_PROGRESS": "1",
+    "UV_LINK_MODE": "copy",
+    "UV_CACHE_DIR": "/root/.cache/uv",
+    "NO_COLOR": "1",
+    "PYC_INVALIDATION_MODE": "UNCHECKED_HASH",
+    "MAMBA_ROOT_PREFIX": "/root/.cache/micromamba",
+}
+
+
+def _list(value: object) -> Iterator[object]:
+    return iter(value) if isinstance(value, list) else iter(())
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["_compile"]:
+        compile_code(map(Path, sys.argv[2:]))
+        sys.exit(0)
+    sys.exit(main(sys.argv[1:]))
