@@ -10,19 +10,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+import json
+import math
 import os
 import shutil
 import socket
+import socketserver
 import subprocess
 import tempfile
+import threading
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import uv
+
+from tidegate.errors import StorageError
+from tidegate.release.base_image import remote_digest
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".images"
@@ -153,7 +159,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def docker_registry(folder: Path, port: int | None = None) -> Iterator[Registry]:
+def docker_registry(folder: Path, port: int | None = None, more: str = "") -> Iterator[Registry]:
     """Debian's docker-registry on a port of its own, with its images in ``folder``."""
     folder.mkdir(exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
@@ -161,6 +167,7 @@ def docker_registry(folder: Path, port: int | None = None) -> Iterator[Registry]
     config.write_text(
         "version: 0.1\nlog: {level: error}\n"
         f"storage: {{filesystem: {{rootdirectory: {folder}/images}}}}\nhttp: {{addr: {host}}}\n"
+        + more
     )
     with (folder / "registry.log").open("ab") as log:
         process = subprocess.Popen(
@@ -169,8 +176,7 @@ def docker_registry(folder: Path, port: int | None = None) -> Iterator[Registry]
     try:
         deadline = time.monotonic() + 30
         while True:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://{host}/v2/", timeout=2).close()
+            if _answers(host):
                 break
             assert process.poll() is None, (folder / "registry.log").read_text()
             assert time.monotonic() < deadline, "the registry does not start"
@@ -179,6 +185,12 @@ def docker_registry(folder: Path, port: int | None = None) -> Iterator[Registry]
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _answers(host: str) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(tuple(host.split(":")), 2):
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -234,3 +246,91 @@ def inside(
     options += [f"--env={name}={value}" for name, value in (environment or {}).items()]
     chroot = ["buildah", "run", "--isolation", "chroot", "--user", user, *options]
     return [*chroot, container, "--", *arguments]
+
+
+@dataclass(frozen=True)
+class Served:
+    """The images of one name in a docker-registry, as a release sees them."""
+
+    host: str
+    name: str = "waves-main"
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}/{self.name}"
+
+    def credentials(self) -> None:
+        """Nobody asks."""
+
+    def digests(self, tags: Iterable[str]) -> dict[str, str]:
+        found = {}
+        for tag in tags:
+            with contextlib.suppress(StorageError):
+                found[tag] = remote_digest(f"{self.address}:{tag}")
+        return found
+
+    def present(self, digests: Iterable[str]) -> frozenset[str]:
+        raise NotImplementedError("nobody rolls back here")
+
+    def move(self, tag: str, digest: str) -> None:
+        raise NotImplementedError("nobody looks here")
+
+    def layers(self, digest: str) -> list[str]:
+        """The layers of an image, from the base on."""
+        told = command(
+            "skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{self.address}@{digest}"
+        )
+        return [layer["digest"] for layer in json.loads(told)["layers"]]
+
+
+@contextlib.contextmanager
+def weak_line(to: str) -> Iterator[WeakLine]:
+    """A way to a server on this machine that can be cut while something is on it."""
+    host, port = to.split(":")
+    with WeakLine((host, int(port))) as line:
+        threading.Thread(target=line.serve_forever, daemon=True).start()
+        try:
+            yield line
+        finally:
+            line.shutdown()
+
+
+class WeakLine(socketserver.ThreadingTCPServer):
+    """Passes bytes on, until it has passed on as many as it may."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, to: tuple[str, int]) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.to = to
+        self.left: float = math.inf
+        self.cuts = 0
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: WeakLine
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.to) as there:
+            back = threading.Thread(target=self._pass, args=(there, self.request), daemon=True)
+            back.start()
+            self._pass(self.request, there, counted=True)
+            back.join()
+
+    def _pass(self, source: socket.socket, target: socket.socket, counted: bool = False) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 14):
+                if counted:
+                    self.server.left -= len(data)
+                    if self.server.left < 0:
+                        self.server.cuts += 1
+                        break
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

@@ -27,6 +27,7 @@ _SHOWN = 15
 _KEPT = 2000
 _PROBE = 20.0
 _GRACE = 10.0
+_STEP = re.compile(r"(\[\S+\] )?STEP \d+")
 _PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 
 
@@ -257,13 +258,26 @@ def failing_step(output: Sequence[str]) -> list[str]:
     )
     if failed is not None:  # BuildKit numbers the lines of each step
         told = [m[1] for line in output if (m := re.match(rf"#{failed} (?:[\d.]+ )?(.*)", line))]
-        said = [text for text in told if not re.match(r"\[|ERROR|CANCELED|DONE", text)]
-        return said or [text for text in told if text.startswith("ERROR")]
-    starts = [n for n, line in enumerate(output) if re.match(r"(\[\S+\] )?STEP \d+", line)]
-    told = list(output[starts[-1] + 1 :] if starts else output)
-    noise = r"(error|Error:?) .*(building at STEP|exit status)|time=|\s*$|exit status"
-    said = [text for text in told if not re.match(noise, text)]
-    return said or [text for text in told if text.strip()] or list(output[-3:])
+        return [t for t in told if not re.match(r"\[|CANCELED|DONE|ERROR: process ", t)]
+    starts = [n for n, line in enumerate(output) if _STEP.match(line)]
+    begin = _failing_start(output, starts)
+    end = next((n for n in starts if n > begin), len(output))
+    noise = r"(error|Error:?) .*building at STEP|subprocess exited|exit status|time=|\s*$"
+    said = [text for text in output[begin + 1 : end] if not re.match(noise, text)]
+    return said or [text for text in output[-3:] if text.strip()]
+
+
+def _failing_start(output: Sequence[str], starts: Sequence[int]) -> int:
+    """Where the step begins that buildah names as the one that failed, or the last one.
+
+    Another stage may have begun before it says so.
+    """
+    for line in reversed(output):
+        named = re.search(r'building at STEP "((?:\\"|[^"]){1,60})', line)
+        if named:
+            text = named[1].replace('\\"', '"')
+            return next((n for n in reversed(starts) if text in output[n]), starts[-1])
+    return starts[-1] if starts else -1
 
 
 def run(command: Process, say: Say, *, input: str = "") -> tuple[int, list[str]]:
