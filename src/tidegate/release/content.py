@@ -7,6 +7,7 @@ the pipeline itself). Reads files; asks nobody.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -27,7 +28,7 @@ Architecture = Literal["x86_64", "arm64"]
 
 BASE, RUNTIME = "the base image", "Tidegate"
 PACKAGE = Path(tidegate.__file__).resolve().parent
-_RUNTIME = ("runtime", "aws")
+_ENTRY_POINTS = ("aws.lambda_handler", "runtime.worker")
 _FORMAT = 1  # counts up when images are made in a way that no input tells of
 _LOCAL = re.compile(
     r"""(?:-e|--editable)\b|\.{0,2}/|\.{1,2}['"]?\s*(?:#.*)?$|file:|\S+\s*@\s*file:"""
@@ -130,12 +131,32 @@ def environment_part(inputs: Mapping[str, str]) -> dict[str, str]:
     return {n: v for n, v in inputs.items() if n != RUNTIME and not n.endswith("/")}
 
 
-def runtime_files() -> Iterator[Path]:
-    """The files of Tidegate that go into images, below ``PACKAGE``."""
-    yield PACKAGE / "__init__.py"
-    yield PACKAGE / "errors.py"
-    for name in _RUNTIME:
-        yield from sorted((PACKAGE / name).rglob("*.py"))
+def runtime_files() -> tuple[Path, ...]:
+    """The files of Tidegate that go into images: its entry points, and all that they import."""
+    found: set[Path] = set()
+    waiting = [f"tidegate.{name}" for name in _ENTRY_POINTS]
+    while waiting:
+        parts = waiting.pop().split(".")[1:]
+        packages = (PACKAGE.joinpath(*parts[:n], "__init__.py") for n in range(len(parts) + 1))
+        module = PACKAGE.joinpath(*parts).with_suffix(".py")
+        for path in (*packages, *([module] if parts else [])):
+            if path.is_file() and path not in found:
+                found.add(path)
+                waiting += _imports(path)
+    return tuple(sorted(found))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The modules of Tidegate that a file may import, at its top or later."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # What is imported from a package may be a module of it.
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == "tidegate")
 
 
 def changes(now: Mapping[str, str], before: Mapping[str, str]) -> tuple[str, ...]:
