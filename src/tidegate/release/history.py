@@ -19,7 +19,8 @@ from tidegate.aws.clients import Clients, ConditionFailed, explained
 from tidegate.errors import LedgerError, TidegateError
 from tidegate.runtime.records import dumps, loads
 
-ReleaseState = Literal["building", "deploying", "deployed", "failed"]
+ReleaseState = Literal["building", "deploying", "deployed", "failed", "removed"]
+"""removed: not a release, but the end of all: nothing is deployed after it."""
 LEASE = timedelta(hours=4)
 """A release that has not ended by then has died: builds are stopped after three hours."""
 _PARTITION, _LOCK = "RELEASE", "RELEASING"
@@ -118,8 +119,10 @@ class History:
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def last(self) -> Release | None:
-        """The latest release that was deployed: what runs now."""
-        return next((found for found in self.all() if found.state == "deployed"), None)
+        """The latest release that was deployed: what runs now. None after a removal."""
+        ends = (found for found in self.all() if found.state in ("deployed", "removed"))
+        last = next(ends, None)
+        return last if last is not None and last.state == "deployed" else None
 
     @contextmanager
     def releasing(self, release: Release) -> Iterator[None]:

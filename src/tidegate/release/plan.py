@@ -115,6 +115,16 @@ def plan_release(
     )
 
 
+def outline(keys: AwsKeys, manifest: Manifest, branch: str) -> Plan:
+    """The plan but for the code, which has not been built: for what hangs on the config alone.
+
+    Raises:
+        ConfigurationError: AWS cannot run some config as it is.
+    """
+    nothing = Image("sha256:" + "0" * 64)
+    return plan_release(keys, manifest, branch, {c.pipeline: nothing for c in manifest.configs})
+
+
 def tag_value(text: str) -> str:
     """``text`` as AWS takes it for a tag."""
     return re.sub(r"[^\w .:/=+@-]", "-", text)[:256]

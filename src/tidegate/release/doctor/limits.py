@@ -13,21 +13,19 @@ from tidegate.names import Names
 from tidegate.release import metrics
 from tidegate.release.console import Console
 from tidegate.release.doctor.finding import Finding, of_error, ok, problem, unknown, warning
-from tidegate.release.model import Image, Plan
-from tidegate.release.plan import plan_release
+from tidegate.release.model import Plan
+from tidegate.release.plan import outline
 from tidegate.release.roles import Place
 from tidegate.runtime.manifest import Manifest
 
 LEAST = 100
 """So many concurrent executions Lambda keeps for functions that have none reserved."""
-_ANY = Image("sha256:" + "0" * 64)
 
 
 def planned(keys: AwsKeys, manifest: Manifest, branch: str) -> tuple[Plan | None, list[Finding]]:
     """What a deployment of the config would be, as far as that hangs on the config alone."""
     try:
-        images = {config.pipeline: _ANY for config in manifest.configs}
-        plan = plan_release(keys, manifest, branch, images)
+        plan = outline(keys, manifest, branch)
     except ConfigurationError as error:
         return None, [of_error("config", error, "problem")]
     notes = [warning("config", note) for note in plan.notes]

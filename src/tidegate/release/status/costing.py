@@ -1,0 +1,58 @@
+"""What the branch costs a month, from what is on record of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+
+from tidegate.aws.ledger import DynamoLedger
+from tidegate.errors import LedgerError
+from tidegate.release import costs, loads
+from tidegate.release.branch import Branch
+from tidegate.release.plan import outline
+from tidegate.release.status.model import Bucket, CodePipeline, Images, Unknown
+from tidegate.runtime.manifest import Manifest
+from tidegate.runtime.runs import RunRecord
+
+MOST = 2000
+"""So many of the latest runs are looked at."""
+_LOOKS_BACK = timedelta(days=30)
+
+
+def cost(
+    branch: Branch,
+    manifest: Manifest,
+    ledger: DynamoLedger,
+    images: Images | Unknown,
+    buckets: Sequence[Bucket | Unknown],
+    pipeline: CodePipeline | Unknown,
+    now: datetime,
+) -> costs.Estimate:
+    """The estimate, from the latest runs, and from what lies in the buckets now.
+
+    Raises:
+        ConfigurationError: AWS cannot run some config as it is.
+    """
+    plan = outline(branch.keys, manifest, branch.name)
+    records, begin = _latest(ledger, now)
+    seen = loads.observed(manifest, records, begin=begin, end=now)
+    whole = [b for b in buckets if isinstance(b, Bucket) and not b.more]
+    stored = sum(b.bytes for b in whole) if len(whole) == len(buckets) else None
+    resources = costs.resources_of(
+        plan,
+        stored=stored,
+        images=images.size if isinstance(images, Images) and images.count else None,
+        codepipeline=not isinstance(pipeline, CodePipeline) or pipeline.exists,
+    )
+    return costs.estimate(loads.loads(manifest, seen), resources, region=branch.place.region)
+
+
+def _latest(ledger: DynamoLedger, now: datetime) -> tuple[list[RunRecord], datetime]:
+    """The latest runs, and since when these are all: not from before the first of them."""
+    try:
+        found = list(islice(ledger.records(limit=MOST), MOST))
+    except LedgerError:  # nothing is deployed yet
+        return [], now
+    records = [record for record in found if record.started >= now - _LOOKS_BACK]
+    return records, min((record.started for record in records), default=now)
