@@ -404,13 +404,17 @@ def test_the_command(aws: MiniStack, signed_in: None, tmp_path: Path) -> None:
     done = tidegate(tmp_path, "--json", AWS_ENDPOINT_URL=aws.endpoint)
     told = json.loads(done.stdout)
     found = {finding["about"]: finding["state"] for finding in told["findings"]}
-    assert (done.returncode, told["ok"]) == (0, True)
+    assert (done.returncode, told["ok"]) == (1, False)
     assert found["account"] == found["region"] == found["config"] == found["names"] == "ok"
     assert found["deployment repository"] == "warning"
     assert {"permissions", "connection", "builder", "CDK", "quota: Lambda"} <= set(found)
+    assert found["input bucket"] == found["output bucket"] == "problem"
+    creating = CONFIG.replace("region:", "create_buckets: true\nregion:")
+    (tmp_path / "pipelines_config.yml").write_text(creating)
     plain = tidegate(tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
     assert "no problem was found" in plain.stderr
-    (tmp_path / "pipelines_config.yml").write_text(CONFIG.replace('"000000000000"', ACCOUNT))
+    assert "ok\tinput bucket\twaves-raw does not exist yet; a deployment creates it" in plain.stdout
+    (tmp_path / "pipelines_config.yml").write_text(creating.replace('"000000000000"', ACCOUNT))
     done = tidegate(tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
     assert done.returncode == 1
     assert "problem\taccount\tthe credentials are for the account 000000000000" in done.stdout

@@ -5,6 +5,7 @@
     here.py           this machine: tools, and the state of the repositories
     account.py        whose credentials these are, and what they may do
     limits.py         quotas, and names
+    holding.py        buckets and the ledger
     github.py         the connection to GitHub
 
 Nothing is changed, and nothing that goes wrong ends the examination: what cannot be found out is a

@@ -144,86 +144,62 @@ class Need:
 
 def needs(names: Names, place: Place, keys: AwsKeys) -> tuple[Need, ...]:
     """What whoever deploys must be allowed; the pipelines stacks have a role of their own."""
-    buckets = [b for b in (keys.input_bucket_name, keys.output_bucket_name) if b]
-    connection = keys.github_codestar_arn
+    artifacts = names.artifacts_bucket(place.account, place.region)
+    buckets = [b for b in (keys.input_bucket_name, keys.output_bucket_name, artifacts) if b]
+    stacks = (names.codepipeline_stack, names.pipelines_stack)
+    roles = (names.build_role, names.codepipeline_role, names.deploy_role)
     found = [
-        Need(
-            "stacks",
-            tuple(
-                f"cloudformation:{action}"
-                for action in (
-                    "CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DeleteChangeSet",
-                    "DescribeStacks", "DescribeStackEvents", "ListStackResources", "GetTemplate",
-                    "DeleteStack",
-                )
-            ),
-            tuple(
-                place.arn("cloudformation", f"stack/{name}/*")
-                for name in (names.codepipeline_stack, names.pipelines_stack)
-            ),
-        ),
-        Need(
-            "roles",
-            ("iam:CreateRole", "iam:GetRole", "iam:PutRolePolicy", "iam:TagRole", "iam:PassRole"),
-            (place.role(names.build_role), place.role(names.codepipeline_role)),
-        ),
-        Need(
-            "buckets",
-            tuple(
-                f"s3:{action}"
-                for action in (
-                    "CreateBucket", "ListBucket", "GetBucketLocation", "PutBucketPolicy",
-                    "PutEncryptionConfiguration", "PutBucketPublicAccessBlock",
-                    "PutLifecycleConfiguration", "GetBucketNotification", "PutBucketNotification",
-                )
-            ),
-            tuple(place.bucket(name) for name in buckets),
-        ),
-        Need(
-            "ledger",
-            (
-                "dynamodb:CreateTable", "dynamodb:DescribeTable", "dynamodb:UpdateTimeToLive",
-                "dynamodb:UpdateContinuousBackups", "dynamodb:GetItem", "dynamodb:PutItem",
-                "dynamodb:Query",
-            ),
-            (place.arn("dynamodb", f"table/{names.ledger_table}"),),
-        ),
-        Need(
-            "images",
-            ("ecr:CreateRepository", "ecr:DescribeRepositories", "ecr:DescribeImages"),
-            (place.arn("ecr", f"repository/{names.image_repository}"),),
-        ),
-        Need("images", ("ecr:GetAuthorizationToken",), ("*",)),
-        Need(
-            "builds",
-            ("codebuild:CreateProject", "codebuild:StartBuild", "codebuild:BatchGetBuilds"),
-            (place.arn("codebuild", f"project/{names.build_project}"),),
-        ),
-        Need(
-            "alerts",
-            ("sns:CreateTopic", "sns:SetTopicAttributes", "sns:GetTopicAttributes"),
-            (place.arn("sns", names.alerts_topic),),
-        ),
-        Need("quotas", ("lambda:GetAccountSettings",), ("*",)),
+        _need("stacks", "cloudformation", _STACKS, *(
+            place.arn("cloudformation", f"stack/{name}/*") for name in stacks
+        )),
+        _need("stacks", "cloudformation", ("ListStacks",), "*"),
+        _need("roles", "iam", _ROLES, *(place.role(name) for name in roles)),
+        _need("buckets", "s3", _BUCKETS, *(place.bucket(name) for name in buckets)),
+        _need("sources", "s3", ("GetObject", "PutObject"), place.bucket(artifacts, "source/x")),
+        _need("ledger", "dynamodb", _TABLE, place.arn("dynamodb", f"table/{names.ledger_table}")),
+        _need("images", "ecr", ("CreateRepository", "DescribeRepositories", "DescribeImages"),
+              place.arn("ecr", f"repository/{names.image_repository}")),
+        _need("images", "ecr", ("GetAuthorizationToken",), "*"),
+        _need("builds", "codebuild", ("CreateProject", "StartBuild", "BatchGetBuilds"),
+              place.arn("codebuild", f"project/{names.build_project}")),
+        _need("builds", "events", ("PutRule", "PutTargets"),
+              place.arn("events", f"rule/{names.build_rule}")),
+        _need("alerts", "sns", ("CreateTopic", "SetTopicAttributes", "GetTopicAttributes"),
+              place.arn("sns", names.alerts_topic)),
     ]  # fmt: skip
-    if connection:
-        service = connection.split(":")[2]
+    if keys.github_codestar_arn:
+        arn = keys.github_codestar_arn
         found += [
-            Need(
-                "CodePipeline",
-                (
-                    "codepipeline:CreatePipeline", "codepipeline:GetPipelineState",
-                    "codepipeline:StartPipelineExecution",
-                ),
-                (place.arn("codepipeline", names.codepipeline),),
-            ),
-            Need(
-                "connection",
-                (f"{service}:GetConnection", f"{service}:PassConnection"),
-                (connection,),
-            ),
+            _need("CodePipeline", "codepipeline", _PIPELINE,
+                  place.arn("codepipeline", names.codepipeline)),
+            # What is allowed on a connection goes by the prefix that its ARN has.
+            _need("connection", arn.split(":")[2], ("GetConnection", "PassConnection"), arn),
         ]  # fmt: skip
     return tuple(found)
+
+
+def _need(what: str, service: str, actions: tuple[str, ...], *resources: str) -> Need:
+    return Need(what, tuple(f"{service}:{action}" for action in actions), resources)
+
+
+_STACKS = (
+    "CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DeleteChangeSet",
+    "ListChangeSets", "DescribeStacks", "DescribeStackEvents", "ListStackResources",
+    "GetTemplate", "GetTemplateSummary", "DeleteStack",
+)  # fmt: skip
+_ROLES = ("CreateRole", "GetRole", "PutRolePolicy", "DeleteRolePolicy", "TagRole", "PassRole")
+_BUCKETS = (
+    "CreateBucket", "ListBucket", "GetBucketLocation", "GetBucketPolicy", "PutBucketPolicy",
+    "GetBucketPublicAccessBlock", "PutBucketPublicAccessBlock", "GetEncryptionConfiguration",
+    "PutEncryptionConfiguration", "GetLifecycleConfiguration", "PutLifecycleConfiguration",
+    "GetBucketNotification", "PutBucketNotification", "PutBucketTagging",
+)  # fmt: skip
+_TABLE = (
+    "CreateTable", "DescribeTable", "UpdateTable", "DescribeTimeToLive", "UpdateTimeToLive",
+    "DescribeContinuousBackups", "UpdateContinuousBackups", "TagResource", "GetItem", "PutItem",
+    "DeleteItem", "Query",
+)  # fmt: skip
+_PIPELINE = ("CreatePipeline", "UpdatePipeline", "GetPipelineState", "StartPipelineExecution")
 
 
 def permissions(clients: Clients, caller: Caller, wanted: tuple[Need, ...]) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from tidegate.errors import TidegateError
 from tidegate.local import session
 from tidegate.local.workspace import Workspace
 from tidegate.names import Names
-from tidegate.release.doctor import account, github, here, limits
+from tidegate.release.doctor import account, github, here, holding, limits
 from tidegate.release.doctor.finding import Finding, of_error, problem, unknown
 from tidegate.release.roles import Place
 
@@ -96,7 +96,6 @@ def _of_account(pool: ThreadPoolExecutor, asked: Asked, reading: Reading) -> lis
     found += [*account.account(caller, keys, where), *account.region(clients, keys)]
     if keys.pipelines_repo_name is None or keys.region is None:
         return found
-    # In the account that the credentials are for: of the config's, nothing can be asked.
     place, names = Place(caller.account, keys.region), Names(keys.pipelines_repo_name, asked.branch)
     checks: list[tuple[str, Check]] = [
         ("permissions", partial(
@@ -107,7 +106,11 @@ def _of_account(pool: ThreadPoolExecutor, asked: Asked, reading: Reading) -> lis
     resolution = configuration.resolve(reading, None)
     if resolution.manifest is not None:
         found += limits.names(names, resolution.manifest)
+        # In the account that the credentials are for: of another, nothing can be asked.
         ours = keys.model_copy(update={"account_id": caller.account})
+        if reading.model is not None and keys.input_bucket_name and keys.output_bucket_name:
+            look = partial(holding.data, clients, ours, names, reading.model)
+            checks.append(("buckets", look))
         plan, told = limits.planned(ours, resolution.manifest, asked.branch)
         found += told
         if plan is not None:
