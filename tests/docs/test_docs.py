@@ -7,11 +7,13 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer.main
 import yaml
+from typer.core import TyperGroup
 
 from tidegate.cli import app
 
@@ -22,19 +24,24 @@ README = (ROOT / "README.md").read_text()
 
 def sections() -> dict[str, str]:
     """The part of docs/commands.md about each command."""
-    parts = re.split(r"^## tidegate (\w+).*$", COMMANDS, flags=re.MULTILINE)
+    parts = re.split(r"^## tidegate ([a-z]+(?: [a-z]+)*).*$", COMMANDS, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2]))
 
 
 def commands() -> dict[str, list[str]]:
-    """The options of each command, as the code has them."""
-    group = typer.main.get_group(app)
-    return {
-        name: [
-            option for param in command.params for option in (*param.opts, *param.secondary_opts)
-        ]
-        for name, command in group.commands.items()
-    }
+    """The options of each command, as the code has them; of groups, those of what is in them."""
+
+    def found(group: TyperGroup, before: str) -> Iterator[tuple[str, list[str]]]:
+        for name, command in group.commands.items():
+            if isinstance(command, TyperGroup):
+                yield from found(command, f"{before}{name} ")
+            else:
+                options = [
+                    o for param in command.params for o in (*param.opts, *param.secondary_opts)
+                ]
+                yield before + name, options
+
+    return dict(found(typer.main.get_group(app), ""))
 
 
 def test_every_command_is_documented_and_no_other():
@@ -52,7 +59,7 @@ def test_every_option_is_documented(name):
 @pytest.mark.parametrize("name", sorted(commands()))
 def test_help_has_an_example(name):
     done = subprocess.run(
-        [sys.executable, "-m", "tidegate", name, "--help"],
+        [sys.executable, "-m", "tidegate", *name.split(), "--help"],
         capture_output=True,
         text=True,
         check=True,

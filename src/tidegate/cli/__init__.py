@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tidegate import __version__, view
-from tidegate.cli import destroy, doctor, emulate, logs, runs, status
+from tidegate.cli import destroy, doctor, emulate, logs, new, runs, status
 from tidegate.errors import TidegateError
 from tidegate.view import View
 
@@ -30,6 +30,7 @@ app.add_typer(logs.app)
 app.add_typer(doctor.app)
 app.add_typer(status.app)
 app.add_typer(destroy.app)
+app.add_typer(new.app)
 
 
 @app.callback(invoke_without_command=True)
