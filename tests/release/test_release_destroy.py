@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ pytest.importorskip("boto3")
 from deployed_branch import ACCOUNT, CONFIG, PLACE, Deployed, account, signed_in
 from ministack_process import REGION, MiniStack, ministack
 
-from tidegate.errors import UsageError
+from tidegate.errors import StorageError, UsageError
 from tidegate.release import data, destroy, owned, retain
 from tidegate.release.history import History, Release
 from tidegate.release.stacks import Template
+from tidegate.release.states import StackState
 
 pytestmark = [pytest.mark.slow, pytest.mark.aws]
 
@@ -398,6 +400,43 @@ def test_a_second_try_goes_on_where_the_first_was_killed(main: Deployed, at: str
     assert "looked again: nothing is left of main" in done.out
     assert main.living_stacks() == set()
     assert main.functions() == set()
+
+
+def test_ctrl_c_breaks_it_off_and_lets_the_branch_go(main: Deployed) -> None:
+    main.deploy()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tidegate", "destroy", "main", "--yes"],
+        cwd=main.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    said = []
+    with process:
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith("removing the stack"):
+                process.send_signal(signal.SIGINT)
+                break
+        said.append(process.stderr.read())
+    assert process.returncode == 130, said
+    assert "Traceback" not in "".join(said)
+    done = main.tidegate("destroy", "main", "--yes")  # nothing holds the branch
+    assert "looked again: nothing is left of main" in done.out
+
+
+def test_a_stack_whose_role_is_gone(main: Deployed) -> None:
+    """The emulator does not tell a stack's role; whether there is such a role, it does."""
+    role = f"arn:aws:iam::{ACCOUNT}:role/waves-main-deploy-role"
+    state = StackState("waves-main-PipelinesStack", "CREATE_COMPLETE", role=role)
+    with pytest.raises(StorageError, match="its role waves-main-deploy-role is gone") as failed:
+        destroy.check_role(main.opened(), state)
+    assert "`tidegate bootstrap main` makes it again" in failed.value.next
+    trust = json.dumps({"Statement": []})
+    main.clients.client("iam").create_role(
+        RoleName="waves-main-deploy-role", AssumeRolePolicyDocument=trust
+    )
+    destroy.check_role(main.opened(), state)
+    destroy.check_role(main.opened(), replace(state, role=""))
 
 
 def test_what_cannot_be_looked_for_is_told(main: Deployed) -> None:

@@ -27,6 +27,12 @@ class StillThere(TidegateError):
     """Not everything could be removed."""
 
 
+class BrokenOff(TidegateError):
+    """Someone has broken a removal off."""
+
+    exit_code = 130
+
+
 @app.command(epilog="Example: tidegate destroy dev --dry-run")
 def destroy(
     branch: Annotated[str, typer.Argument(help="The branch that is to go.")],
@@ -109,7 +115,15 @@ def _carry_out(out: View, branch: Branch, teardown: Teardown) -> None:
             gone += number
             progress.update(task, description=f"{gone:,} objects deleted")
 
-        removing.carry_out(branch, teardown, Following(begins, _event(out), counted, out.note))
+        following = Following(begins, _event(out), counted, out.note)
+        try:
+            removing.carry_out(branch, teardown, following)
+        except KeyboardInterrupt:
+            raise BrokenOff(
+                f"the removal of {branch.name} was broken off",
+                why="what was removed until then is gone",
+                next=f"`tidegate destroy {branch.name}` goes on from here",
+            ) from None
     if gone:
         out.note(f"{gone:,} objects, old versions among them, were deleted")
 

@@ -27,7 +27,7 @@ from tidegate.release.kinds import word
 from tidegate.release.leftovers import HANDLERS, Seen, Way, is_gone
 from tidegate.release.loose import Notification, Thing, tried
 from tidegate.release.owned import Held, Owned
-from tidegate.release.states import Event
+from tidegate.release.states import Event, StackState
 
 Act = Literal["notification", "thing", "retain", "stack", "images", "bucket", "table"]
 Say = Callable[[str], None]
@@ -368,6 +368,7 @@ def _delete_stack(branch: Branch, name: str, following: Following, poll: float) 
     state = stacks.wait(name, following.event)
     if not state.exists:
         return
+    check_role(branch, state)
     left = retain.at_risk(branch.clients, state.id)
     if left:  # someone has changed it since the plan was made
         raise StorageError(
@@ -375,3 +376,22 @@ def _delete_stack(branch: Branch, name: str, following: Following, poll: float) 
             next="do the same again: it is looked at anew",
         )
     stacks.delete(name, progress=following.event)
+
+
+def check_role(branch: Branch, state: StackState) -> None:
+    """A stack is deleted with the role that it was deployed with, which must still be there."""
+    role = state.role.rsplit("/", 1)[-1]
+    if not role:
+        return
+    try:
+        with explained("look at the role", state.role):
+            branch.clients.client("iam").get_role(RoleName=role)
+    except Exception as error:
+        if not is_gone(error):
+            return  # whether it is there is not known: CloudFormation will say
+        raise StorageError(
+            f"the stack {state.name} cannot be deleted: its role {role} is gone",
+            why="CloudFormation works in it with this role, which the stack"
+            f" {branch.names.codepipeline_stack} makes, and somebody has deleted that before",
+            next=f"`tidegate bootstrap {branch.name}` makes it again; then do the same again",
+        ) from None

@@ -147,15 +147,21 @@ class History:
             raise self._busy(key) from None
         try:
             yield
-        finally:
-            # It may have taken longer than its lease, and another has begun since.
-            with suppress(ConditionFailed):
-                self._call(
-                    "delete_item",
-                    Key=key,
-                    ConditionExpression="holder = :holder",
-                    ExpressionAttributeValues={":holder": {"S": told}},
-                )
+        except BaseException:
+            with suppress(TidegateError):  # what has happened matters more than the hold
+                self._let_go(key, told)
+            raise
+        self._let_go(key, told)
+
+    def _let_go(self, key: Mapping[str, Any], told: str) -> None:
+        """End a hold, unless it has run out and another has begun since."""
+        with suppress(ConditionFailed):
+            self._call(
+                "delete_item",
+                Key=key,
+                ConditionExpression="holder = :holder",
+                ExpressionAttributeValues={":holder": {"S": told}},
+            )
 
     def _busy(self, key: Mapping[str, Any]) -> ReleaseInProgress:
         item = self._call("get_item", Key=key, ConsistentRead=True).get("Item") or {}
