@@ -26,6 +26,7 @@ from tidegate.release.model import Plan, Zip
 from tidegate.release.plan import Options, plan_release
 from tidegate.release.roles import Place
 from tidegate.release.stacks import Template, synthesize
+from tidegate.release.upload import Upload, upload_to
 
 ACCOUNT = "000000000000"
 PLACE = Place(ACCOUNT, REGION)
@@ -109,6 +110,10 @@ class Deployed:
         return Stacks(self.clients, PLACE, poll=0.05)
 
     @property
+    def upload(self) -> Upload:
+        return upload_to("waves-code", self.clients, PLACE)
+
+    @property
     def ledger(self) -> DynamoLedger:
         return DynamoLedger(self.names.ledger_table, self.clients)
 
@@ -151,7 +156,7 @@ class Deployed:
             *synthesize(plan),
         ]
         for template in templates:
-            self.stacks.execute(self.stacks.plan(template))
+            self.stacks.execute(self.stacks.plan(template, upload=self.upload))
 
     # As the older recipe did.
 
