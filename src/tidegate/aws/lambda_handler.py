@@ -9,14 +9,10 @@ Linux ends a worker with the thread that has started it.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from collections.abc import Mapping
 
 from tidegate.aws.settings import Settings
 from tidegate.runtime.process import WorkerProcess
-
-FONTS = "/tmp/tidegate-matplotlib"
 
 
 def new_worker(settings: Settings) -> WorkerProcess:
@@ -24,18 +20,9 @@ def new_worker(settings: Settings) -> WorkerProcess:
     function's own packages, else in the function's own Python, which finds the same packages."""
     python = os.environ.get("TIDEGATE_WORKER")
     if python:
-        return WorkerProcess([python], settings.repository, {"PYTHONPATH": "", **_fonts()})
+        return WorkerProcess([python], settings.repository, {"PYTHONPATH": ""})
     path = os.pathsep.join(part for part in sys.path if part)
     return WorkerProcess([sys.executable], settings.repository, {"PYTHONPATH": path})
-
-
-def _fonts() -> Mapping[str, str]:
-    """matplotlib's list of fonts is in the image, but it only takes it from where it can write."""
-    baked = os.environ.get("MPLCONFIGDIR", "")
-    if not os.path.isdir(baked) or os.access(baked, os.W_OK):
-        return {}
-    shutil.copytree(baked, FONTS, dirs_exist_ok=True)
-    return {"MPLCONFIGDIR": FONTS}
 
 
 settings = Settings.read()

@@ -28,6 +28,7 @@ _TOOLS = Path(prepare.__file__).parent
 _FILES = ("prepare.py", "uv.txt", "handler.txt")
 _HERE = Path("/tidegate")
 
+# LOGNAME: Tsdat writes down who has run it, and the user that functions run as may have no name.
 _ENVIRONMENT = """\
 # The environment of one repository's pipelines. Made by Tidegate.
 ARG BASE
@@ -49,6 +50,7 @@ COPY --from=handler /opt/python/ /opt/python/
 COPY --from=pipelines /opt/pipelines/ /opt/pipelines/
 ENV PATH=/opt/pipelines/bin:${{PATH}} \\
     TIDEGATE_WORKER={worker} \\
+    LOGNAME=tidegate \\
     MPLBACKEND=Agg \\
     MPLCONFIGDIR=/opt/pipelines/matplotlib \\
     NUMBA_CACHE_DIR=/tmp/cache/numba \\

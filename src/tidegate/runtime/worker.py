@@ -19,8 +19,10 @@ import faulthandler
 import json
 import os
 import platform
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -43,6 +45,7 @@ def main() -> int:
     faulthandler.enable()
     _be_expendable()
     sys.path.insert(0, os.getcwd())
+    _take_fonts()
     try:
         tsdat = tsdat_adapter.load()
     except BaseException as error:
@@ -160,6 +163,17 @@ def _be_expendable() -> None:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _take_fonts() -> None:
+    """An image has matplotlib's list of fonts, which it only takes from where it may write."""
+    baked = os.environ.get("MPLCONFIGDIR", "")
+    if not os.path.isdir(baked) or os.access(baked, os.W_OK):
+        return
+    mine = os.path.join(tempfile.gettempdir(), f"tidegate-matplotlib-{os.getuid()}")
+    with contextlib.suppress(OSError):
+        shutil.copytree(baked, mine, dirs_exist_ok=True)
+        os.environ["MPLCONFIGDIR"] = mine
 
 
 def _reset_peak_memory() -> None:
