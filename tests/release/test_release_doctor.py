@@ -89,7 +89,7 @@ def test_single_sign_on_is_hinted_at(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert caller is None
     assert finding.state == "problem"
     assert "have expired, or cannot be had" in finding.what
-    assert "sso login" in finding.next
+    assert finding.next == "`aws sso login --profile field`"
 
 
 def test_no_such_profile() -> None:

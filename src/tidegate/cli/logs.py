@@ -122,8 +122,9 @@ def _unkept(out: View, opened: Session, record: RunRecord) -> None:
     if isinstance(opened, aws.AwsSession):
         from tidegate.aws import logs as cloudwatch
 
-        config = rerun.named_config(opened.manifest, record.run.config)
-        groups = {opened.names.log_group(config.pipeline, config.name): config.id}
+        # The config file may not have it any more.
+        pipeline, _, name = record.run.config.partition("/")
+        groups = {opened.names.log_group(pipeline, name): record.run.config}
         if not cloudwatch.missing(opened.clients, groups):
             found = cloudwatch.read(
                 opened.clients, groups, record.started, end=record.finished, term=record.key[:12]

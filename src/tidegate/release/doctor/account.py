@@ -47,9 +47,12 @@ def credentials(
     """Whether there are credentials that AWS accepts, and until when."""
     try:
         sign_in = clients.sign_in()
+    except TidegateError as error:  # such as a profile that there is not
+        return None, [of_error("credentials", error, "problem")]
+    try:
         found = clients.credentials()
     except TidegateError as error:
-        return None, [of_error("credentials", error, "problem")]
+        return None, [problem("credentials", f"{error.what}: {error.why}", f"`{sign_in}`")]
     if found is None:
         return None, [
             problem(

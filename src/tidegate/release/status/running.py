@@ -30,17 +30,18 @@ def config(
     branch: Branch,
     wanted: Wanted,
     rows: Mapping[str, configuration.Row],
-    schedules: Mapping[str, str] | Unknown,
+    schedules: Mapping[str, tuple[str, str]] | Unknown,
     ringing: Iterable[str],
 ) -> Config:
     """All that there is to tell of one config."""
     names, clients, ledger = branch.names, branch.clients, ledger_of(branch)
     row, pipeline, name = rows[wanted.id], wanted.pipeline, wanted.name
     own = {names.alarm(pipeline, name, about): about for about in metrics.ABOUT}
-    state = ""
+    state, group = "", names.schedule_group
     if wanted.trigger == "Cron":
-        given = names.schedule(pipeline, name)
-        state = "unknown" if isinstance(schedules, Unknown) else schedules.get(given, "missing")
+        state = "unknown"
+        if not isinstance(schedules, Unknown):
+            group, state = schedules.get(names.schedule(pipeline, name), (group, "missing"))
     return Config(
         id=wanted.id,
         when=row.when,
@@ -51,7 +52,7 @@ def config(
         schedule=state,
         next=row.next if state != "missing" else None,
         ringing=tuple(own[alarm] for alarm in ringing if alarm in own),
-        urls=urls(branch, wanted),
+        urls=urls(branch, wanted, group),
     )
 
 
@@ -138,16 +139,16 @@ def _depth(clients: Clients, name: str) -> tuple[int, int]:
     )
 
 
-def schedules(clients: Clients, groups: Iterable[str]) -> dict[str, str]:
-    """The state of each schedule in these groups, by name."""
-    found: dict[str, str] = {}
+def schedules(clients: Clients, groups: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The group and the state of each schedule in these groups, by name."""
+    found: dict[str, tuple[str, str]] = {}
     for group in groups:
         try:
             with explained("list the schedules of", group, lasting=StorageError):
                 for one in pages(
                     clients, "scheduler", "list_schedules", "Schedules", GroupName=group
                 ):
-                    found[one["Name"]] = str(one.get("State", "ENABLED"))
+                    found[one["Name"]] = group, str(one.get("State", "ENABLED"))
         except Exception as error:
             if not is_gone(error):
                 raise
@@ -171,8 +172,8 @@ def ringing(clients: Clients, names: Names, manifest: Manifest) -> tuple[str, ..
     return tuple(found)
 
 
-def urls(branch: Branch, wanted: Wanted) -> dict[str, str]:
-    """The pages of one config."""
+def urls(branch: Branch, wanted: Wanted, group: str) -> dict[str, str]:
+    """The pages of one config, whose schedule is in that group."""
     console, names, keys = Console(branch.place), branch.names, branch.keys
     pipeline, name = wanted.pipeline, wanted.name
     found = {
@@ -186,7 +187,6 @@ def urls(branch: Branch, wanted: Wanted) -> dict[str, str]:
     if wanted.trigger == "S3":
         found["rule"] = console.rule(names.rule(pipeline, name))
     else:
-        group = names.schedule_group
         found["schedule"] = console.schedule(group, names.schedule(pipeline, name))
     return found
 
