@@ -35,17 +35,18 @@ def fit(name: str, *, limit: int, allowed: str = "A-Za-z0-9_-", first: str = "")
 
 
 def matching(
-    begin: str, *, limit: int, allowed: str = "A-Za-z0-9_-", first: str = ""
+    begin: str, *, limit: int, allowed: str = "A-Za-z0-9_-", first: str = "", more: int = 1000
 ) -> tuple[str, ...]:
     """Patterns, with AWS's ``*`` and ``?``, of all that ``fit`` makes of texts that begin so.
 
-    A name that was shortened keeps less of its beginning, so a second pattern goes by its hash.
+    ``more`` is how many characters follow at most. A name that was shortened keeps less of its
+    beginning, so a second pattern goes by its hash.
     """
     fitting = re.sub(f"[^{allowed}]", "-", begin)
     if not re.match(f"[{first or allowed}]", fitting):
         fitting = f"x{fitting}"
     head = (limit - _HASH - 1) // 3
-    if len(fitting) <= head:
+    if len(fitting) <= head or len(fitting) + more <= limit - _HASH - 1:
         return (f"{fitting}*",)
     shortened = f"{fitting[:head]}-*-{'?' * _HASH}"
     return (f"{fitting}*", shortened) if len(fitting) < limit else (shortened,)
@@ -167,6 +168,11 @@ class Names:
         return fit(f"{self.base}-deploy-role", limit=64, allowed=_ROLE)
 
     @property
+    def boundary(self) -> str:
+        """The policy that says what roles of functions and schedules may do at most."""
+        return fit(f"{self.base}-boundary", limit=128, allowed=_ROLE)
+
+    @property
     def build_rule(self) -> str:
         """The EventBridge rule that tells of builds."""
         return fit(f"{self.base}-build-rule", limit=64, allowed=_DOTTED)
@@ -245,7 +251,7 @@ class Names:
             return tuple(f"/aws/lambda/{pattern}" for pattern in self.all("function"))
         if kind in _SIBLINGS:
             first: str = getattr(self, kind)
-            return (first, *matching(f"{first}-", limit=_SIBLINGS[kind]))
+            return (first, *matching(f"{first}-", limit=_SIBLINGS[kind], more=3))
         known = _KINDS[kind]
         begin = f"{self.base}-{known.word}-"
         return matching(begin, limit=known.limit, allowed=known.allowed)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tidegate.config.models import AwsKeys
 from tidegate.release.model import Code, Image, Plan
+from tidegate.release.package import Tool
 from tidegate.release.plan import Options, plan_release
 from tidegate.runtime.manifest import Config, Manifest
 
@@ -21,6 +22,22 @@ KEYS = AwsKeys(
     region=REGION,
     input_bucket_name="waves-raw",
     output_bucket_name="waves-products",
+)
+
+CODEPIPELINE = KEYS.model_copy(
+    update={
+        "github_org": "tsdat",
+        "aws_repo_name": "aws-template",
+        "github_codestar_arn": "arn:aws:codeconnections:us-west-2:123456789012:connection/5b0a2f7c",
+    }
+)
+TOOL = Tool(
+    version="0.1.0",
+    uv="0.13.9",
+    wheel="tidegate/0123456789abcdef/tidegate-0.1.0-py3-none-any.whl",
+    wheel_sha256="0123456789abcdef" * 4,
+    constraints="tidegate/fedcba9876543210/constraints.txt",
+    constraints_sha256="fedcba9876543210" * 4,
 )
 
 

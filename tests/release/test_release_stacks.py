@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from release_samples import ingest, many, plan_of, several, vap
 
 from tidegate.release import placement
@@ -19,6 +15,16 @@ from tidegate.release.model import Plan, Zip
 from tidegate.release.plan import Options
 
 pytest.importorskip("aws_cdk", reason="the CDK is not installed: tidegate[deploy]")
+
+from release_checks import (
+    brief,
+    check_by_cdk_nag,
+    check_by_cfn_lint,
+    listed,
+    of_type,
+    resources,
+    statements,
+)
 
 from tidegate.release.stacks import LARGEST, Template, build, synthesize
 
@@ -33,37 +39,6 @@ def all_kinds() -> tuple[Plan, tuple[Template, ...]]:
     options = Options(code_version="4f2a9c1", support=True)
     plan = plan_of(*several(), options=options, images=ZIP)
     return plan, synthesize(plan)
-
-
-def resources(template: Template) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(template.body)["Resources"]
-    return found
-
-
-def of_type(template: Template, kind: str) -> dict[str, dict[str, Any]]:
-    return {
-        id: resource["Properties"]
-        for id, resource in resources(template).items()
-        if resource["Type"] == f"AWS::{kind}"
-    }
-
-
-def brief(template: Template) -> str:
-    """A template for people's eyes: without the dashboard's body and without tags."""
-    data = json.loads(template.body)
-    for resource in data["Resources"].values():
-        properties = resource.get("Properties", {})
-        properties.pop("Tags", None)
-        properties.pop("DashboardBody", None)
-    return yaml.safe_dump(data, sort_keys=True, width=120)
-
-
-def statements(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(document["Statement"])
-
-
-def listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
 
 
 def test_template_of_one(snapshot: Callable[[str, str], None]) -> None:
@@ -214,33 +189,10 @@ def named(template: Template) -> set[tuple[str, str]]:
 
 class TestChecks:
     def test_cdk_nag(self, tmp_path: Path) -> None:
-        """AwsSolutions finds nothing but what has a written reason; nor does the CDK itself."""
-        nag = pytest.importorskip("cdk_nag")
-        import aws_cdk
-
-        app = build(all_kinds()[0], tmp_path)
-        aws_cdk.Validations.of(app).add_plugins(nag.AwsSolutionsChecks(app))
-        failed = ""
-        try:
-            app.synth()
-        except RuntimeError as error:
-            failed = str(error)
-        report = tmp_path / "validation-report.json"
-        found = json.loads(report.read_text()) if report.exists() else {"pluginReports": []}
-        violations = [v for plugin in found["pluginReports"] for v in plugin["violations"]]
-        assert not violations, json.dumps(violations, indent=1)
-        assert not failed
+        check_by_cdk_nag(build(all_kinds()[0], tmp_path), tmp_path)
 
     def test_cfn_lint(self, tmp_path: Path) -> None:
-        pytest.importorskip("cfnlint")
-        paths = []
-        for template in all_kinds()[1]:
-            paths.append(tmp_path / f"{template.stack}.json")
-            paths[-1].write_text(template.body)
-        run = "import sys, cfnlint.runner; sys.exit(cfnlint.runner.main())"
-        command = [sys.executable, "-c", run, "-i", "W3005", "--", *map(str, paths)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
+        check_by_cfn_lint(all_kinds()[1], tmp_path)
 
 
 @pytest.mark.parametrize("count", [1, 100, 300])

@@ -12,6 +12,7 @@ Source: https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.ht
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,11 +26,18 @@ PYTHON = "3.12"
 """The Python that Tidegate runs with in builds; pipelines have their own."""
 
 
-def buildspec(tool: Tool, *, bucket: str, branch: str, folder: str = ".") -> str:
+def buildspec(
+    tool: Tool,
+    *,
+    bucket: str,
+    branch: str,
+    folder: str = ".",
+    variables: Mapping[str, str] = {},
+) -> str:
     """The buildspec, YAML.
 
     ``bucket`` is the artifacts bucket; ``folder`` is where in the deployment repository
-    pipelines_config.yml lies.
+    pipelines_config.yml lies; ``variables`` are further ones for the release.
     """
     spec: dict[str, Any] = {
         "version": 0.2,
@@ -39,6 +47,7 @@ def buildspec(tool: Tool, *, bucket: str, branch: str, folder: str = ".") -> str
                 "TIDEGATE_BRANCH": branch,
                 "TIDEGATE_FOLDER": folder,
                 "PYTHONUNBUFFERED": "1",  # so that the log says at once what goes on
+                **variables,
             },
         },
         "phases": {

@@ -24,6 +24,8 @@ ReleaseState = Literal["building", "deploying", "deployed", "failed", "removed"]
 LEASE = timedelta(hours=4)
 """A release that has not ended by then has died: builds are stopped after three hours."""
 _PARTITION, _LOCK = "RELEASE", "RELEASING"
+PARTITIONS = (_PARTITION, _LOCK)
+"""Of the ledger's table, what a release needs."""
 
 
 class ReleaseInProgress(TidegateError):

