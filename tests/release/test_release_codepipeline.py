@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from release_samples import CODEPIPELINE, KEYS, TOOL, plan_of, several
+from release_samples import CODEPIPELINE, KEYS, TOOL, ingest, plan_of, several
 
+from tidegate.config.models import PipelinesConfig
 from tidegate.errors import ConfigurationError
 from tidegate.names import Names
 from tidegate.release.codepipeline import (
@@ -321,6 +322,32 @@ class TestRoles:
                 assert "*" in statement.resources or not any(
                     fnmatch.fnmatchcase(arn, resource) for resource in statement.resources
                 ), (arn, statement.sid)
+
+
+def test_a_branch_has_its_own_values_everywhere() -> None:
+    """`branches:` overrides what stands at the top: in functions, roles, rules and builds alike."""
+    entry = {"name": "buoy", "type": "Ingest", "trigger": "S3"}
+    config = {"config_file_path": "pipelines/buoy/config/a.yaml", "input_bucket_path": "buoy/a/"}
+    top = {key: value for key, value in CODEPIPELINE.model_dump().items() if value is not None}
+    dev = {
+        "input_bucket_name": "dev-raw",
+        "output_bucket_name": "dev-products",
+        "account_id": "210987654321",
+        "region": "eu-west-1",
+        "github_codestar_arn": "arn:aws:codeconnections:eu-west-1:210987654321:connection/1",
+    }
+    model = PipelinesConfig.model_validate(
+        {**top, "pipelines": [{**entry, "configs": {"a": config}}], "branches": {"dev": dev}}
+    )
+    keys = model.for_branch("dev")
+    texts = [
+        repr(plan(keys=keys, branch="dev")),
+        repr(plan_of(ingest("a"), keys=keys, branch="dev")),
+    ]
+    for name in ("waves-raw", "waves-products", "123456789012", "us-west-2"):
+        assert not any(name in text for text in texts), name
+    for name in ("dev-raw", "dev-products", "210987654321", "eu-west-1"):
+        assert all(name in text for text in texts), name
 
 
 def test_a_build_knows_the_buckets_it_was_set_up_for() -> None:

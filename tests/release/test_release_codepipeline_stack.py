@@ -18,20 +18,21 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from release_samples import CODEPIPELINE, KEYS, TOOL, plan_of, several
+from release_samples import CODEPIPELINE, KEYS, TOOL, ingest, plan_of, several
 
 from tidegate.release.codepipeline import PARAMETER, CodePipelinePlan, plan_codepipeline
 
 pytest.importorskip("aws_cdk", reason="the CDK is not installed: tidegate[deploy]")
 pytest.importorskip("boto3")
 
-from ministack_process import CREDENTIALS, ministack
+from ministack_process import CREDENTIALS, MiniStack, ministack
 from release_checks import (
     brief,
     check_by_cdk_nag,
@@ -43,7 +44,15 @@ from release_checks import (
 )
 
 from tidegate.aws.clients import Clients
+from tidegate.aws.ledger import create_table
+from tidegate.names import Names
+from tidegate.release.cloudformation import Stacks
+from tidegate.release.history import History, Release
+from tidegate.release.plan import Options
+from tidegate.release.roles import Place
+from tidegate.release.stack_api import CloudFormationError
 from tidegate.release.stacks import Template, build, synthesize
+from tidegate.release.upload import upload_to
 
 pytestmark = pytest.mark.slow
 
@@ -355,6 +364,93 @@ def test_deployed_without_codepipeline(tmp_path: Path, monkeypatch: pytest.Monke
             StackName=template.stack, WaiterConfig={"Delay": 1}
         )
         assert not clients.client("ecr").describe_repositories()["repositories"]
+
+
+@pytest.mark.aws
+def test_a_build_releases_with_its_own_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On MiniStack with its permissions on: what a build needs it may do, and not much besides.
+
+    It looks at the permissions of whoever calls, but not at those of the role that CloudFormation
+    is given, nor at permissions for ECR's repositories and at conditions about keys of DynamoDB.
+    """
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    keys = CODEPIPELINE.model_copy(update={"account_id": "000000000000"})
+    plan = plan_codepipeline(keys, "main", TOOL, PIPELINES)
+    names, [template] = Names("waves", "main"), synthesize(plan)
+    with ministack(tmp_path, {"AUTH": "true"}) as stack:
+        root = stack.clients()
+        where: Any = {"LocationConstraint": "us-west-2"}
+        for bucket in (plan.artifacts, "waves-raw"):
+            root.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+        root.s3.put_object(Bucket=plan.artifacts, Key=TOOL.wheel, Body=b"wheel")
+        create_table(names.ledger_table, root)
+        asked = Stacks(root, plan.place, poll=0.2)
+        asked.execute(asked.plan(template, parameters={PARAMETER: "false"}))
+
+        # Only for the project, whoever asks.
+        with pytest.raises(root.client("sts").exceptions.ClientError, match="AccessDenied"):
+            assume(root, plan.place.role(plan.project.role.name))
+        build = as_role(stack, root, plan.project.role.name, plan.place)
+
+        assert build.s3.get_object(Bucket=plan.artifacts, Key=TOOL.wheel)["Body"].read() == b"wheel"
+        history = History(names.ledger_table, build)
+        release = Release("20261124T1-c", "c", build_arn(build), datetime.now(timezone.utc))
+        with history.releasing(release):
+            history.put(release)
+        stacks = Stacks(build, plan.place, poll=0.2)
+        upload = upload_to(plan.artifacts, build, plan.place)
+        options = Options(metric_math=False)
+        role_arn = plan.place.role(names.deploy_role)
+        for configs in (several(), several()[:1]):  # created, then changed
+            for one in synthesize(plan_of(*configs, keys=keys, options=options)):
+                stacks.execute(stacks.plan(one, role_arn=role_arn, upload=upload))
+        assert [state.name for state in stacks.branch_stacks(names)] == [names.pipelines_stack]
+        stacks.delete(names.pipelines_stack, role_arn=role_arn)
+
+        [other] = synthesize(plan_of(ingest(), keys=keys, branch="dev", options=options))
+        with pytest.raises(CloudFormationError, match="not authorized"):
+            stacks.plan(other, role_arn=role_arn, upload=upload)
+        denied = build.s3.exceptions.ClientError
+        with pytest.raises(denied, match="AccessDenied"):
+            build.s3.put_object(Bucket="waves-raw", Key="buoy/morro/a.csv", Body=b"")
+        with pytest.raises(denied, match="AccessDenied"):
+            build.s3.put_object(Bucket=plan.artifacts, Key=TOOL.wheel, Body=b"another")
+        with pytest.raises(denied, match="AccessDenied"):
+            build.client("iam").put_role_policy(
+                RoleName=names.build_role, PolicyName="more", PolicyDocument="{}"
+            )
+
+
+def assume(clients: Clients, role: str) -> dict[str, str]:
+    found: dict[str, str] = clients.client("sts").assume_role(
+        RoleArn=role, RoleSessionName="build"
+    )["Credentials"]
+    return found
+
+
+def as_role(stack: MiniStack, root: Clients, name: str, place: Place) -> Clients:
+    """Clients with the permissions of a role of a service's, once we may take it on."""
+    ourselves = {"AWS": f"arn:aws:iam::{place.account}:root"}
+    trust = {"Effect": "Allow", "Principal": ourselves, "Action": "sts:AssumeRole"}
+    root.client("iam").update_assume_role_policy(
+        RoleName=name, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    given = assume(root, place.role(name))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", given["AccessKeyId"])
+        patch.setenv("AWS_SECRET_ACCESS_KEY", given["SecretAccessKey"])
+        patch.setenv("AWS_SESSION_TOKEN", given["SessionToken"])
+        clients = stack.clients()
+        clients.client("sts")  # the session keeps the credentials of this moment
+        clients.credentials()
+    return clients
+
+
+def build_arn(clients: Clients) -> str:
+    return str(clients.client("sts").get_caller_identity()["Arn"])
 
 
 @pytest.fixture

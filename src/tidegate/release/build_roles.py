@@ -137,6 +137,16 @@ def _stack_statements(names: Names, place: Place) -> Iterable[Statement]:
         ),
         why="Many configs need several stacks, and AWS adds an id to each stack's name.",
     )
+    yield Statement(
+        "ChangeSets",
+        (
+            "cloudformation:DeleteChangeSet",
+            "cloudformation:DescribeChangeSet",
+            "cloudformation:ExecuteChangeSet",
+        ),
+        (place.arn("cloudformation", "changeSet/tidegate-*/*"),),
+        why="AWS knows change sets by an id of their own, too.",
+    )
     yield Statement("ListStacks", ("cloudformation:ListStacks",), ("*",), why=_NO_RESOURCE)
     yield Statement(
         "Deploy",

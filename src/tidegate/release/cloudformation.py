@@ -158,7 +158,9 @@ class Stacks:
         stack, id = planned.changes.stack, planned.changes.id
         if not id:
             return
-        self.api.call("delete_change_set", "delete the plan for", stack, ChangeSetName=id)
+        # With the stack's name, for permissions go by it.
+        asked = {"StackName": stack, "ChangeSetName": id}
+        self.api.call("delete_change_set", "delete the plan for", stack, **asked)
         state = self.state(stack)
         # A first plan leaves an empty stack, which someone else's plan may use.
         if state.shell and not self.api.change_sets(stack):
@@ -254,18 +256,16 @@ class Stacks:
     def _pages(self, stack: str, id: str) -> list[Mapping[str, Any]]:
         """All pages of a change set, once it is there."""
         pages: list[Mapping[str, Any]] = []
-        more: dict[str, str] = {}
+        asked = {"StackName": stack, "ChangeSetName": id}
         while True:
-            page = self.api.call(
-                "describe_change_set", "read the plan for", stack, ChangeSetName=id, **more
-            )
+            page = self.api.call("describe_change_set", "read the plan for", stack, **asked)
             if page["Status"] not in ("CREATE_COMPLETE", "FAILED"):
                 time.sleep(self.poll / 2)
                 continue
             pages.append(page)
             if not page.get("NextToken"):
                 return pages
-            more = {"NextToken": page["NextToken"]}
+            asked["NextToken"] = page["NextToken"]
 
     def _sweep(self, state: StackState) -> None:
         """Delete change sets of Tidegate's that nobody came back to."""
@@ -273,10 +273,8 @@ class Stacks:
         for summary in self.api.change_sets(state.name) if state.exists else ():
             age = (now - utc(summary["CreationTime"])).total_seconds()
             if summary["ChangeSetName"].startswith(_PREFIX) and age > OLD:
-                old = summary["ChangeSetId"]
-                self.api.call(
-                    "delete_change_set", "delete an old plan for", state.name, ChangeSetName=old
-                )
+                old = {"StackName": state.name, "ChangeSetName": summary["ChangeSetId"]}
+                self.api.call("delete_change_set", "delete an old plan for", state.name, **old)
 
     def _contents(self, planned: ChangeSet) -> dict[str, str]:
         at_risk = {change.logical for change in planned.changes if change.endangers}
@@ -422,6 +420,7 @@ class Stacks:
                 operation,
                 "execute_change_set",
                 progress,
+                StackName=stack,
                 ChangeSetName=planned.changes.id,
                 RetainExceptOnCreate=True,
             )

@@ -212,7 +212,7 @@ def _pipeline(
     made.cfn_options.condition = condition
     # It starts as soon as it is there, and then everything else must be.
     for other in (*needed, role):
-        made.add_dependency(other)
+        made.add_resource_dependency(other)
 
 
 def _action_name(source: Source) -> str:
