@@ -85,3 +85,8 @@ def test_one_that_died_holds_nothing_for_ever(
         releases.break_lock()
         with releases.releasing(release(4)):
             pass
+
+
+def test_before_the_first_deployment_there_is_none(clients: Clients) -> None:
+    assert list(History("no-such-table", clients).all()) == []
+    assert History("no-such-table", clients).last() is None

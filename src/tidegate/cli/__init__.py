@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tidegate import __version__, view
-from tidegate.cli import destroy, doctor, emulate, logs, new, runs, status
+from tidegate.cli import destroy, doctor, emulate, logs, new, release, runs, status
 from tidegate.errors import TidegateError
 from tidegate.view import View
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(runs.app)
 app.add_typer(emulate.app)
 app.add_typer(logs.app)
+app.add_typer(release.app)
 app.add_typer(doctor.app)
 app.add_typer(status.app)
 app.add_typer(destroy.app)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tidegate import config as configuration
 from tidegate.aws.clients import Clients, explained
@@ -19,6 +20,8 @@ from tidegate.errors import ConfigurationError, UsageError
 from tidegate.local import session
 from tidegate.local.workspace import Workspace
 from tidegate.names import Names
+from tidegate.release.base_image import is_loopback
+from tidegate.release.history import History
 from tidegate.release.roles import Place
 
 
@@ -49,6 +52,22 @@ class Branch:
         assert self.keys.account_id is not None
         assert self.keys.region is not None
         return Place(self.keys.account_id, self.keys.region)
+
+    @property
+    def history(self) -> History:
+        """Its releases on record."""
+        return History(self.names.ledger_table, self.clients)
+
+    @property
+    def artifacts_bucket(self) -> str:
+        """The bucket of templates, source bundles and the like."""
+        return self.names.artifacts_bucket(self.place.account, self.place.region)
+
+    @property
+    def emulated(self) -> bool:
+        """Whether an emulator on this machine stands in for AWS: it does not know all of it."""
+        endpoint = self.clients.client("sts").meta.endpoint_url
+        return is_loopback(urlsplit(endpoint).netloc)
 
     @cached_property
     def who(self) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
-from tidegate.aws.clients import Clients, ConditionFailed, explained
+from tidegate.aws.clients import Clients, ConditionFailed, code_of, explained
 from tidegate.errors import LedgerError, TidegateError
 from tidegate.runtime.records import dumps, loads
 
@@ -104,17 +104,22 @@ class History:
         return _release(item) if item else None
 
     def all(self) -> Iterator[Release]:
-        """All releases, the latest first."""
+        """All releases, the latest first; none where there is no table yet."""
         start: dict[str, Any] = {}
         while True:
-            page = self._call(
-                "query",
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues={":pk": {"S": _PARTITION}},
-                ScanIndexForward=False,
-                ConsistentRead=True,
-                **start,
-            )
+            try:
+                page = self._call(
+                    "query",
+                    KeyConditionExpression="pk = :pk",
+                    ExpressionAttributeValues={":pk": {"S": _PARTITION}},
+                    ScanIndexForward=False,
+                    ConsistentRead=True,
+                    **start,
+                )
+            except LedgerError as error:
+                if code_of(error) == "ResourceNotFoundException":
+                    return
+                raise
             yield from map(_release, page["Items"])
             if not page.get("LastEvaluatedKey"):
                 return

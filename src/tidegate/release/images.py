@@ -180,13 +180,15 @@ def _described(name: str, image: ImagePlan) -> list[str]:
 def build_images(
     plan: ImagesPlan,
     repository: Path,
-    builder: Builder,
+    builder: Builder | None,
     registry: ImageRegistry,
     *,
     say: Say = lambda line: None,
     commit: str = "",
 ) -> dict[str, ReleasedImage]:
     """Build and push the images that are missing; all of the plan's images, by pipeline.
+
+    There must be a ``builder`` unless nothing is missing.
 
     ``commit`` is noted for those that are new.
 
@@ -202,6 +204,8 @@ def build_images(
     }
     failures: dict[str, TidegateError] = {}
     if plan.missing:
+        if builder is None:
+            raise ValueError("images are missing, and there is nothing to build them with")
         work = _Work(plan, repository, builder, registry, say)
         with builder.signed_in(registry.credentials()):
             environment = plan.environment.digest or work.environment()

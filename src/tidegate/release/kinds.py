@@ -16,6 +16,7 @@ WORDS = {
     "AWS::ECR::Repository": "image repository",
     "AWS::Events::Rule": "rule",
     "AWS::IAM::Policy": "policy",
+    "AWS::IAM::ManagedPolicy": "policy",
     "AWS::IAM::Role": "role",
     "AWS::Lambda::EventSourceMapping": "mapping from queue to function",
     "AWS::Lambda::Function": "function",

@@ -10,6 +10,7 @@ from tidegate.aws.ledger import DynamoLedger
 from tidegate.errors import LedgerError
 from tidegate.release import costs, loads
 from tidegate.release.branch import Branch
+from tidegate.release.model import Plan
 from tidegate.release.plan import outline
 from tidegate.release.status.model import Bucket, CodePipeline, Images, Unknown
 from tidegate.runtime.manifest import Manifest
@@ -45,6 +46,14 @@ def cost(
         images=images.size if isinstance(images, Images) and images.count else None,
         codepipeline=not isinstance(pipeline, CodePipeline) or pipeline.exists,
     )
+    return costs.estimate(loads.loads(manifest, seen), resources, region=branch.place.region)
+
+
+def planned(branch: Branch, manifest: Manifest, plan: Plan, now: datetime) -> costs.Estimate:
+    """The estimate for a release that is planned, from the latest runs where there are any."""
+    records, begin = _latest(DynamoLedger(branch.names.ledger_table, branch.clients), now)
+    seen = loads.observed(manifest, records, begin=begin, end=now)
+    resources = costs.resources_of(plan)
     return costs.estimate(loads.loads(manifest, seen), resources, region=branch.place.region)
 
 
