@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from ministack_process import REGION, MiniStack
+from release_samples import TOOL
 
 from tidegate import config as configuration
 from tidegate.aws.clients import Clients
@@ -22,10 +23,11 @@ from tidegate.aws.ledger import DynamoLedger, create_table
 from tidegate.names import Names
 from tidegate.release import branch as branches
 from tidegate.release.cloudformation import Stacks
+from tidegate.release.codepipeline import plan_codepipeline
 from tidegate.release.model import Plan, Zip
 from tidegate.release.plan import Options, plan_release
 from tidegate.release.roles import Place
-from tidegate.release.stacks import Template, synthesize
+from tidegate.release.stacks import synthesize
 from tidegate.release.upload import Upload, upload_to
 
 ACCOUNT = "000000000000"
@@ -62,18 +64,6 @@ OLDER = {
     "PIPELINE_NAME": "", "CONFIG_ID": "", "RETAIN_INPUT_FILES": "true", "CODE_VERSION": "1",
     "TSDAT_S3_BUCKET_NAME": "waves-products", "BRANCH": "",
 }  # fmt: skip
-FIRST = {
-    "AWSTemplateFormatVersion": "2010-09-09",
-    "Resources": {
-        "Images": {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": "waves-main"}},
-        "Alerts": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "waves-main-alerts"}},
-        "Logs": {
-            "Type": "AWS::Logs::LogGroup",
-            "Properties": {"LogGroupName": "/aws/codebuild/waves-main-build"},
-        },
-    },
-}
-"""A stack in place of the CodePipeline stack, of what the emulator knows of it."""
 
 
 @dataclass(frozen=True)
@@ -146,16 +136,13 @@ class Deployed:
         )
 
     def deploy(self, **more: Any) -> None:
-        """The ledger, what stands for the CodePipeline stack, and the pipelines stacks."""
+        """The ledger, the CodePipeline stack and the pipelines stacks."""
         plan = self.plan(**more)
         if self.names.ledger_table not in self.clients.dynamodb.list_tables()["TableNames"]:
             create_table(self.names.ledger_table, self.clients)
-        first = json.dumps(FIRST).replace("waves-main", self.names.base)
-        templates = [
-            Template(self.names.codepipeline_stack, first, dict(plan.tags)),
-            *synthesize(plan),
-        ]
-        for template in templates:
+        keys = self.opened().keys
+        first = plan_codepipeline(keys, self.name, TOOL, ["buoy", "wave_vap"])
+        for template in (*synthesize(first), *synthesize(plan)):
             self.stacks.execute(self.stacks.plan(template, upload=self.upload))
 
     # As the older recipe did.
@@ -176,7 +163,8 @@ class Deployed:
         client = self.clients.client("events")
         client.put_rule(Name=name, ScheduleExpression="rate(1 day)", State="DISABLED")
         entries = [{"Id": str(n), "Arn": arn} for n, arn in enumerate(targets, 1)]
-        client.put_targets(Rule=name, Targets=entries)
+        if entries:
+            client.put_targets(Rule=name, Targets=entries)
 
     def notify(self, bucket: str, entries: dict[str, tuple[str, str]], **more: Any) -> None:
         """The notifications of a bucket: by id, the prefix and the function."""
@@ -218,6 +206,22 @@ class Deployed:
     def queues(self) -> set[str]:
         urls = self.clients.sqs.list_queues().get("QueueUrls", ())
         return {url.rsplit("/", 1)[-1] for url in urls}
+
+    def iam(self) -> set[str]:
+        """Roles and policies of the account's own."""
+        client = self.clients.client("iam")
+        roles = {one["RoleName"] for one in client.list_roles()["Roles"]}
+        return roles | {p["PolicyName"] for p in client.list_policies(Scope="Local")["Policies"]}
+
+    def builds(self) -> set[str]:
+        """Projects of CodeBuild, repositories and topics."""
+        repositories = self.clients.client("ecr").describe_repositories()["repositories"]
+        topics = self.clients.client("sns").list_topics()["Topics"]
+        return {
+            *self.clients.client("codebuild").list_projects()["projects"],
+            *(one["repositoryName"] for one in repositories),
+            *(one["TopicArn"] for one in topics),
+        }
 
     def living_stacks(self) -> set[str]:
         listed = self.clients.client("cloudformation").list_stacks()["StackSummaries"]

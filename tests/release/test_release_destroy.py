@@ -25,6 +25,7 @@ from ministack_process import REGION, MiniStack, ministack
 from tidegate.errors import StorageError, UsageError
 from tidegate.release import data, destroy, owned, retain
 from tidegate.release.history import History, Release
+from tidegate.release.leftovers import HANDLERS
 from tidegate.release.stacks import Template
 from tidegate.release.states import StackState
 
@@ -69,6 +70,8 @@ def everything(main: Deployed) -> dict[str, Any]:
         "buckets": main.buckets(),
         "tables": main.tables(),
         "queues": main.queues(),
+        "iam": main.iam(),
+        "builds": main.builds(),
         "stacks": main.living_stacks(),
     }
 
@@ -180,6 +183,50 @@ def test_what_the_older_recipe_has_left_goes(main: Deployed, dev: Deployed) -> N
     assert [one["Id"] for one in left["LambdaFunctionConfigurations"]] == ["dev", "foreign"]
     assert left["EventBridgeConfiguration"] == {}
     assert other.endswith("waves-main-tides-noaa")
+
+
+def test_every_kind_of_thing_that_no_stack_holds_goes(main: Deployed) -> None:
+    """As a deletion leaves things that keeps what it could not delete."""
+    client, names, empty = main.clients.client, main.names, everything(main)
+    trust = json.dumps({"Statement": []})
+    statement = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    boundary = client("iam").create_policy(PolicyName=names.boundary, PolicyDocument=policy)[
+        "Policy"
+    ]["Arn"]
+    client("iam").create_policy_version(PolicyArn=boundary, PolicyDocument=policy)
+    role = names.role("buoy", "morro")
+    client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=trust)
+    client("iam").put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=policy)
+    client("iam").attach_role_policy(RoleName=role, PolicyArn=boundary)
+    client("sqs").create_queue(QueueName=names.dead_letter_queue("buoy", "morro"))
+    client("scheduler").create_schedule_group(Name=names.schedule_group)
+    client("sns").create_topic(Name=names.alerts_topic)
+    client("ecr").create_repository(repositoryName=names.image_repository)
+    push_image(main, names.image_repository)
+    client("cloudwatch").put_dashboard(
+        DashboardName=names.dashboard, DashboardBody='{"widgets": []}'
+    )
+    client("cloudwatch").put_metric_alarm(
+        AlarmName=names.alarm("buoy", "morro", "age"), Namespace="n", MetricName="m",
+        ComparisonOperator="GreaterThanThreshold", Threshold=1, EvaluationPeriods=1, Period=60,
+        Statistic="Sum",
+    )  # fmt: skip
+    client("codebuild").create_project(
+        name=names.build_project, source={"type": "NO_SOURCE"}, artifacts={"type": "NO_ARTIFACTS"},
+        environment={"type": "LINUX_CONTAINER", "image": "x", "computeType": "small"},
+        serviceRole=f"arn:aws:iam::{ACCOUNT}:role/x",
+    )  # fmt: skip
+    client("logs").create_log_group(logGroupName=names.build_log_group)
+    main.older_function("buoy", "morro")
+    main.older_rule(names.rule("buoy", "morro"))
+    kinds = {thing.seen.kind for thing in owned.look(main.opened()).things}
+    assert kinds == {handler.kind for handler in HANDLERS} - {"pipeline"}  # the emulator has none
+    main.tidegate("destroy", "main", "--yes")
+    assert everything(main) == empty
+    assert not client("scheduler").list_schedule_groups(NamePrefix="waves")["ScheduleGroups"]
+    assert not client("cloudwatch").list_dashboards()["DashboardEntries"]
+    assert not client("cloudwatch").describe_alarms()["MetricAlarms"]
 
 
 def test_a_rule_that_calls_others_too_stays(main: Deployed) -> None:

@@ -271,6 +271,25 @@ def _remove_role(way: Way, seen: Seen) -> None:
     client.delete_role(RoleName=role)
 
 
+def _policies(way: Way, prefix: str) -> Iterator[Seen]:
+    for policy in way.pages("iam", "list_policies", "Policies", Scope="Local"):
+        if policy["PolicyName"].startswith(prefix):
+            yield Seen("policy", policy["PolicyName"], policy["Arn"])
+
+
+def _policy_tags(way: Way, seen: Seen) -> Mapping[str, str]:
+    return _listed(way.clients.client("iam").list_policy_tags(PolicyArn=seen.arn).get("Tags"))
+
+
+def _remove_policy(way: Way, seen: Seen) -> None:
+    client = way.clients.client("iam")
+    versions = list(way.pages("iam", "list_policy_versions", "Versions", PolicyArn=seen.arn))
+    for version in versions:
+        if not version["IsDefaultVersion"]:
+            client.delete_policy_version(PolicyArn=seen.arn, VersionId=version["VersionId"])
+    client.delete_policy(PolicyArn=seen.arn)
+
+
 # What builds.
 
 
@@ -356,6 +375,7 @@ HANDLERS: tuple[Handler, ...] = (
     Handler("dashboard", _dashboards, _no_tags, _remove_dashboard),
     Handler("queue", _queues, _queue_tags, _remove_queue),
     Handler("role", _roles, _role_tags, _remove_role),
+    Handler("policy", _policies, _policy_tags, _remove_policy),
     Handler("topic", _topics, _topic_tags, _remove_topic),
     Handler("repository", _repositories, _repository_tags, _remove_repository),
     Handler("log group", _log_groups, _log_group_tags, _remove_log_group),

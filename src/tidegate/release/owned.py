@@ -27,6 +27,7 @@ TYPES: Mapping[str, Kind] = {
     "AWS::CodePipeline::Pipeline": "pipeline",
     "AWS::ECR::Repository": "repository",
     "AWS::Events::Rule": "rule",
+    "AWS::IAM::ManagedPolicy": "policy",
     "AWS::IAM::Role": "role",
     "AWS::Lambda::Function": "function",
     "AWS::Logs::LogGroup": "log group",
@@ -35,7 +36,12 @@ TYPES: Mapping[str, Kind] = {
     "AWS::Scheduler::ScheduleGroup": "schedule group",
 }
 """What CloudFormation calls the kinds of things that are looked for outside stacks, too."""
-_NAME_AFTER = {"AWS::SQS::Queue": "/", "AWS::SNS::Topic": ":", "AWS::Events::Rule": "|"}
+_NAME_AFTER = {
+    "AWS::SQS::Queue": "/",
+    "AWS::IAM::ManagedPolicy": "/",
+    "AWS::SNS::Topic": ":",
+    "AWS::Events::Rule": "|",
+}
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,8 @@ def needs(names: Names, place: Place, keys: AwsKeys) -> tuple[Need, ...]:
         )),
         _need("stacks", "cloudformation", ("ListStacks",), "*"),
         _need("roles", "iam", _ROLES, *(place.role(name) for name in roles)),
+        _need("roles", "iam", ("CreatePolicy", "GetPolicy", "CreatePolicyVersion"),
+              place.policy(names.boundary)),
         _need("buckets", "s3", _BUCKETS, *(place.bucket(name) for name in buckets)),
         _need("sources", "s3", ("GetObject", "PutObject"), place.bucket(artifacts, "source/x")),
         _need("ledger", "dynamodb", _TABLE, place.arn("dynamodb", f"table/{names.ledger_table}")),
@@ -190,7 +192,10 @@ _STACKS = (
     "ListChangeSets", "DescribeStacks", "DescribeStackEvents", "ListStackResources",
     "GetTemplate", "GetTemplateSummary", "DeleteStack",
 )  # fmt: skip
-_ROLES = ("CreateRole", "GetRole", "PutRolePolicy", "DeleteRolePolicy", "TagRole", "PassRole")
+_ROLES = (
+    "CreateRole", "GetRole", "PutRolePolicy", "DeleteRolePolicy", "PutRolePermissionsBoundary",
+    "TagRole", "PassRole",
+)  # fmt: skip
 _BUCKETS = (
     "CreateBucket", "ListBucket", "GetBucketLocation", "GetBucketPolicy", "PutBucketPolicy",
     "GetBucketPublicAccessBlock", "PutBucketPublicAccessBlock", "GetEncryptionConfiguration",
