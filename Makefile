@@ -17,8 +17,8 @@ test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests
 test-quick: $(READY)  ## the tests that take milliseconds
 	$(BIN)/python -m pytest -m "not slow"
 
-test-aws: $(READY)  ## the tests on the AWS emulator only
-	$(BIN)/python -m pytest tests/aws tests/release tests/targets tests/e2e
+test-aws: $(READY)  ## the tests of AWS, on the emulator, with real images
+	$(BIN)/python -m pytest tests/aws tests/targets tests/e2e tests/release tests/images tests/deploy
 
 lint: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

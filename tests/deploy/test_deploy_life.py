@@ -180,6 +180,8 @@ def test_status_tells_how_things_stand(deployed: World) -> None:
 
 
 def test_in_the_end_nothing_is_left_but_data(deployed: World) -> None:
+    ends = deployed.tidegate("destroy", "main", "--dry-run", "--json").json
+    assert not any("artifacts" in stay["what"] for stay in ends["stays"])
     told = deployed.tidegate("destroy", "main", "--yes")
     assert "tides-main" in told.out + told.err
     assert deployed.stacks() == {}

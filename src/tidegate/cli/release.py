@@ -213,11 +213,12 @@ def _deploy_ground(
         if needs_pipeline:
             deploying.check_pipeline_keys(opened)
         found = deploying.look(opened, out.note, folder=Path(folder))
+        deploying.check_older_recipe(found)
         _show_foundation(out, found)
         is_new = not found.state.exists
         if is_new:
             show_changes(out, deploying.preview(found, out.note))
-        unasked = yes or not (found.foundation.changes or is_new or found.legacy)
+        unasked = yes or not (found.foundation.changes or is_new)
         if not unasked and not asked("Go on?"):
             raise Declined("nothing was changed", next="`tidegate plan` shows it again")
         deploying.prepare_ground(found, Path(folder), out.note)
@@ -407,8 +408,8 @@ def _show_foundation(out: View, found: Found, *, results: bool = False) -> None:
     console.print(plain_lines(foundation.describe(found.foundation)))
     if found.legacy:
         console.print(
-            f"[cyan]the stack {plain(found.template.stack)} is the older recipe's, and holds what"
-            f" has data: it is kept, outside the stack ({plain(', '.join(found.legacy))})[/]"
+            f"[cyan]the stack {plain(found.template.stack)} is the older recipe's: see"
+            " docs/moving-over.md[/]"
         )
 
 

@@ -6,7 +6,7 @@
     build_bundle(…) or the pipeline    a first release
 
 What holds data is in no stack, so nothing that is done to a stack can touch it. A stack of the
-older recipe has the same name and holds the buckets: they are taken out of it first.
+older recipe has the same name and holds the buckets: it is told, and left alone.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Found:
     state: StackState
     """The stack as it is."""
     legacy: tuple[str, ...] = ()
-    """What the older recipe's stack holds and would take along; it is taken out of it first."""
+    """What the older recipe's stack holds and would take along, by logical id; empty for ours."""
 
     @property
     def how(self) -> How:
@@ -98,6 +98,20 @@ def preview(found: Found, say: Say) -> ChangeSet:
     return planned.changes
 
 
+def check_older_recipe(found: Found) -> None:
+    """Raises UsageError: the older recipe's stack is in the way, and holds data."""
+    if not found.legacy:
+        return
+    name = found.branch.name
+    raise UsageError(
+        f"the stack {found.template.stack} is the older recipe's",
+        why="it holds buckets, which an update to Tidegate's stack would delete, and its functions"
+        f" have the names that Tidegate's have: {', '.join(found.legacy)}",
+        next=f"`tidegate destroy {name} --dry-run` shows what `tidegate destroy {name}` takes away;"
+        " buckets and data are kept. Then deploy again (docs/moving-over.md)",
+    )
+
+
 def prepare_ground(found: Found, folder: Path, say: Say) -> None:
     """Make or adopt what holds data, and put Tidegate itself where CodeBuild finds it.
 
@@ -125,17 +139,6 @@ def deploy_stack(
         TidegateError: CloudFormation refuses, or fails; the stack is then what it was.
     """
     stacks = _stacks(found.branch, say)
-    if found.legacy:
-        say(f"keeping what holds data out of the older stack: {', '.join(found.legacy)}")
-        retain.retain_data(
-            found.branch.clients,
-            found.branch.place,
-            found.template.stack,
-            upload=upload_to(
-                found.branch.artifacts_bucket, found.branch.clients, found.branch.place
-            ),
-            say=say,
-        )
     planned = _planned(found, stacks, wait=wait)
     if planned.empty:
         say(f"nothing changes in the stack {found.template.stack}")

@@ -109,7 +109,11 @@ def plan(
         *(step for step in things if step not in first),
         *_of_stores(stores, delete_data),
     ]
-    stays = [_stay(store) for store in stores if store.there and store.name not in delete_data]
+    stays = [
+        _stay(store)
+        for store in stores
+        if store.there and store.role != ARTIFACTS and store.name not in delete_data
+    ]
     stays += [Stay(stranger.what, stranger.why) for stranger in found.strangers]
     ledger = any(store.there for store in stores if store.role == LEDGER)
     return Teardown(tuple(steps), tuple(stays), tuple(unseen), ledger)

@@ -138,6 +138,15 @@ class EcrRegistry:
                     next="deploy the stack again, which excludes tags that move",
                 ) from error
 
+    def keep(self, policy: str) -> None:
+        """Say which images go when, by a lifecycle policy, JSON.
+
+        Raises:
+            StorageError: ECR does not take it.
+        """
+        with self._explained("say which images of the ECR repository are kept"):
+            self._ecr.put_lifecycle_policy(repositoryName=self.name, lifecyclePolicyText=policy)
+
     def _images(self, ids: Sequence[Mapping[str, str]]) -> Iterator[Any]:
         waiting = iter(ids)
         while batch := list(islice(waiting, _AT_ONCE)):

@@ -29,7 +29,7 @@ from tidegate.release.branch import Branch, commit_of
 from tidegate.release.builders import choose_builder
 from tidegate.release.changes import ChangeSet, created
 from tidegate.release.cloudformation import Planned, Stacks, surplus
-from tidegate.release.codepipeline import check_buckets
+from tidegate.release.codepipeline import CodePipelineOptions, check_buckets, lifecycle_policy
 from tidegate.release.following import Interrupted, LostSight, Progress
 from tidegate.release.history import History, Release, ReleasedImage, ended
 from tidegate.release.images import ImagesPlan, build_images, plan_images
@@ -205,6 +205,9 @@ def release(found: Prepared, agree: Agree, say: Say, progress: Progress | None =
         record.now(replace(begun, state="deploying", images=built))
         _deploy(found.branch, found.manifest, built, found.wishes, agree, say, progress)
         _move_tags(found.branch, found.registry, built)
+        # The stack knows only the pipelines that there were when it was deployed.
+        keep = CodePipelineOptions().keep_images
+        found.registry.keep(lifecycle_policy(found.branch.names, list(built), keep))
         return record.done()
 
 
