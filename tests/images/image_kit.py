@@ -33,6 +33,8 @@ from tidegate.release.base_image import remote_digest
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".images"
 NEEDED = ("buildah", "skopeo", "debootstrap", "docker-registry")
+NOBODY = "993:990"
+"""The user that Lambda's functions run as."""
 PYTHON = "3.11"  # Debian bookworm's
 
 # As AWS's own does: https://docs.aws.amazon.com/lambda/latest/dg/python-image.html
@@ -246,6 +248,30 @@ def inside(
     options += [f"--env={name}={value}" for name, value in (environment or {}).items()]
     chroot = ["buildah", "run", "--isolation", "chroot", "--user", user, *options]
     return [*chroot, container, "--", *arguments]
+
+
+def says(container: str, *arguments: str, user: str = NOBODY) -> str:
+    """What a command in a container says; it must succeed.
+
+    By way of a file: on a busy machine `buildah run` may lose what is said last.
+    """
+    shell = 'exec "$@" > /tmp/said 2>&1'
+    said = Path(mounted(container)) / "tmp" / "said"
+    said.unlink(missing_ok=True)
+    done = subprocess.run(
+        inside(container, "sh", "-c", shell, "sh", *arguments, user=user),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    text = said.read_text("utf-8", "replace")
+    assert done.returncode == 0, f"{arguments}\n{text}\n{done.stderr!r}"
+    return text
+
+
+def mounted(container: str) -> str:
+    """Where a container's files are."""
+    return command("buildah", "mount", container).splitlines()[-1]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from image_kit import command, container, inside
+from image_kit import NOBODY, buildah_store, command, container, inside, says
 from lambda_api import runtime_api
 from ministack_process import REGION, MiniStack
 
@@ -41,7 +41,7 @@ pytestmark = [
     pytest.mark.usefixtures("store"),
 ]
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NOBODY, UID = "993:990", 993
+UID = int(NOBODY.split(":")[0])
 LIDAR = Config(
     "lidar", "humboldt", "Ingest", "S3", "pipelines/lidar/config/pipeline_humboldt.yaml",
     input_path="lidar/humboldt/", timeout=300, memory=3000,
@@ -94,7 +94,8 @@ def test_an_image_runs_by_hand(images: dict[str, str], raw: Path, tmp_path: Path
     run = Run(LIDAR.id, (Input(f"lidar/humboldt/{raw.name}", "1", len(content)),))
     staged = f"/work/in/lidar/humboldt/{raw.name}"
     task = Task(run, LIDAR, (staged,), "/work", release="r1")
-    with container(images["lidar"]) as box:
+    # Into another store: nothing of what was built here is there already.
+    with buildah_store(tmp_path / "store"), container(images["lidar"]) as box:
         worker = inside(
             box, "python", "-m", "tidegate.runtime.worker", user=NOBODY, volumes={work: "/work"}
         )
@@ -219,12 +220,9 @@ def test_an_image_is_a_function(
 
 
 def test_what_tsdat_says_of_the_vap_in_its_image(images: dict[str, str]) -> None:
+    ask = json.dumps({"op": "describe", "file": VAP.config_file})
+    worker = f"echo '{ask}' | python -m tidegate.runtime.worker"
     with container(images["lidar_vap"]) as box:
-        ask = json.dumps({"op": "describe", "file": VAP.config_file})
-        done = subprocess.run(
-            inside(box, "python", "-m", "tidegate.runtime.worker", user=NOBODY),
-            input=ask + "\n", stdout=subprocess.PIPE, text=True, check=True,
-        )  # fmt: skip
-    _, answer = map(json.loads, done.stdout.splitlines())
+        _, answer = map(json.loads, says(box, "sh", "-c", worker).splitlines())
     described = from_json(Pipeline, answer["pipeline"])
     assert described.datastreams

@@ -64,6 +64,8 @@ def main(arguments: Sequence[str]) -> int:
             make_handler()
         elif arguments[:1] == ["code"] and len(arguments) > 1:
             make_code(list(map(Path, arguments[1:])))
+        elif arguments[:1] in (["compile"], ["quietly"]):
+            compile_here(map(Path, arguments[1:]), quiet=arguments[0] == "quietly")
         else:
             raise Failed("say which: pipelines, handler, or code FOLDER")
     except Failed as error:
@@ -79,7 +81,7 @@ def make_pipelines(options: Mapping[str, object]) -> None:
         make_conda()
     else:
         _run([str(UV), "venv", "--no-project", "--python", sys.executable, str(PIPELINES)])
-    command = [str(UV), "pip", "install", "--python", str(python), "--compile-bytecode"]
+    command = [str(UV), "pip", "install", "--python", str(python)]
     if options.get("exclude_newer"):
         command += ["--exclude-newer", str(options["exclude_newer"])]
     requirements = [HERE / "requirements" / str(name) for name in _list(options["requirements"])]
@@ -89,8 +91,8 @@ def make_pipelines(options: Mapping[str, object]) -> None:
     freeze = [str(UV), "pip", "freeze", "--python", str(python)]
     listed = subprocess.run(freeze, stdout=subprocess.PIPE, check=True).stdout
     (PIPELINES / "packages.txt").write_bytes(listed)
-    packages = _site_packages(python)
-    strip(packages)
+    strip(_site_packages(python))
+    compile_with(python, [PIPELINES / "lib"], quiet=True)
     bake_fonts(python)
     tidy([PIPELINES])
 
@@ -125,11 +127,12 @@ def make_handler() -> None:
     """The packages of the function's own process, apart from the pipelines': neither side's
     versions are in the other's way."""
     command = [str(UV), "pip", "install", "--python", sys.executable, "--target", str(HANDLER)]
-    _run([*command, "--compile-bytecode", "--require-hashes", "-r", str(HERE / "handler.txt")])
+    _run([*command, "--require-hashes", "-r", str(HERE / "handler.txt")])
     for path in (HANDLER / "botocore" / "data").iterdir():
         if path.is_dir() and path.name not in SERVICES:
             shutil.rmtree(path)
     strip(HANDLER)
+    compile_with(Path(sys.executable), [HANDLER], quiet=True)
     # The interpreter that the function runs with, by a name that is the same in every image.
     (HANDLER / "bin").mkdir(exist_ok=True)
     (HANDLER / "bin" / "python").symlink_to(sys.executable)
@@ -138,19 +141,25 @@ def make_handler() -> None:
 
 def make_code(folders: Sequence[Path]) -> None:
     """Compile code for both interpreters; a file with an error in it is told of, and stays."""
-    for python in dict.fromkeys([PIPELINES / "bin" / "python", HANDLER / "bin" / "python"]):
-        command = [str(python), str(Path(__file__).resolve()), "_compile"]
-        subprocess.run([*command, *map(str, folders)], check=True)
+    for python in (PIPELINES / "bin" / "python", HANDLER / "bin" / "python"):
+        compile_with(python, folders)
     tidy(folders)
 
 
-def compile_code(folders: Iterable[Path]) -> None:
+def compile_with(python: Path, folders: Iterable[Path], *, quiet: bool = False) -> None:
+    """Compile for that interpreter; packages have files that are for others, so be quiet there."""
+    command = [str(python), str(Path(__file__).resolve()), "quietly" if quiet else "compile"]
+    subprocess.run([*command, *map(str, folders)], check=True)
+
+
+def compile_here(folders: Iterable[Path], *, quiet: bool = False) -> None:
     """Compile for this interpreter, so that the byte code counts whatever a file's time is."""
     for folder in folders:
         compileall.compile_dir(
             str(folder),
-            quiet=1,
+            quiet=2 if quiet else 1,
             force=True,
+            workers=0,
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
 
@@ -279,7 +288,6 @@ _SETTINGS = {
     "UV_LINK_MODE": "copy",
     "UV_CACHE_DIR": "/root/.cache/uv",
     "NO_COLOR": "1",
-    "PYC_INVALIDATION_MODE": "UNCHECKED_HASH",
     "MAMBA_ROOT_PREFIX": "/root/.cache/micromamba",
 }
 
@@ -293,7 +301,4 @@ def _size(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["_compile"]:
-        compile_code(map(Path, sys.argv[2:]))
-        sys.exit(0)
     sys.exit(main(sys.argv[1:]))
