@@ -139,7 +139,7 @@ def test_a_build_that_fails_changes_nothing(deployed: World, tools: Path, tmp_pa
     done = build(deployed, tools, tmp_path, sources)
     assert done.returncode == 2
     assert "pipelines_config.yml" in done.stderr
-    assert "no.Tiny" in done.stderr
+    assert "is missing" in done.stderr
     assert "Traceback" not in done.stderr
     assert deployed.images() == before
 
