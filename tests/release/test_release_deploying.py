@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 pytest.importorskip("aws_cdk", reason="the CDK is not installed: `make .venv/.ready`")
 pytest.importorskip("boto3")
@@ -92,19 +94,34 @@ def test_a_no_leaves_no_stack(stack: MiniStack, tmp_path: Path) -> None:
     assert [s["StackStatus"] for s in stacks if s["StackStatus"] != "DELETE_COMPLETE"] == []
 
 
-def test_the_older_recipes_stack_is_left_alone(stack: MiniStack, tmp_path: Path) -> None:
+BUCKET = {"Raw": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "waves-raw"}}}
+TOPIC = {"Topic": {"Type": "AWS::SNS::Topic"}}
+
+
+@pytest.mark.parametrize("dump", [json.dumps, yaml.safe_dump])  # the CDK CLI sends YAML
+@pytest.mark.parametrize(
+    ("older", "said"),
+    [(BUCKET, r"holds data, which would go: Raw\n`tidegate destroy main"), (TOPIC, "would fail\n")],
+)
+def test_the_older_recipes_stack_is_left_alone(
+    stack: MiniStack,
+    tmp_path: Path,
+    older: dict[str, Any],
+    dump: Callable[[object], str],
+    said: str,
+) -> None:
     opened = branch(tmp_path)
-    older = {"Raw": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "waves-raw"}}}
     client = opened.clients.client("cloudformation")
     client.create_stack(
-        StackName="waves-main-CodePipelineStack", TemplateBody=json.dumps({"Resources": older})
+        StackName="waves-main-CodePipelineStack", TemplateBody=dump({"Resources": older})
     )
     client.get_waiter("stack_create_complete").wait(
         StackName="waves-main-CodePipelineStack", WaiterConfig={"Delay": 1}
     )
-    with pytest.raises(UsageError, match=r"older recipe's\n.*Raw\n`tidegate destroy main"):
+    with pytest.raises(UsageError, match=f"older recipe's\n.*{said}"):
         deploy(opened, tmp_path, [])
-    opened.clients.s3.head_bucket(Bucket="waves-raw")
+    if older is BUCKET:
+        opened.clients.s3.head_bucket(Bucket="waves-raw")
 
 
 def test_nothing_would_start_a_release(tmp_path: Path) -> None:

@@ -406,7 +406,7 @@ def _show_foundation(out: View, found: Found, *, results: bool = False) -> None:
 
     console = out.out if results and not out.as_json else out.err
     console.print(plain_lines(foundation.describe(found.foundation)))
-    if found.legacy:
+    if found.older:
         console.print(
             f"[cyan]the stack {plain(found.template.stack)} is the older recipe's: see"
             " docs/moving-over.md[/]"

@@ -37,6 +37,8 @@ Agree = Callable[[ChangeSet], bool]
 How = Literal["pipeline", "bundle"]
 SOURCES = "source/"
 """Where bundles of source code lie in the artifacts bucket."""
+OURS = "Tidegate: "
+"""How the descriptions of Tidegate's own stacks begin."""
 _PARAMETER = "WithCodePipeline"
 
 
@@ -54,8 +56,10 @@ class Found:
     """Its template."""
     state: StackState
     """The stack as it is."""
+    older: bool = False
+    """Whether the stack is not Tidegate's, but the older recipe's, which has the same name."""
     legacy: tuple[str, ...] = ()
-    """What the older recipe's stack holds and would take along, by logical id; empty for ours."""
+    """What it holds of data and would take along, by logical id."""
 
     @property
     def how(self) -> How:
@@ -83,13 +87,15 @@ def look(
     [template] = synthesize(plan)
     stacks = _stacks(branch, say)
     state = stacks.state(template.stack)
-    legacy = retain.data_resources(stacks.api.template(state)) if state.holds else ()
-    return Found(branch, ground, plan, template, state, legacy)
+    there = stacks.api.template(state) if state.holds else {}
+    older = state.holds and not str(there.get("Description")).startswith(OURS)
+    legacy = retain.data_resources(there) if older else ()
+    return Found(branch, ground, plan, template, state, older, legacy)
 
 
 def preview(found: Found, say: Say) -> ChangeSet:
     """What the CodePipeline stack would become; nothing is left of the plan."""
-    if not found.state.exists or found.legacy:
+    if not found.state.exists or found.older:
         # To ask AWS would leave the shell of a stack, or count on what is yet to be retained.
         return created(found.template.stack, json.loads(found.template.body), ())
     stacks = _stacks(found.branch, say)
@@ -99,14 +105,15 @@ def preview(found: Found, say: Say) -> ChangeSet:
 
 
 def check_older_recipe(found: Found) -> None:
-    """Raises UsageError: the older recipe's stack is in the way, and holds data."""
-    if not found.legacy:
+    """Raises UsageError: the older recipe's stack is in the way."""
+    if not found.older:
         return
     name = found.branch.name
+    data = f"; it holds data, which would go: {', '.join(found.legacy)}" if found.legacy else ""
     raise UsageError(
         f"the stack {found.template.stack} is the older recipe's",
-        why="it holds buckets, which an update to Tidegate's stack would delete, and its functions"
-        f" have the names that Tidegate's have: {', '.join(found.legacy)}",
+        why="its image repository and its functions have the names that Tidegate's have, so that"
+        f" an update would fail{data}",
         next=f"`tidegate destroy {name} --dry-run` shows what `tidegate destroy {name}` takes away;"
         " buckets and data are kept. Then deploy again (docs/moving-over.md)",
     )

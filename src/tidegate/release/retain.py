@@ -18,6 +18,7 @@ from tidegate.errors import TidegateError
 from tidegate.release.cloudformation import Stacks
 from tidegate.release.roles import Place
 from tidegate.release.stacks import INLINE
+from tidegate.release.template_text import template_of
 from tidegate.release.upload import Upload
 
 HOLD_DATA = {
@@ -118,18 +119,14 @@ def _template(clients: Clients, stack: str) -> dict[str, Any]:
         body = clients.client("cloudformation").get_template(
             StackName=stack, TemplateStage="Original"
         )["TemplateBody"]
-    if isinstance(body, Mapping):
-        return json.loads(json.dumps(body))  # type: ignore[no-any-return]
     try:
-        found = json.loads(body)
-    except ValueError:
+        return template_of(body)
+    except ValueError as error:
         raise DataAtRisk(
             f"the template of the stack {stack} cannot be read",
-            why="it is YAML; the CDK and Tidegate write JSON, so someone else has made this stack",
+            why=str(error),
             next="set DeletionPolicy and UpdateReplacePolicy of its buckets and tables to Retain",
         ) from None
-    assert isinstance(found, dict)
-    return found
 
 
 def _update(

@@ -6,7 +6,6 @@ Errors are told as ``explained`` tells them; what CloudFormation does not take i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from tidegate.release import states
 from tidegate.release.present import Resource
 from tidegate.release.roles import Place
 from tidegate.release.states import Event, StackState
+from tidegate.release.template_text import template_of
 
 
 class CloudFormationError(TidegateError):
@@ -70,12 +70,23 @@ class StackApi:
         return tuple(one for one in found if one.status != "DELETE_COMPLETE")
 
     def template(self, state: StackState) -> dict[str, Any]:
-        """The template that a stack was last deployed with."""
+        """The template that a stack was last deployed with.
+
+        Raises:
+            CloudFormationError: it cannot be read.
+        """
         told = self.call(
             "get_template", "read the template of", state.name,
             StackName=state.name, TemplateStage="Original",
         )["TemplateBody"]  # fmt: skip
-        return json.loads(told) if isinstance(told, str) else dict(told)
+        try:
+            return template_of(told)
+        except ValueError as error:
+            raise CloudFormationError(
+                f"the template of the stack {state.name} cannot be read",
+                why=str(error),
+                next="look at it in AWS's console: Tidegate and the CDK write none such",
+            ) from error
 
     def known_template(self, state: StackState) -> dict[str, Any]:
         """The template of a stack, or nothing where it cannot be read: for words only."""
