@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -372,6 +373,10 @@ class RawFiles:
         return self._known[config.id]
 
 
+_Known = tuple[Product, Summary | None]
+"""A file as a product, and what is in it where it was opened."""
+
+
 @dataclass
 class Adoption:
     """Puts what a survey has found on record."""
@@ -394,13 +399,13 @@ class Adoption:
     """Config and key of the raw files that count as done, because products name them."""
     unread: list[str] = field(default_factory=list)
     """Keys of data files that could not be read, and are on record by their names."""
+    _reading: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, survey: Survey) -> None:
         """Adopt all candidates; an adoption that died on the way is put right first."""
         self._end_stranded()
         for batch in _batches(survey.candidates):
             self._adopt(batch)
-            self.advance(len(batch))
 
     def take(self, config: Config, files: Iterable[Input]) -> int:
         """Count raw files as done that no run has taken; returns how many that were."""
@@ -423,8 +428,9 @@ class Adoption:
         """One step: what goes by its inputs under runs of their own, the rest under one."""
         rest: list[Product] = []
         by_inputs: dict[tuple[Input, ...], list[Product]] = defaultdict(list)
+        known = self._looked_at(batch)
         for _, group in groupby(batch, _together):
-            products, inputs = self._products(list(group))
+            products, inputs = self._products({candidate: known[candidate] for candidate in group})
             if inputs:
                 by_inputs[inputs] += products
             else:
@@ -436,12 +442,28 @@ class Adoption:
         if rest:
             self._adopt_run(_stand_in(config, rest), rest)
 
-    def _products(self, group: Sequence[Candidate]) -> tuple[list[Product], tuple[Input, ...]]:
+    def _looked_at(self, batch: Sequence[Candidate]) -> dict[Candidate, _Known]:
+        """Each file as a product, several at once: on AWS, to fetch them is what takes the time."""
+        known: dict[Candidate, _Known] = {}
+        with ThreadPoolExecutor(_LOOKS) as pool:
+            futures = {candidate: pool.submit(self._product, candidate) for candidate in batch}
+            try:
+                for candidate, future in futures.items():
+                    known[candidate] = future.result()
+                    if known[candidate][1] is None and self._opens(candidate):
+                        self.unread.append(candidate.found.key)
+                    self.advance(1)
+                return known
+            finally:  # an error or Ctrl-C does not wait for all the others
+                pool.shutdown(cancel_futures=True)
+
+    def _products(
+        self, group: Mapping[Candidate, _Known]
+    ) -> tuple[list[Product], tuple[Input, ...]]:
         """The files of one time, data and plots, and the raw files that they were made from."""
         products, inputs = [], set[tuple[Input, ...]]()
         times: Summary | None = None
-        for candidate in group:
-            product, summary = self._product(candidate)
+        for candidate, (product, summary) in group.items():
             if summary is not None:
                 times = summary
                 if self.raw is not None and summary.inputs:
@@ -451,14 +473,17 @@ class Adoption:
             products.append(product)
         return products, inputs.pop() if len(inputs) == 1 else ()
 
-    def _product(self, candidate: Candidate) -> tuple[Product, Summary | None]:
+    def _opens(self, candidate: Candidate) -> bool:
+        """Whether a file is opened, and not taken by its name."""
+        return self.read is not None and candidate.kind == "data"
+
+    def _product(self, candidate: Candidate) -> _Known:
         found, summary = candidate.found, None
-        if self.read is not None and candidate.kind == "data":
+        if self.read is not None and self._opens(candidate):
             with self.store.copy(found) as path:
-                summary = self.read(path)
+                with self._reading:  # one worker opens them all, one after the other
+                    summary = self.read(path)
                 size, version = content_hash(path)
-            if summary is None:
-                self.unread.append(found.key)
         else:
             size, version = self.store.identify(found)
         product = Product(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 from tidegate import adopt
 from tidegate.adopt import Adoption, RawFiles, Survey, begin_of, pattern
+from tidegate.errors import StorageError
 from tidegate.local.ledger import SqliteLedger
 from tidegate.rerun import Scope, to_reprocess
 from tidegate.runtime.events import FileArrived, ScheduleDue
@@ -324,6 +328,53 @@ def test_what_is_read_has_its_true_times(folder, ledger):
     assert product.dimensions == {"time": 6}
     assert ledger.product(plot_key(day(1))).end == day(1, 6)
     assert adoption.unread == [data_key(day(2))]
+
+
+class Remote(FolderStore):
+    """A folder from which copies come only when four are asked for at the same time."""
+
+    four = threading.Barrier(4, timeout=60)
+
+    @contextmanager
+    def copy(self, found):
+        self.four.wait()
+        with super().copy(found) as path:
+            yield path
+
+
+def test_several_files_are_fetched_at_once_and_opened_one_by_one(folder, ledger):
+    folder.store = Remote(folder.root)
+    folder.write(*(data_key(day(n)) for n in range(1, 9)))
+    one = threading.Lock()
+
+    def read(path):
+        assert one.acquire(blocking=False)  # there is one worker, for all files
+        time.sleep(0.01)
+        one.release()
+        return reading(**{f"d{path.name.split('.')[3]}": ()})(path)
+
+    told = []
+    adoption = Adoption(MANIFEST, ledger, folder.store, read, advance=told.append)
+    adoption.run(folder.survey(ledger))
+    assert (adoption.adopted, adoption.unread, sum(told)) == (8, [], 8)
+    assert {p.dimensions["time"] for p in ledger.products()} == {6}
+
+
+def test_a_file_that_cannot_be_fetched_ends_it_and_the_next_adoption_goes_on(folder, ledger):
+    class Broken(FolderStore):
+        def copy(self, found):
+            if found.key == data_key(day(5)):
+                raise StorageError("S3 cannot be reached")
+            return super().copy(found)
+
+    folder.write(*(data_key(day(n)) for n in range(1, 9)))
+    named = {f"d2022040{n}": () for n in range(1, 9)}
+    folder.store = Broken(folder.root)
+    with pytest.raises(StorageError, match="cannot be reached"):
+        folder.adopt(ledger, read=reading(**named))
+    folder.store = FolderStore(folder.root)
+    folder.adopt(ledger, read=reading(**named))
+    assert len(list(ledger.products())) == 8
 
 
 def test_raw_files_that_products_name_count_as_done(folder, ledger):
