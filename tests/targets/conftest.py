@@ -151,6 +151,7 @@ class Branch:
         for config in configs:
             queue = self.names.queue(config.pipeline, config.name)
             url = self.clients.sqs.create_queue(QueueName=queue)["QueueUrl"]
+            self.clients.sqs.create_queue(QueueName=self.dead_letters(config))
             bench = Bench(
                 self.clients, {"queue": lambda url=url: url}, self.folder, config,
                 input_bucket="example-input", output_bucket="example-output",
@@ -164,6 +165,10 @@ class Branch:
                 Code={"ZipFile": _zip()},
                 Environment={"Variables": {"TIDEGATE_MANIFEST": dumps(manifest)}},
             )  # fmt: skip
+
+    def dead_letters(self, config: Config) -> str:
+        """The name of a config's dead-letter queue."""
+        return self.names.dead_letter_queue(config.pipeline, config.name)
 
     def working(self) -> Working:
         """The functions, at work for as long as it is entered."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aws_bench import INGEST as LIDAR
 from aws_bench import NOON, writes
 
 from tidegate.aws import requests
@@ -87,6 +90,30 @@ def test_failed_runs_are_retried(branch):
     with branch.working():
         (run,) = branch.tidegate("retry", "--failed", "--json").json
     assert run["state"] == "succeeded"
+    assert "nothing has failed" in branch.tidegate("retry", "--failed").err
+
+
+def test_dead_letters_go_back_into_their_queue(branch):
+    """One whose run has failed for good, and one that no function has put on record."""
+    bench, sqs = branch.benches["lidar/humboldt"], branch.clients.sqs
+    bench.worker.behaviour = lambda task: (_ for _ in ()).throw(_bad())
+    branch.arrive(KEY)
+    [failed] = branch.ledger.records()
+    bench.worker.behaviour = writes
+    lost = bench.put("lidar/humboldt/lost.csv")
+    dead = sqs.get_queue_url(QueueName=branch.dead_letters(LIDAR))["QueueUrl"]
+    for input in (failed.run.inputs[0], lost):
+        sqs.send_message(QueueUrl=dead, MessageBody=json.dumps(bench.created(input)))
+    with branch.working():
+        done = branch.tidegate("retry", "--failed", "--json")
+        deadline = time.monotonic() + 60
+        while bench.visible() or bench.hidden():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert "2 dead letters are back" in done.err
+    assert [run["about"] for run in done.json] == [KEY]
+    records = {r.run.inputs[0].key: (r.state, r.attempt) for r in branch.ledger.records()}
+    assert records == {KEY: ("succeeded", 2), lost.key: ("succeeded", 1)}
     assert "nothing has failed" in branch.tidegate("retry", "--failed").err
 
 

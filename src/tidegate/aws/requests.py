@@ -2,6 +2,9 @@
 
 A request on AWS goes through the queue, not around it: there it is retried, counted and, at last,
 put with the dead letters like anything else that is to be done.
+
+Dead letters go back the same way. What came of their runs is on record: those that were done, or
+have failed for good, come to nothing. What no function could even put on record is run.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ LONGEST_MESSAGE = 200_000
 """Runs that take more than this to write down, in bytes, are kept in the ledger meanwhile."""
 
 _AT_ONCE = 10
+_LOOKS_FOR, _HELD_FOR = 1, 60
+"""How long to wait for dead letters, and in what time they must be back in their queue, s."""
 _KEPT_FOR = timedelta(days=15)
 
 
@@ -47,6 +52,38 @@ def send(runs: Sequence[Run], queue: str, ledger: DynamoLedger, clients: Clients
                 why=str(answer["Failed"][0].get("Message", "")),
                 next="ask again: a run that was asked for twice is carried out once more, at worst",
             )
+
+
+def redeliver(dead_letters: str, queue: str, clients: Clients) -> int:
+    """Put what lies in a dead-letter queue now back into its queue; returns how many messages.
+
+    Raises:
+        StorageError: not all could be put back; those lie where they lay, or in both.
+    """
+    with explained("look at the dead letters", dead_letters):
+        told = clients.sqs.get_queue_attributes(
+            QueueUrl=dead_letters, AttributeNames=["ApproximateNumberOfMessages"]
+        )
+    present, done = int(told["Attributes"]["ApproximateNumberOfMessages"]), 0
+    while done < present:  # those that come meanwhile have failed once more
+        with explained("fetch the dead letters", dead_letters):
+            answer = clients.sqs.receive_message(
+                QueueUrl=dead_letters,
+                MaxNumberOfMessages=min(_AT_ONCE, present - done),
+                WaitTimeSeconds=_LOOKS_FOR,
+                VisibilityTimeout=_HELD_FOR,
+            )
+        if not (found := answer.get("Messages", [])):
+            break
+        for message in found:  # by itself: together they may be longer than SQS takes
+            with explained("send a request to", queue):
+                clients.sqs.send_message(QueueUrl=queue, MessageBody=message["Body"])
+            with explained("take out of the dead letters", dead_letters):
+                clients.sqs.delete_message(
+                    QueueUrl=dead_letters, ReceiptHandle=message["ReceiptHandle"]
+                )
+        done += len(found)
+    return done
 
 
 def _body(run: Run, ledger: DynamoLedger) -> str:

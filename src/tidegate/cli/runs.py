@@ -300,7 +300,11 @@ def retry(
     with opened.ledger() as ledger:
         now = datetime.now(timezone.utc)
         wanted = rerun.to_retry(opened.manifest, ledger, keys or [], now)
-    if not wanted:
+    # Before the requests: what is on record as failed comes to nothing then, and is not done twice.
+    if failed and (count := opened.redeliver()):
+        letters = "1 dead letter is" if count == 1 else f"{count} dead letters are"
+        out.note(f"{letters} back in the queue: what was not put on record is run, too")
+    elif not wanted:
         out.note("nothing has failed")
     _carry_out(out, opened, wanted, wait)
 

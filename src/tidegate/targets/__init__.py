@@ -109,6 +109,9 @@ class Session(Protocol):
     ) -> AbstractContextManager[Job]:
         """Have runs carried out; ``ended`` is told of each end, and of each new try."""
 
+    def redeliver(self) -> int:
+        """Deliver anew what was given up, on record or not; returns how many messages."""
+
     def store(self) -> AbstractContextManager[Store]:
         """Where products lie, for ``tidegate adopt``."""
 

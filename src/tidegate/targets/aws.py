@@ -18,9 +18,9 @@ from statistics import fmean
 from tidegate import config as configuration
 from tidegate import rerun
 from tidegate.adopt import Found, Store
-from tidegate.aws.clients import Clients, Missing, explained
+from tidegate.aws.clients import Clients, Missing, code_of, explained
 from tidegate.aws.ledger import DynamoLedger
-from tidegate.aws.requests import queue_url, send
+from tidegate.aws.requests import queue_url, redeliver, send
 from tidegate.aws.s3 import ETAG, S3Inputs
 from tidegate.config import AwsKeys
 from tidegate.errors import ConfigurationError, LedgerError, StorageError, UsageError
@@ -37,6 +37,7 @@ _POLL, _LONGEST_POLL = 1.0, 5.0
 _LOOKS = 50
 _ASKED_AT_ONCE = 8
 _JUDGED_BY = 50
+_NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
 
 def glance(where: Where, means: Means) -> AwsSession:
@@ -295,6 +296,28 @@ class AwsSession:
     def carrying_out(self, runs: Sequence[Run], ended: Ended, say: Say) -> Iterator[Job]:
         """Ask for runs through their queues, and wait for their ends."""
         yield Asked(self, list(runs), ended, say)
+
+    def redeliver(self) -> int:
+        """The dead letters of all configs; those that cannot be had are told of, and stay."""
+        left: list[tuple[str, StorageError]] = []
+
+        def one(config: Config) -> int:
+            dead = self.names.dead_letter_queue(config.pipeline, config.name)
+            queue = self.names.queue(config.pipeline, config.name)
+            try:
+                there = queue_url(queue, self.clients)
+                return redeliver(queue_url(dead, self.clients), there, self.clients)
+            except StorageError as error:
+                if code_of(error) not in _NO_QUEUE:
+                    left.append((dead, error))
+                return 0
+
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+            count = sum(pool.map(one, self.manifest.configs))
+        if left:
+            more = f", and so are {len(left) - 1} other queues" if len(left) > 1 else ""
+            self.means.say(f"{left[0][0]} is left as it is{more}: {left[0][1]}")
+        return count
 
     @contextmanager
     def store(self) -> Iterator[Store]:

@@ -103,6 +103,10 @@ class LocalSession:
         with commands.carrying_out(opened, settings, runs, listener, self.outside) as job:
             yield job
 
+    def redeliver(self) -> int:
+        """Nothing: what the service gives up is on record."""
+        return 0
+
     @contextmanager
     def store(self) -> Iterator[Store]:
         """``output/``, while no service writes to it."""

