@@ -1,9 +1,10 @@
 #!/bin/sh
-# Debian's packages that tests of images need: they build images, serve them and look into them.
+# Debian's packages that tests need: those of images build, serve and look into them; the emulator of
+# AWS makes its certificate with openssl.
 # Installs what is missing, as root; elsewhere, and without them, those tests skip and say so.
 set -eu
 missing=
-for package in buildah skopeo debootstrap docker-registry; do
+for package in buildah skopeo debootstrap docker-registry openssl; do
   dpkg -s "$package" 2>/dev/null | grep -q '^Status: install ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

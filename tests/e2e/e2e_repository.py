@@ -18,7 +18,7 @@ FAST = HERE.parent / "service" / "hooks"
 """On ``PYTHONPATH``, Tsdat is imported without ``act``, which only the example's pipelines need."""
 
 ACCOUNT, REGION = "000000000000", "us-west-2"
-RAW, PRODUCTS, CODE = "e2e-raw", "e2e-products", "e2e-code"
+RAW, PRODUCTS = "e2e-raw", "e2e-products"
 SITES = {
     "odd": {},
     "twice": {},
@@ -70,6 +70,7 @@ def config_text(repository: Path) -> str:
         f"region: {REGION}",
         f"input_bucket_name: {RAW}",
         f"output_bucket_name: {PRODUCTS}",
+        "create_buckets: true",
         example[example.index("pipelines:") :].rstrip(),
         "- name: tiny",
         "  type: Ingest",
