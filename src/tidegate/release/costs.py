@@ -24,7 +24,7 @@ WRITES, WRITES_EACH = 32, 7
 """DynamoDB's write units of a run, and of each of its products more, with those of the indexes.
 Counted on the emulator: 36 for one product, 68 for eight, before the indexes."""
 READS, READS_EACH = 10, 1
-"""DynamoDB's read units of a run, and of each of its products more. Counted: 11 for one, 18 for eight."""
+"""DynamoDB's read units of a run, and of each of its products more. Counted: 11 and 18."""
 MESSAGES = 4
 """Requests of SQS for one run: sent, received, deleted, and one more to spare."""
 POLLS = 5 * 3 * 60 * HOURS
