@@ -12,13 +12,15 @@ demo: $(READY)  ## three days of lidar files, from raw file to plots, in ./demo
 	$(BIN)/tidegate demo demo
 
 test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests
+	-sh scripts/cdk_cli.sh
 	$(BIN)/python -m pytest
 
 test-quick: $(READY)  ## the tests that take milliseconds
 	$(BIN)/python -m pytest -m "not slow"
 
 test-aws: $(READY)  ## the tests of AWS, on the emulator, with real images
-	$(BIN)/python -m pytest tests/aws tests/targets tests/e2e tests/release tests/images tests/deploy
+	-sh scripts/cdk_cli.sh
+	$(BIN)/python -m pytest tests/aws tests/targets tests/e2e tests/release tests/images tests/deploy tests/kit
 
 lint: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -36,7 +38,7 @@ lock: $(READY)  ## resolve the lock files anew
 	UV=$(BIN)/uv sh scripts/lock.sh
 
 clean:  ## remove what make made
-	rm -rf .venv .venvs .images demo
+	rm -rf .venv .venvs .images .tools demo
 
 # Only uv is installed with pip; uv does the rest, from lock files with hashes.
 $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml

@@ -11,6 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "aws"))
 sys.path.append(str(Path(__file__).parents[1] / "images"))
+sys.path.append(str(Path(__file__).parents[1] / "docs"))
 
 from deploy_lambda import functions
 from deploy_world import FUNCTIONS, World

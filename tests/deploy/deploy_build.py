@@ -47,11 +47,16 @@ def uploaded_sources(world: World, folder: Path) -> dict[str, Path]:
 
 
 def build(
-    world: World, tools: Path, folder: Path, sources: Mapping[str, Path], commit: str = ""
+    world: World,
+    tools: Path,
+    folder: Path,
+    sources: Mapping[str, Path],
+    commit: str = "",
+    name: str = PROJECT,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the deployed buildspec over these sources."""
+    """Run the buildspec of a deployed project over these sources."""
     client = world.clients.client("codebuild")
-    [project] = client.batch_get_projects(names=[PROJECT])["projects"]
+    [project] = client.batch_get_projects(names=[name])["projects"]
     spec = yaml.safe_load(project["source"]["buildspec"])
     commands = [
         command for phase in ("install", "build") for command in spec["phases"][phase]["commands"]

@@ -15,7 +15,7 @@ import typer.main
 import yaml
 from typer.core import TyperGroup
 
-from tidegate.cli import app
+from tidegate.cli import PANELS, app
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
@@ -48,6 +48,13 @@ def test_every_command_is_documented_and_no_other():
     assert set(sections()) == set(commands())
 
 
+def test_every_command_stands_below_a_heading_of_the_help():
+    group = typer.main.get_group(app)
+    assert {name: command.rich_help_panel for name, command in group.commands.items()} == {
+        name: panel for panel, names in PANELS.items() for name in names
+    }
+
+
 @pytest.mark.parametrize("name", sorted(commands()))
 def test_every_option_is_documented(name):
     everywhere = COMMANDS.split("## tidegate", 1)[0]
@@ -78,10 +85,19 @@ def test_the_config_of_the_readme_is_the_example():
     )
 
 
+def anchors(document: Path) -> set[str]:
+    """What a link can name of a page: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ +(.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere():
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+        for target in re.findall(r"\]\(([^):]+)\)", document.read_text()):
+            file, _, anchor = target.partition("#")
+            page = document.parent / file if file else document
+            assert page.exists(), f"{document.name}: {target}"
+            assert not anchor or anchor in anchors(page), f"{document.name}: {target}"
 
 
 @pytest.mark.slow

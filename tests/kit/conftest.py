@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# The tools for images and for the emulator are those of their own tests.
+for name in ("images", "aws"):
+    sys.path.append(str(Path(__file__).parents[1] / name))
 
 
 @pytest.fixture

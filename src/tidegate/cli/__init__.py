@@ -33,6 +33,33 @@ app.add_typer(status.app)
 app.add_typer(destroy.app)
 app.add_typer(new.app)
 
+PANELS = {
+    "Set up": ("check", "env", "demo", "new", "adopt"),
+    "Runs": ("up", "run", "runs", "show", "products", "retry", "reprocess", "logs"),
+    "Deployment to AWS": (
+        *("emulate", "doctor", "bootstrap", "plan", "deploy", "status"),
+        *("release", "releases", "rollback", "destroy"),
+    ),
+}
+"""The headings in ``tidegate --help``, each with its commands."""
+
+
+def _arrange() -> None:
+    """Put each command below its heading."""
+    panels = {name: panel for panel, names in PANELS.items() for name in names}
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        name = group.typer_instance.info.name
+        if isinstance(name, str):  # a group of commands, such as `new`
+            group.rich_help_panel = panels.get(name)
+            continue
+        for command in group.typer_instance.registered_commands:
+            assert command.callback is not None
+            command.rich_help_panel = panels.get(command.name or command.callback.__name__)
+
+
+_arrange()
+
 
 @app.callback(invoke_without_command=True)
 def root(

@@ -1,4 +1,4 @@
-"""The commands ``new …``: files to begin with."""
+"""The commands ``new …``: the files that something begins with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tidegate.local.workspace import CONFIG
 from tidegate.runtime.records import to_json
 from tidegate.view import View, plain
 
-app = typer.Typer(name="new", help="Write the files to begin with.", no_args_is_help=True)
+app = typer.Typer(
+    name="new", help="Write the files that a deployment begins with.", no_args_is_help=True
+)
 
 _COLOURS = {"written": "green", "replaced": "yellow", "kept": "cyan", "as it is": "bright_black"}
 

@@ -161,8 +161,8 @@ _NEXT = {
     "image": "the image is not in the registry any more, or Lambda may not read it: `tidegate"
     " release` builds it again",
     "taken": "something of that name is there that this stack did not make: what the older recipe"
-    " left, or another branch's. `tidegate destroy BRANCH --plan` finds what was left; remove it,"
-    " then {again}",
+    " left, or another branch's. `tidegate destroy BRANCH --dry-run` finds what was left; remove"
+    " it, then {again}",
     "gone": "something was deleted outside CloudFormation. To have {what} made again: {again} with"
     " --recreate {logical}",
     "full": "empty it, or keep it: what holds data is deleted by hand only; then {again}",

@@ -175,7 +175,7 @@ def preview(found: Prepared, say: Say) -> Deployment:
     }
     stacks = Stacks(branch.clients, branch.place, who=branch.who, say=say)
     states = stacks.branch_stacks(branch.names)
-    plan = _plan(branch, found.manifest, codes, found.wishes, stacks.present(states))
+    plan = plan_of(branch, found.manifest, codes, found.wishes, stacks.present(states))
     there = {state.name for state in states}
     planned = []
     for template in synthesize(plan):
@@ -263,13 +263,18 @@ def _commit(found: Prepared, tag: str) -> str:
     return found.commit
 
 
-def _plan(
+def plan_of(
     branch: Branch,
     manifest: Manifest,
     codes: Mapping[str, Code],
     wishes: Wishes,
     present: Mapping[str, int],
 ) -> Plan:
+    """All resources of the pipelines stacks, with these images.
+
+    Raises:
+        ConfigurationError: AWS cannot run some config as it is.
+    """
     # Emulators know no metric math: there, alarms go by their first metric alone.
     options = replace(wishes.options, metric_math=not branch.emulated)
     return plan_release(branch.keys, manifest, branch.name, codes, options, present=present)
@@ -302,7 +307,7 @@ def _deploy(
     codes: dict[str, Code] = {
         pipeline: Image(image.digest, commit=image.commit) for pipeline, image in images.items()
     }
-    plan = _plan(branch, manifest, codes, wishes, stacks.present(states))
+    plan = plan_of(branch, manifest, codes, wishes, stacks.present(states))
     for note in plan.notes:
         say(note)
     planned: list[Planned] = []
