@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-quick test-aws lint bench bench-aws lock clean
+.PHONY: help demo test test-runs test-deployments test-quick test-aws lint bench bench-aws lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -11,9 +11,16 @@ help:  ## this list
 demo: $(READY)  ## three days of lidar files, from raw file to plots, in ./demo
 	$(BIN)/tidegate demo demo
 
-test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests
+test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests, in two halves side by side
 	-sh scripts/cdk_cli.sh
-	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory -j2 test-runs test-deployments
+
+# Deployments mostly wait for builds and for the emulator: the two halves hardly slow each other down.
+DEPLOYMENTS := tests/deploy tests/images tests/release tests/kit
+test-runs:
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/runs $(DEPLOYMENTS:%=--ignore=%)
+test-deployments:
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/deployments $(DEPLOYMENTS)
 
 test-quick: $(READY)  ## the tests that take milliseconds
 	$(BIN)/python -m pytest -m "not slow"
