@@ -39,7 +39,7 @@ bench: $(READY)  ## the benchmarks, against plain Tsdat, as ratios
 	$(BIN)/python -m benchmarks
 
 bench-aws: $(READY)  ## the same on the AWS emulator, against plain Tsdat with its own FileSystemS3
-	$(BIN)/python -m benchmarks e f g h
+	$(BIN)/python -m benchmarks e f g h i
 
 lock: $(READY)  ## resolve the lock files anew
 	UV=$(BIN)/uv sh scripts/lock.sh

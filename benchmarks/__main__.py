@@ -1,4 +1,4 @@
-"""``python -m benchmarks [a b c d e f g h] [--quick] [--json]``: measure, then print a table."""
+"""``python -m benchmarks [a b c d e f g h i] [--quick] [--json]``: measure, then print a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import aws_cold, aws_history, aws_warm, control, memory, overhead, throughput
+from benchmarks import (
+    aws_cold,
+    aws_history,
+    aws_warm,
+    control,
+    memory,
+    overhead,
+    templates,
+    throughput,
+)
 from benchmarks.report import Figure, as_json, machine, table
 
 Benchmark = Callable[[Path, bool], list[Figure]]
@@ -25,10 +34,11 @@ AWS: Mapping[str, Benchmark] = {
     "f": aws_warm.measure,
     "g": aws_cold.measure_cold,
     "h": aws_cold.measure_memory,
+    "i": templates.measure,
 }
 BENCHMARKS: Mapping[str, Benchmark] = {**LOCAL, **AWS}
 _WHICH = """a overhead, b throughput, c control, d memory (these by default); on the AWS emulator
-e a VAP's inputs, f warm invocation, g cold start, h memory at rest"""
+e a VAP's inputs, f warm invocation, g cold start, h memory at rest; i templates of many configs"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,62 @@
+"""(i) From many configs to CloudFormation's templates: the time to plan and to synthesize them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from benchmarks.report import Figure, median
+from tidegate.config.models import AwsKeys
+from tidegate.release.model import Image
+from tidegate.release.plan import plan_release
+from tidegate.release.stacks import LARGEST, synthesize
+from tidegate.runtime.manifest import Config, Manifest, Pipeline
+
+COUNTS = (1, 100, 300)
+KEYS = AwsKeys(
+    account_id="123456789012",
+    region="us-west-2",
+    pipelines_repo_name="waves",
+    input_bucket_name="waves-raw",
+    output_bucket_name="waves-products",
+)
+IMAGE = Image("sha256:" + "0" * 64)
+
+
+def measure(folder: Path, quick: bool) -> list[Figure]:
+    """All configs of a branch as templates; the first synthesis of a process starts Node, too."""
+    _synthesize(1, folder / "first")
+    figures: list[Figure] = []
+    for count in (1, 2) if quick else COUNTS:
+        times: list[float] = []
+        for n in range(1 if quick else 5):
+            seconds, stacks, size = _synthesize(count, folder / f"{count}-{n}")
+            times.append(seconds)
+        figures += [
+            median("i", f"{count} configs: planned and synthesized in", times, "s"),
+            Figure("i", f"{count} configs: stacks", stacks, ""),
+            Figure("i", "  the longest template", size / 1000, "kB", at_most=LARGEST / 1000),
+        ]
+    return figures
+
+
+def _synthesize(count: int, folder: Path) -> tuple[float, int, int]:
+    """The time it takes, s; how many stacks there are; and how long the longest is, bytes."""
+    configs = tuple(map(_config, range(count)))
+    images = {config.pipeline: IMAGE for config in configs}
+    began = time.perf_counter()
+    templates = synthesize(plan_release(KEYS, Manifest(configs), "main", images), folder)
+    took = time.perf_counter() - began
+    return took, len(templates), max(len(template.body.encode()) for template in templates)
+
+
+def _config(number: int) -> Config:
+    """Every third is a VAP by the hour, the others ingests that are to bring data each day."""
+    name = f"site{number}"
+    if number % 3 == 2:
+        told = Pipeline("Class", datastreams=(f"{name}.buoy.a1",))
+        return Config(
+            "vap", name, "VAP", "Cron", "v.yaml", schedule="0 * * * *", window="hour", tsdat=told
+        )
+    path = f"buoy/{name}/"
+    return Config("buoy", name, "Ingest", "S3", "b.yaml", input_path=path, expect_every=86_400)
