@@ -59,7 +59,8 @@ def told(line: Line) -> Told | None:
     """A line as a person reads it; None for what is for machines: metrics, the marks of Lambda."""
     entry = _object(line.text)
     if entry is None:
-        text = line.text.rstrip()
+        # Lambda's own lines have tabs in them.
+        text = line.text.rstrip().replace("\t", "  ")
         if not text or _SECRETIVE.match(text):
             return None
         level = "ERROR" if "Task timed out" in text or "Runtime exited" in text else ""

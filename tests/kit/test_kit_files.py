@@ -165,6 +165,28 @@ def test_deploy_stack_asks_for_a_branch(deployment, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("script", "arguments", "command"),
+    [
+        ("deploy_stack.sh", ("main", "--help"), "tidegate deploy"),
+        ("bootstrap_cdk.sh", ("dev", "--help"), "tidegate bootstrap"),
+    ],
+)
+def test_the_scripts_are_short_for_commands(deployment, tmp_path, script, arguments, command):
+    done = run(deployment / script, *arguments, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"Usage: {command} " in done.stdout
+
+
+def test_a_script_works_where_it_lies(deployment, tmp_path):
+    """The config beside it is the one that counts, wherever it is called from."""
+    config = deployment / "pipelines_config.yml"
+    config.write_text(config.read_text().replace("region: us-east-2", "# region: us-east-2"))
+    done = run(deployment / "bootstrap_cdk.sh", folder=tmp_path)
+    assert done.returncode == 2
+    assert "pipelines_config.yml:1: 'region' is needed to deploy to AWS" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("name", "kind"),
     [
         (".github/workflows/deploy.yml", "vendor.github-workflows"),

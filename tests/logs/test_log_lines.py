@@ -59,7 +59,7 @@ def test_what_is_for_machines_is_left_out(text: object) -> None:
 @pytest.mark.parametrize(
     ("text", "level"),
     [
-        ("REPORT RequestId: 1 Duration: 5 ms", ""),
+        ("REPORT RequestId: 1  Duration: 5 ms", ""),
         ("2026-11-24 1 Task timed out after 900.00 seconds", "ERROR"),
         ("RequestId: 1 Error: Runtime exited with error: signal: killed", "ERROR"),
         ("{not json", ""),
@@ -70,6 +70,12 @@ def test_other_lines_are_shown_as_they_are(text: str, level: str) -> None:
     told = logs.told(line(text))
     assert told is not None
     assert (told.message, told.level, told.when) == (text, level, NOON)
+
+
+def test_tabs_are_blanks() -> None:
+    told = logs.told(line("REPORT RequestId: 1\tDuration: 5 ms\n"))
+    assert told is not None
+    assert told.message == "REPORT RequestId: 1  Duration: 5 ms"
 
 
 def test_an_object_without_a_message_is_shown_whole() -> None:

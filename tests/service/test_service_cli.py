@@ -122,6 +122,7 @@ def test_in_a_pipe_lines_are_plain(tidegate):
         code, out, _ = tidegate(*command)
         assert code == 0
         assert "\x1b" not in out
+    assert "no such runs" in tidegate("runs", "--state", "superseded")[2]
     rows = [line.split("\t") for line in tidegate("runs")[1].splitlines()]
     assert {len(row) for row in rows} == {8}
     assert "tiny/one/bad [red].csv" in [row[3] for row in rows]

@@ -208,7 +208,8 @@ def runs(
         return
     rows = [view.queued_row(run, due) for run, due in waiting]
     rows += [view.run_row(record) for record in records]
-    out.table(view.RUN_COLUMNS, rows, empty="no runs yet", wide=("products", "took"))
+    empty = "no runs yet" if config is None and not states else "no such runs"
+    out.table(view.RUN_COLUMNS, rows, empty=empty, wide=("products", "took"))
 
 
 def _records(

@@ -176,7 +176,8 @@ def _bucket(bucket: Bucket | Unknown) -> tuple[str, str, str, str]:
     if bucket.objects is None:
         return f"{bucket.role} bucket", plain(bucket.name), "[red]does not exist[/]", ""
     more = " and more" if bucket.more else ""
-    told = f"{bucket.objects:,} objects, {view.size(bucket.bytes)}{more}"
+    count = "1 object" if bucket.objects == 1 else f"{bucket.objects:,} objects"
+    told = f"{count}, {view.size(bucket.bytes)}{more}"
     told += f", as of {view.moment(bucket.counted)}" if bucket.counted else ""
     return f"{bucket.role} bucket", plain(bucket.name), told, plain(bucket.url)
 

@@ -53,10 +53,11 @@ class Store:
         """What is in it, in words."""
         if not self.there:
             return "does not exist"
-        what = "objects" if self.kind == "bucket" else "records"
+        what = "object" if self.kind == "bucket" else "record"
         if not self.items:
             return "some records" if self.more else "empty"
-        return f"{self.items:,} {what}" + (" and more" if self.more else "")
+        several = "" if self.items == 1 else "s"
+        return f"{self.items:,} {what}{several}" + (" and more" if self.more else "")
 
 
 def older_buckets(branch: Branch) -> list[str]:
