@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 pytest.importorskip("aws_cdk", reason="the CDK is not installed: tidegate[deploy]")
 pytest.importorskip("boto3")
@@ -291,8 +292,12 @@ def older_stack(main: Deployed) -> None:
         "Type": "AWS::IAM::Role",
         "Properties": {"AssumeRolePolicyDocument": {"Statement": []}},
     }
-    template = Template("waves-main-CodePipelineStack", json.dumps({"Resources": resources}), {})
-    main.stacks.execute(main.stacks.plan(template))
+    # The CDK CLI sends YAML.
+    body = yaml.safe_dump({"Resources": resources})
+    client = main.clients.client("cloudformation")
+    client.create_stack(StackName="waves-main-CodePipelineStack", TemplateBody=body)
+    waiter = client.get_waiter("stack_create_complete")
+    waiter.wait(StackName="waves-main-CodePipelineStack", WaiterConfig={"Delay": 1})
 
 
 def test_data_outlives_the_older_recipes_stack(main: Deployed) -> None:
