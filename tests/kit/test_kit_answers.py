@@ -1,5 +1,7 @@
 """Where the values in the files come from: options, the config that is there, git."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from tidegate import __version__
 from tidegate.errors import UsageError
 from tidegate.kit import gather
-from tidegate.kit.answers import KEYS, OPTIONS
+from tidegate.kit.answers import KEYS, OPTIONS, Wheel
 
 INGEST = {"pipelines/buoy/config/pipeline_morro.yaml": "classname: tsdat.IngestPipeline\n"}
 OLDER = """\
@@ -37,7 +39,6 @@ def test_nothing_is_known(tmp_path):
     assert answers.keys == {"aws_repo_name": "my-deployment"}
     assert set(answers.missing) == set(KEYS) - {"aws_repo_name"}
     assert (answers.branch, answers.pipelines, answers.beside) == ("main", (), "")
-    assert answers.tidegate == f"tidegate[aws,deploy]=={__version__}"
 
 
 @pytest.mark.parametrize(
@@ -154,12 +155,22 @@ def test_which_tidegate(tmp_path, given, line):
     assert gather(tmp_path, {}, tidegate=given).tidegate == line
 
 
+def test_the_tidegate_that_runs_goes_along_where_no_index_has_it(tmp_path):
+    """It was installed from a folder here."""
+    answers = gather(tmp_path, {})
+    assert answers.tidegate == f"./tidegate-{__version__}-py3-none-any.whl[aws,deploy]"
+    with zipfile.ZipFile(io.BytesIO(answers.wheel.content)) as wheel:
+        assert "tidegate/kit/templates/Dockerfile" in wheel.namelist()
+    again = gather(tmp_path, {})
+    assert again.wheel == answers.wheel, "the same each time, or it would differ from what is there"
+
+
 def test_a_wheel(tmp_path):
     wheel = tmp_path / "tidegate-0.1.0-py3-none-any.whl"
     wheel.write_bytes(b"PK")
     answers = gather(tmp_path, {}, tidegate=str(wheel))
     assert answers.tidegate == "./tidegate-0.1.0-py3-none-any.whl[aws,deploy]"
-    assert answers.wheel == wheel
+    assert answers.wheel == Wheel(wheel.name, b"PK")
 
 
 @pytest.mark.parametrize("given", ["latest", "tsdat==0.9", "nowhere/tidegate-1.whl", "/etc/passwd"])

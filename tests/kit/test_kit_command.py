@@ -46,11 +46,14 @@ def test_said_again(tmp_path):
     actions = {file["path"]: file["action"] for file in told["files"]}
     assert actions.pop("pipelines_config.yml") == "kept"
     assert set(actions.values()) == {"as it is"}
-    assert "pipelines_config.yml was there already and left as it is" in told["remarks"][0]
+    assert told["remarks"] == ["pipelines_config.yml is there already, and is left as it is"]
     assert "Hourly" in config.read_text()
+    config.with_name("compose.yml").write_text("services: {}\n")
+    again = tidegate(*options, folder=tmp_path)
+    assert "there already, and left as before: compose.yml; --force writes anew" in again.stderr
     forced = tidegate(*options, "--force", folder=tmp_path)
-    assert "what pipelines_config.yml was before is beside it" in forced.stderr
-    assert "Hourly" in config.with_name("pipelines_config.yml.old").read_text()
+    assert "what compose.yml was before is beside it, in compose.yml.old" in forced.stderr
+    assert "Hourly" in config.read_text(), "the config is people's own"
 
 
 def test_a_wrong_value_writes_nothing(tmp_path):

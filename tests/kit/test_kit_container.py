@@ -13,7 +13,6 @@ from image_kit import base_archive, buildah_store, command, inside, skip_without
 from tidegate import __version__
 from tidegate.kit import gather, plan
 from tidegate.kit.files import CDK_CLI
-from tidegate.release.package import pack
 
 ROOT = Path(__file__).parents[2]
 Inside = Callable[..., str]
@@ -27,9 +26,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A deployment repository with this very Tidegate."""
     folder = tmp_path_factory.mktemp("kit") / "my-deployment"
     given = {"account_id": "123456789012", "region": "us-west-2"}
-    wheel = pack(folder.parent).wheel
     source = ROOT / "examples" / "pipelines"
-    plan(folder, gather(folder, given, source=source, tidegate=str(wheel))).write()
+    plan(folder, gather(folder, given, source=source)).write()
     # This machine may be behind a proxy with certificates of its own.
     shutil.copyfile(_TRUSTED, folder / "ours.crt")
     return folder

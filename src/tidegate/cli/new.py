@@ -65,7 +65,8 @@ def deployment(
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also write files anew that are there and differ.")
+        bool,
+        typer.Option("--force", help="Write anew what is there and differs, but for the config."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -109,13 +110,12 @@ def deployment(
 
 def _remarks(written: tuple[Written, ...]) -> list[str]:
     """What became of files that were there."""
-    kept = _of(written, "kept")
+    kept = [path for path in _of(written, "kept") if path != CONFIG]
     remarks = []
+    if CONFIG in _of(written, "kept"):
+        remarks.append(f"{CONFIG} is there already, and is left as it is")
     if kept:
-        were, they = ("was", "it is") if len(kept) == 1 else ("were", "they are")
-        remarks.append(
-            f"{', '.join(kept)} {were} there already and left as {they}; --force writes anew"
-        )
+        remarks.append(f"there already, and left as before: {', '.join(kept)}; --force writes anew")
     for path in _of(written, "replaced"):
         remarks.append(f"what {path} was before is beside it, in {path}{EARLIER}")
     return remarks

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,6 +19,7 @@ from tidegate.errors import UsageError
 from tidegate.kit.found import Found, found
 from tidegate.local.workspace import CONFIG
 from tidegate.names import fit
+from tidegate.release.package import pack
 
 KEYS = (
     "github_org",
@@ -47,6 +50,16 @@ _MAIN = "main"
 
 
 @dataclass(frozen=True)
+class Wheel:
+    """A wheel of Tidegate's."""
+
+    name: str
+    """Its file name."""
+    content: bytes
+    """What is in it."""
+
+
+@dataclass(frozen=True)
 class Answers:
     """What the files are to say. What is not known is left as a comment in the config."""
 
@@ -56,8 +69,8 @@ class Answers:
     """The branch that is deployed."""
     tidegate: str = f"tidegate[aws,deploy]=={__version__}"
     """Where the container and GitHub get Tidegate from: a requirement, as pip takes it."""
-    wheel: Path | None = None
-    """A wheel of Tidegate's that is put beside the other files."""
+    wheel: Wheel | None = None
+    """Tidegate itself, where that is to lie beside the other files."""
     pipelines: tuple[Found, ...] = ()
     """The pipelines that the config is to list; examples when there are none."""
     beside: str = ""
@@ -86,9 +99,7 @@ def gather(
     for key in KEYS:
         if given.get(key) is not None:
             keys[key] = _checked(key, str(given[key]))
-    answers = Answers(_with_buckets(keys), _branch(branch, source))
-    if tidegate is not None:
-        answers = _with_tidegate(answers, tidegate)
+    answers = _with_tidegate(Answers(_with_buckets(keys), _branch(branch, source)), tidegate)
     if source is None:
         return answers
     beside = os.path.relpath(source.resolve(), folder.resolve())
@@ -121,8 +132,10 @@ def _branch(given: str | None, source: Path | None) -> str:
     return checked
 
 
-def _with_tidegate(answers: Answers, given: str) -> Answers:
-    """A version, a requirement, or a wheel that lies here."""
+def _with_tidegate(answers: Answers, given: str | None) -> Answers:
+    """A version, a requirement, or a wheel that lies here; else the Tidegate that is running."""
+    if given is None:
+        return answers if _has_an_index() else _with_wheel(answers, _own_wheel())
     if given.endswith(".whl"):
         wheel = Path(given)
         if not wheel.is_file() or not wheel.name.startswith("tidegate-"):
@@ -130,7 +143,7 @@ def _with_tidegate(answers: Answers, given: str) -> Answers:
                 f"--tidegate names no wheel of Tidegate: {given}",
                 next="build one with `uv build --wheel` in a clone of Tidegate",
             )
-        return replace(answers, tidegate=f"./{wheel.name}[aws,deploy]", wheel=wheel)
+        return _with_wheel(answers, Wheel(wheel.name, wheel.read_bytes()))
     if re.fullmatch(r"\d+(\.\w+)+", given):
         return replace(answers, tidegate=f"tidegate[aws,deploy]=={given}")
     if re.fullmatch(r"(git\+)?https?://\S+|git\+ssh://\S+", given):
@@ -141,6 +154,21 @@ def _with_tidegate(answers: Answers, given: str) -> Answers:
         f"--tidegate must be a version, an address or a wheel, not {given!r}",
         next=f"write, for example, --tidegate {__version__}",
     )
+
+
+def _with_wheel(answers: Answers, wheel: Wheel) -> Answers:
+    return replace(answers, tidegate=f"./{wheel.name}[aws,deploy]", wheel=wheel)
+
+
+def _has_an_index() -> bool:
+    """Whether this Tidegate was installed from an index, where others find it as well."""
+    return metadata.distribution("tidegate").read_text("direct_url.json") is None
+
+
+def _own_wheel() -> Wheel:
+    with tempfile.TemporaryDirectory(prefix="tidegate-new-") as folder:
+        wheel = pack(Path(folder)).wheel
+        return Wheel(wheel.name, wheel.read_bytes())
 
 
 def _with_buckets(keys: Mapping[str, str]) -> dict[str, str]:

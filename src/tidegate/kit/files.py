@@ -83,6 +83,8 @@ class Kit:
     def write(self, *, force: bool = False) -> tuple[Written, ...]:
         """Write what is not there; with ``force`` also what differs, keeping what was there.
 
+        The config is its people's own: where there is one, it is never written anew.
+
         Raises:
             StorageError: a file cannot be written.
         """
@@ -92,7 +94,7 @@ class Kit:
         path = self.folder / file.path
         if file.state == "same":
             return "as it is"
-        if file.state == "differs" and not force:
+        if file.state == "differs" and (file.path == CONFIG or not force):
             return "kept"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +140,7 @@ def _contents(folder: Path, answers: Answers) -> dict[str, bytes]:
             _Template(text).substitute(fillers).encode()
         )
     if answers.wheel is not None:
-        contents[answers.wheel.name] = answers.wheel.read_bytes()
+        contents[answers.wheel.name] = answers.wheel.content
     return contents
 
 
