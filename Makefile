@@ -18,7 +18,8 @@ test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests
 # Deployments mostly wait for builds and for the emulator: the two halves hardly slow each other down.
 DEPLOYMENTS := tests/deploy tests/images tests/release tests/kit
 test-runs:
-	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/runs $(DEPLOYMENTS:%=--ignore=%)
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/runs tests/targets
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/runs $(DEPLOYMENTS:%=--ignore=%) --ignore=tests/targets
 test-deployments:
 	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/deployments $(DEPLOYMENTS)
 
