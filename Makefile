@@ -16,10 +16,10 @@ test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests
 	$(MAKE) --no-print-directory -j2 test-runs test-deployments
 
 # Deployments mostly wait for builds and for the emulator: the two halves hardly slow each other down.
-DEPLOYMENTS := tests/deploy tests/images tests/release tests/kit
+DEPLOYMENTS := tests/life tests/images tests/deploy tests/scaffold
 test-runs:
-	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/runs tests/targets
-	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/runs $(DEPLOYMENTS:%=--ignore=%) --ignore=tests/targets
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/runs tests/workspace
+	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/runs $(DEPLOYMENTS:%=--ignore=%) --ignore=tests/workspace
 test-deployments:
 	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/deployments $(DEPLOYMENTS)
 
@@ -28,7 +28,7 @@ test-quick: $(READY)  ## the tests that take milliseconds
 
 test-aws: $(READY)  ## the tests of AWS, on the emulator, with real images
 	-sh scripts/cdk_cli.sh
-	$(BIN)/python -m pytest tests/aws tests/targets tests/e2e tests/release tests/images tests/deploy tests/kit
+	$(BIN)/python -m pytest tests/aws tests/workspace tests/e2e tests/deploy tests/images tests/life tests/scaffold
 
 lint: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

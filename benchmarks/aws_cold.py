@@ -24,14 +24,14 @@ from benchmarks import workspaces
 from benchmarks.aws_warm import LIDAR, arrival, settings_for
 from benchmarks.emulator import Emulator, emulator
 from benchmarks.report import Figure, median
-from tidegate.aws.settings import Settings
 from tidegate.runtime.process import ENVIRONMENT
 from tidegate.runtime.records import dumps
+from tidegate.targets.aws.settings import Settings
 
 TARGET = 1.0
 """A first product is not to come later than from a handler that imports Tsdat and runs."""
 _PROCESS = Path(__file__).with_name("aws_cold_process.py")
-_IMPORTED = ("tsdat", "act", "xarray", "pandas", "boto3", "tidegate.aws.function")
+_IMPORTED = ("tsdat", "act", "xarray", "pandas", "boto3", "tidegate.targets.aws.function")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _imports(count: int) -> list[Figure]:
     """
     found: dict[str, list[float]] = {}
     for _ in range(count):
-        for statement in ("import tsdat", "import boto3", "import tidegate.aws.function"):
+        for statement in ("import tsdat", "import boto3", "import tidegate.targets.aws.function"):
             told = subprocess.run(
                 [sys.executable, "-X", "importtime", "-c", statement],
                 env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=True,

@@ -35,7 +35,7 @@ def main() -> None:
         print(json.dumps({"what": what, "at": time.time(), **more}), file=answers, flush=True)
 
     if kind == "ours":
-        from tidegate.aws.lambda_handler import handler, worker
+        from tidegate.targets.aws.lambda_handler import handler, worker
 
         tell("imported")
         if sys.stdin.readline() == "rest\n":

@@ -23,11 +23,11 @@ from benchmarks import workspaces
 from benchmarks.emulator import Emulator, Traffic, emulator
 from benchmarks.plain import PlainTsdat
 from benchmarks.report import Figure, median
-from tidegate.aws.function import Function
-from tidegate.aws.settings import Settings
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.runs import RunRecord
+from tidegate.targets.aws.function import Function
+from tidegate.targets.aws.settings import Settings
 
 TARGET = 150.0
 """The overhead may be so much beside the transfers, in the median, ms."""

@@ -13,9 +13,11 @@ import psutil
 from benchmarks import workspaces
 from benchmarks.report import Figure, median
 from benchmarks.running import Running
-from tidegate.local.folders import FolderInputs
-from tidegate.local.intake import batched
-from tidegate.local.ledger import (
+from tidegate.runtime.records import dumps
+from tidegate.runtime.runs import Input, Product, QualitySummary, Run, RunRecord
+from tidegate.targets.local.folders import FolderInputs
+from tidegate.targets.local.intake import batched
+from tidegate.targets.local.ledger import (
     Seen,
     SqliteLedger,
     _note_change,
@@ -23,9 +25,7 @@ from tidegate.local.ledger import (
     _write_record,
     write_seen,
 )
-from tidegate.local.workspace import Workspace
-from tidegate.runtime.records import dumps
-from tidegate.runtime.runs import Input, Product, QualitySummary, Run, RunRecord
+from tidegate.workspace.folder import Workspace
 
 FILES = 100_000
 READY, MEMORY, IDLE = 5.0, 150.0, 1.0

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tidegate.aws.clients import Clients
-from tidegate.aws.ledger import create_table
-from tidegate.emulation import server
+from tidegate.deploy.emulator import server
+from tidegate.targets.aws.clients import Clients
+from tidegate.targets.aws.ledger import create_table
 
 ACCOUNT, REGION = "000000000000", "us-west-2"
 _numbers = itertools.count(1)

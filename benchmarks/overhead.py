@@ -13,8 +13,8 @@ from benchmarks import workspaces
 from benchmarks.plain import PlainTsdat
 from benchmarks.report import Figure, median
 from benchmarks.running import Running, arrive
-from tidegate.local.ledger import SqliteLedger
 from tidegate.runtime.runs import RunRecord
+from tidegate.targets.local.ledger import SqliteLedger
 
 TARGET = 30.0
 """The overhead may be so much, in the median, ms."""

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 
-from tidegate.local.workspace import Workspace
 from tidegate.runtime.records import from_json
 from tidegate.runtime.runs import RunRecord
+from tidegate.workspace.folder import Workspace
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from benchmarks.report import Figure, median
 from tidegate.config.models import AwsKeys
-from tidegate.release.model import Image
-from tidegate.release.plan import plan_release
-from tidegate.release.stacks import LARGEST, synthesize
+from tidegate.deploy.design.model import Image
+from tidegate.deploy.design.plan import plan_release
+from tidegate.deploy.design.templates import LARGEST, synthesize
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 
 COUNTS = (1, 100, 300)

@@ -15,7 +15,7 @@ from benchmarks import workspaces
 from benchmarks.plain import PlainTsdat
 from benchmarks.report import Figure, median
 from benchmarks.running import Running
-from tidegate.local.workspace import Workspace
+from tidegate.workspace.folder import Workspace
 
 TARGET = 1.7
 WORKERS = 2

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from tidegate.local.workspace import CONFIG, Workspace
+from tidegate.workspace.folder import CONFIG, Workspace
 
 Plots = Literal["on", "off", "left open"]
 

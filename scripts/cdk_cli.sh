@@ -3,7 +3,7 @@
 # came with the CDK. Without npm's registry those tests skip and say so.
 set -eu
 cd "$(dirname "$0")/.."
-version=$(.venv/bin/python -c 'from tidegate.kit.files import CDK_CLI; print(CDK_CLI)')
+version=$(.venv/bin/python -c 'from tidegate.scaffold.deployment.files import CDK_CLI; print(CDK_CLI)')
 cdk=.tools/cdk/node_modules/aws-cdk/package.json
 if [ -e "$cdk" ] && grep -q "\"version\": \"$version\"" "$cdk"; then
   exit 0

@@ -8,7 +8,7 @@ lock --universal --python-version 3.11 pyproject.toml --all-extras --group dev -
 printf 'tsdat==0.8.5\nnumpy<2\n' | lock --python-version 3.10 - -o requirements/tsdat-0.8.5.txt
 printf 'tsdat==0.9.3\n' | lock --python-version 3.10 - -o requirements/tsdat-0.9.3.txt
 # In images: uv, and the packages of the function's own process, as they are tested here.
-image=src/tidegate/release/image
+image=src/tidegate/deploy/images/context
 printf 'uv\n' | lock --universal --python-version 3.10 -c requirements/uv.txt - -o $image/uv.txt
 printf 'boto3\naws-lambda-powertools\n' |
   lock --universal --python-version 3.10 -c requirements/dev.txt - -o $image/handler.txt

@@ -12,11 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate import adopt
-from tidegate.adopt import Adoption, RawFiles, Survey, begin_of, pattern
 from tidegate.errors import StorageError
-from tidegate.local.ledger import SqliteLedger
-from tidegate.rerun import Scope, to_reprocess
 from tidegate.runtime.events import FileArrived, ScheduleDue
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.publish import STORE, publish
@@ -24,7 +20,11 @@ from tidegate.runtime.runs import Input, Product, Run
 from tidegate.runtime.select import select
 from tidegate.runtime.summary import Summary
 from tidegate.runtime.target import MemoryInputs, MemoryLedger, MemoryOutputs, Target
-from tidegate.targets.local import FolderStore
+from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.workspace import adopt
+from tidegate.workspace.adopt import Adoption, RawFiles, Survey, begin_of, pattern
+from tidegate.workspace.local_session import FolderStore
+from tidegate.workspace.rerun import Scope, to_reprocess
 
 STREAM, OTHER = "humboldt.lidar.a1", "morro.lidar.a1"
 DATA = "{datastream}.{yyyy}{mm}{dd}.{HH}{MM}{SS}.{extension}"

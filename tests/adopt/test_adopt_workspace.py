@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from service_workspace import config, ingest, make, product
 
-from tidegate import demo
+from tidegate.scaffold import demo
 
 pytestmark = pytest.mark.slow
 RUNNER = Path(__file__).parents[1] / "examples" / "tsdat_runner.py"

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
-from tidegate.aws.clients import Clients
-from tidegate.aws.function import Function
-from tidegate.aws.settings import Settings
 from tidegate.errors import TidegateError
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.publish import STORE
 from tidegate.runtime.runs import Input, Product, Run, RunRecord
 from tidegate.runtime.task import Outcome, Task
+from tidegate.targets.aws.clients import Clients
+from tidegate.targets.aws.function import Function
+from tidegate.targets.aws.settings import Settings
 
 NOON = datetime(2022, 4, 5, 12, tzinfo=timezone.utc)
 INGEST = Config(

@@ -13,8 +13,8 @@ import pytest
 from aws_bench import Bench
 from ministack_process import CREDENTIALS, REGION, MiniStack, ministack
 
-from tidegate.aws.clients import Clients
-from tidegate.aws.ledger import create_table
+from tidegate.targets.aws.clients import Clients
+from tidegate.targets.aws.ledger import create_table
 
 # The contract tests are the same for every target, and so is the repository for user code's faults.
 for name in ("contract", "runtime"):

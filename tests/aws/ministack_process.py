@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.aws.clients import Clients
+from tidegate.targets.aws.clients import Clients
 
 REGION = "us-west-2"
 CREDENTIALS = {

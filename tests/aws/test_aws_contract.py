@@ -15,10 +15,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from implementations import InputsUnderTest, OutputsUnderTest
 from test_contract_ledger_model import LedgerMachine
 
-from tidegate.aws.clients import Clients
-from tidegate.aws.ledger import DynamoLedger
-from tidegate.aws.s3 import S3Inputs, S3Outputs
 from tidegate.runtime.target import Ledger
+from tidegate.targets.aws.clients import Clients
+from tidegate.targets.aws.ledger import DynamoLedger
+from tidegate.targets.aws.s3 import S3Inputs, S3Outputs
 
 for module in (test_contract_inputs, test_contract_ledger, test_contract_outputs):
     globals().update({name: f for name, f in vars(module).items() if name.startswith("test_")})

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from aws_bench import INGEST, NOON, VAP, Bench, FakeWorker, again, raises, writes
 
-from tidegate.aws import messages
-from tidegate.aws.clients import Clients
 from tidegate.errors import RunTimeout, StorageError, WorkerLost
 from tidegate.runtime.runs import Failure, Input, Run
 from tidegate.runtime.task import Outcome, Task
+from tidegate.targets.aws import messages
+from tidegate.targets.aws.clients import Clients
 
 New = dict[str, Callable[[], str]]
 KEY = "lidar/humboldt/a.sta.7z"
@@ -276,7 +276,7 @@ def test_a_passing_failure_is_tried_again_after_a_pause(bench: Bench) -> None:
 
 def now_visible(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses take no time."""
-    monkeypatch.setattr("tidegate.aws.function.backoff", lambda tries: timedelta(0))
+    monkeypatch.setattr("tidegate.targets.aws.function.backoff", lambda tries: timedelta(0))
 
 
 def test_one_that_fails_too_often_ends_in_the_dead_letters(
@@ -509,15 +509,15 @@ def test_a_worn_worker_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch
     bench.arrive(KEY)
     assert worker.launched == 1  # it had none
     worker.pid = os.getpid()
-    monkeypatch.setattr("tidegate.aws.function.resident_memory", lambda pid: 300.0)
+    monkeypatch.setattr("tidegate.targets.aws.function.resident_memory", lambda pid: 300.0)
     bench.arrive("lidar/humboldt/2")
     assert worker.launched == 1
-    monkeypatch.setattr("tidegate.aws.function.resident_memory", lambda pid: 1300.0)
+    monkeypatch.setattr("tidegate.targets.aws.function.resident_memory", lambda pid: 1300.0)
     bench.arrive("lidar/humboldt/3")
     assert worker.launched == 2
     worker.pid = os.getpid()
-    monkeypatch.setattr("tidegate.aws.function.resident_memory", lambda pid: 300.0)
-    monkeypatch.setattr("tidegate.aws.function.RUNS_PER_WORKER", 4)
+    monkeypatch.setattr("tidegate.targets.aws.function.resident_memory", lambda pid: 300.0)
+    monkeypatch.setattr("tidegate.targets.aws.function.RUNS_PER_WORKER", 4)
     bench.arrive("lidar/humboldt/4")
     assert worker.launched == 3
 

@@ -14,13 +14,22 @@ from aws_bench import INGEST, NOON, VAP
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tidegate.aws.messages import Garbled, Here, Ignored, Kept, asked, kept, read, scheduled
-from tidegate.aws.settings import Settings
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.events import FileArrived, Requested, ScheduleDue
 from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Input, Run, Window
+from tidegate.targets.aws.messages import (
+    Garbled,
+    Here,
+    Ignored,
+    Kept,
+    asked,
+    kept,
+    read,
+    scheduled,
+)
+from tidegate.targets.aws.settings import Settings
 
 HERE = Here(INGEST, "raw", "products")
 SENT = NOON + timedelta(hours=1)

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from aws_bench import NOON, Bench
 
-from tidegate.aws.clients import Clients
-from tidegate.release import costs
+from tidegate.deploy.costs import estimate
 from tidegate.runtime.publish import STORE
 from tidegate.runtime.runs import Product
 from tidegate.runtime.task import Outcome, Task
+from tidegate.targets.aws.clients import Clients
 
 pytestmark = [pytest.mark.slow, pytest.mark.aws]
 
@@ -99,12 +99,12 @@ def test_as_many_as_costs_are_reckoned_from(
     assert len(records) == 2
     assert requests["puts"] == products + 1 + 1, "each product, the log, and the raw file"
     assert requests["gets"] == 2
-    assert requests["messages"] <= costs.MESSAGES
+    assert requests["messages"] <= estimate.MESSAGES
     # The two indexes take a unit each for a product; the emulator does not tell of them.
     writes = requests["writes"] + 2 * products
-    reckoned = costs.WRITES + costs.WRITES_EACH * products
+    reckoned = estimate.WRITES + estimate.WRITES_EACH * products
     assert 0.8 * reckoned <= writes <= 1.1 * reckoned
-    reckoned = costs.READS + costs.READS_EACH * products
+    reckoned = estimate.READS + estimate.READS_EACH * products
     assert 0.7 * reckoned <= requests["reads"] <= 1.2 * reckoned
 
 
@@ -120,5 +120,5 @@ def test_the_ledger_grows_as_it_is_reckoned(bench: Bench) -> None:
         # AWS counts 100 bytes besides for each item.
         sizes.append(sum(len(json.dumps(item, default=str)) + 100 for item in items))
     grown = sizes[1] - sizes[0]
-    reckoned = costs.RECORD + 4 * costs.RECORD_EACH
+    reckoned = estimate.RECORD + 4 * estimate.RECORD_EACH
     assert 0.5 * reckoned <= grown <= reckoned

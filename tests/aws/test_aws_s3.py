@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
-from tidegate.aws import s3 as module
-from tidegate.aws.clients import (
+from tidegate.errors import ConfigurationError, InputChanged, LedgerError, StorageError
+from tidegate.runtime.publish import content_hash
+from tidegate.runtime.runs import Input, Product, ProductRef
+from tidegate.targets.aws import s3 as module
+from tidegate.targets.aws.clients import (
     Changed,
     Clients,
     ConditionFailed,
@@ -19,10 +22,7 @@ from tidegate.aws.clients import (
     Unreachable,
     explained,
 )
-from tidegate.aws.s3 import S3Inputs, S3Outputs
-from tidegate.errors import ConfigurationError, InputChanged, LedgerError, StorageError
-from tidegate.runtime.publish import content_hash
-from tidegate.runtime.runs import Input, Product, ProductRef
+from tidegate.targets.aws.s3 import S3Inputs, S3Outputs
 
 NewBucket = Callable[[], str]
 

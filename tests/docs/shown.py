@@ -17,7 +17,7 @@ from tidegate.cli import app
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "deploying.md"
-TEMPLATES = ROOT / "src" / "tidegate" / "kit" / "templates"
+TEMPLATES = ROOT / "src" / "tidegate" / "scaffold" / "deployment" / "templates"
 MARKS = ("needs an account", "needs Docker")
 """What may stand behind ``#`` at the end of a line that no test runs."""
 

@@ -1,6 +1,6 @@
 """Each command that the documents show exists, and each line of the guide is run or says why not.
 
-They are run in tests/deploy/test_deploy_guide.py, on the emulator.
+They are run in tests/life/test_deploy_guide.py, on the emulator.
 """
 
 from __future__ import annotations

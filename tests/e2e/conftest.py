@@ -74,8 +74,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def session(workspace: Path):
     """The workspace, read, with what Tsdat says of each config."""
-    from tidegate.local.session import open_session
-    from tidegate.local.workspace import Workspace
+    from tidegate.workspace.folder import Workspace
+    from tidegate.workspace.opening import open_session
 
     return open_session(Workspace(workspace), python=sys.executable)
 
@@ -121,7 +121,7 @@ def new_local(
     """Makes workspaces for these configs, or for all; they share one worker."""
     from e2e_same import Local, only
 
-    from tidegate.local import service
+    from tidegate.targets.local import service
 
     monkeypatch.setattr(service, "WorkerProcess", lambda python, repository: worker)
     made: list[Local] = []

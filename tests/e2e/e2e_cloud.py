@@ -18,20 +18,21 @@ from typing import Any, TypeVar
 from e2e_repository import ACCOUNT, FAST, HOME, PRODUCTS, RAW, REGION
 from ministack_process import MiniStack
 
-from tidegate.aws.clients import Clients
-from tidegate.aws.ledger import DynamoLedger
-from tidegate.local.session import Session
-from tidegate.names import Names
-from tidegate.release import foundation
-from tidegate.release.cloudformation import Stacks
-from tidegate.release.codepipeline import plan_codepipeline
-from tidegate.release.model import Plan, Zip
-from tidegate.release.package import Tool
-from tidegate.release.plan import Options, plan_release
-from tidegate.release.roles import Place
-from tidegate.release.stacks import Template, synthesize
-from tidegate.release.upload import upload_to
+from tidegate.deploy.bootstrap import data_stores
+from tidegate.deploy.cloudformation.stacks import Stacks
+from tidegate.deploy.cloudformation.upload import upload_to
+from tidegate.deploy.core.package import Tool
+from tidegate.deploy.design.codepipeline import plan_codepipeline
+from tidegate.deploy.design.model import Plan, Zip
+from tidegate.deploy.design.plan import Options, plan_release
+from tidegate.deploy.design.roles import Place
+from tidegate.deploy.design.templates import Template, synthesize
+from tidegate.deploy.images.content import PACKAGE, runtime_files
 from tidegate.runtime.runs import FINISHED, Input, RunRecord
+from tidegate.targets.aws.clients import Clients
+from tidegate.targets.aws.ledger import DynamoLedger
+from tidegate.targets.aws.names import Names
+from tidegate.workspace.opening import Session
 
 T = TypeVar("T")
 BRANCH, CODE = "main", "code.zip"
@@ -72,12 +73,8 @@ def zipped(repository: Path) -> bytes:
     """The functions' code: the runtime and the pipelines repository; Tsdat is there already."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        package = HOME / "src/tidegate"
-        parts = [package / "__init__.py", package / "errors.py"]
-        for folder in (package / "runtime", package / "aws"):
-            parts += folder.rglob("*.py")
-        for file in parts:
-            archive.write(file, file.relative_to(package.parent))
+        for file in runtime_files():
+            archive.write(file, file.relative_to(PACKAGE.parent))
         for file in repository.rglob("*"):
             if file.is_file() and not set(file.parts) & set(_LEFT_OUT):
                 archive.write(file, file.relative_to(repository))
@@ -258,7 +255,7 @@ def deploy(stack: MiniStack, session: Session, folder: Path, bundle: Path) -> Cl
     """As a deployment does: what holds data, then the CodePipeline stack, then the pipelines'."""
     clients, place, model = stack.clients(), Place(ACCOUNT, REGION), session.reading.require()
     keys, names = model.for_branch(BRANCH), Names("e2e", BRANCH)
-    foundation.ensure(foundation.look(keys, names, clients, model=model), clients, print)
+    data_stores.ensure(data_stores.look(keys, names, clients, model=model), clients, print)
     artifacts = names.artifacts_bucket(ACCOUNT, REGION)
     clients.s3.put_object(Bucket=artifacts, Key=CODE, Body=zipped(session.repository))
     codes = images(session, artifacts, folder)

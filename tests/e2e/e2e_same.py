@@ -15,16 +15,16 @@ import xarray as xr
 from aws_bench import Bench
 from e2e_cloud import Cloud, created, eventually
 
-from tidegate.aws.messages import scheduled
-from tidegate.local.ledger import SqliteLedger
-from tidegate.local.schedule import last_due
-from tidegate.local.service import Service, Settings
-from tidegate.local.workspace import Workspace
 from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.runs import Product, RunRecord
 from tidegate.runtime.select import takes
 from tidegate.runtime.target import Ledger
+from tidegate.targets.aws.messages import scheduled
+from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.targets.local.schedule import last_due
+from tidegate.targets.local.service import Service, Settings
+from tidegate.workspace.folder import Workspace
 
 MONTH = timedelta(days=32)
 _WORK = re.compile(r"/[^\s'\"]*/(?=in/)")

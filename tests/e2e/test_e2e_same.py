@@ -29,8 +29,8 @@ from e2e_same import (
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tidegate.aws.ledger import create_table
-from tidegate.local.session import Session
+from tidegate.targets.aws.ledger import create_table
+from tidegate.workspace.opening import Session
 
 CONFIGS = ("tiny/same", "tiny/other", "tiny_vap/same")
 numbers = itertools.count(1)

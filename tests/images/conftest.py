@@ -20,7 +20,7 @@ from image_kit import (
 )
 from ministack_process import CREDENTIALS, MiniStack, ministack
 
-from tidegate.aws.clients import Clients
+from tidegate.targets.aws.clients import Clients
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,8 @@ from pathlib import Path
 import pytest
 import uv
 
+from tidegate.deploy.images.base_image import remote_digest
 from tidegate.errors import StorageError
-from tidegate.release.base_image import remote_digest
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".images"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tidegate.recipe import read_recipe
-from tidegate.release.content import ImageRecipe
+from tidegate.deploy.images.content import ImageRecipe
 from tidegate.runtime.manifest import Config, Manifest
+from tidegate.workspace.recipe import read_recipe
 
 DIGEST = "sha256:" + "ab" * 32
 FILES = {

@@ -30,9 +30,9 @@ from image_kit import (
     push_base,
 )
 
-from tidegate.release.base_image import read_image_recipe
-from tidegate.release.builders import Buildah
-from tidegate.release.images import build_images, plan_images
+from tidegate.deploy.images.base_image import read_image_recipe
+from tidegate.deploy.images.builders import Buildah
+from tidegate.deploy.images.building import build_images, plan_images
 from tidegate.runtime.manifest import Config, Manifest
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "pipelines"

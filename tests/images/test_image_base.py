@@ -15,11 +15,11 @@ import pytest
 from image_kit import Registry, free_port
 from images_samples import DIGEST, write
 
+from tidegate.deploy.core.history import Release, ReleasedImage
+from tidegate.deploy.images import base_image
+from tidegate.deploy.images.base_image import read_image_recipe, remote_digest, split_reference
+from tidegate.deploy.images.content import BASE, environment_content
 from tidegate.errors import ConfigurationError, StorageError
-from tidegate.release import base_image
-from tidegate.release.base_image import read_image_recipe, remote_digest, split_reference
-from tidegate.release.content import BASE, environment_content
-from tidegate.release.history import Release, ReleasedImage
 
 OTHER = "sha256:" + "cd" * 32
 

@@ -12,19 +12,19 @@ import pytest
 from image_kit import Registry, Served, command, container, mounted, says, weak_line
 from images_samples import MANIFEST, config, write
 
-from tidegate.errors import PythonEnvironmentError
-from tidegate.release import dockerfile
-from tidegate.release.base_image import read_image_recipe
-from tidegate.release.builders import Build, Buildah, Builder, BuildFailed
-from tidegate.release.content import ImageRecipe
-from tidegate.release.history import Release, ReleasedImage
-from tidegate.release.images import (
+from tidegate.deploy.core.history import Release, ReleasedImage
+from tidegate.deploy.images import dockerfile
+from tidegate.deploy.images.base_image import read_image_recipe
+from tidegate.deploy.images.builders import Build, Buildah, Builder, BuildFailed
+from tidegate.deploy.images.building import (
     BuildsFailed,
     ImagesPlan,
     build_images,
     describe_images,
     plan_images,
 )
+from tidegate.deploy.images.content import ImageRecipe
+from tidegate.errors import PythonEnvironmentError
 from tidegate.runtime.manifest import Manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("store")]
@@ -154,7 +154,8 @@ def test_what_is_in_an_image(repository: Repository, served: Served) -> None:
         find = "import importlib.util as u; print(u.find_spec('boto3'), u.find_spec('six').origin)"
         assert says(box, "python", "-c", find).startswith("None /opt/pipelines/lib/python3.11/")
         handler = (
-            "import sys; sys.path.insert(0, '/opt/python'); import tidegate.aws.function, boto3"
+            "import sys; sys.path.insert(0, '/opt/python')\n"
+            "import tidegate.targets.aws.function, boto3"
         )
         told = says(box, "/opt/python/bin/python", "-c", f"{handler}; print(boto3.__file__)")
         assert told.strip() == "/opt/python/boto3/__init__.py"
@@ -167,7 +168,7 @@ def test_what_is_in_an_image(repository: Repository, served: Served) -> None:
         command("skopeo", "inspect", "--config", "--tls-verify=false",
                 f"docker://{served.address}@{image.digest}")
     )  # fmt: skip
-    assert inspected["config"]["Cmd"] == ["tidegate.aws.lambda_handler.handler"]
+    assert inspected["config"]["Cmd"] == ["tidegate.targets.aws.lambda_handler.handler"]
     assert inspected["config"]["Entrypoint"] == ["/lambda-entrypoint.sh"], "the base image's own"
     assert inspected["architecture"] == "amd64"
 

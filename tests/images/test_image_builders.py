@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from image_kit import Registry, docker_registry, skip_without_tools
 
-from tidegate.errors import UsageError
-from tidegate.release import builders
-from tidegate.release.builders import (
+from tidegate.deploy.images import builders
+from tidegate.deploy.images.builders import (
     Build,
     Buildah,
     BuilderMissing,
@@ -27,7 +26,8 @@ from tidegate.release.builders import (
     failing_step,
     run,
 )
-from tidegate.release.registry import Credentials
+from tidegate.deploy.images.registry import Credentials
+from tidegate.errors import UsageError
 
 SECRET = "pass word$"
 
@@ -240,7 +240,7 @@ def test_output_is_passed_on_as_it_comes() -> None:
 
 _INTERRUPTED = """
 import sys
-from tidegate.release.builders import run
+from tidegate.deploy.images.builders import run
 try:
     run(sys.argv[1:], lambda line: print(line, flush=True))
 except KeyboardInterrupt:
@@ -263,7 +263,7 @@ def test_ctrl_c_ends_all_that_was_started(
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     script = _INTERRUPTED
     if stubborn:  # do not wait ten seconds for it
-        script = "from tidegate.release import builders\nbuilders._GRACE = 0.3\n" + script
+        script = "from tidegate.deploy import builders\nbuilders._GRACE = 0.3\n" + script
     process = subprocess.Popen(
         [sys.executable, "-c", script, sys.executable, "-c", parent],
         stdout=subprocess.PIPE, text=True,
@@ -390,7 +390,7 @@ def test_passwords_are_in_no_command_and_in_no_file_that_stays(
 _SLOW_BUILD = """
 import sys
 from pathlib import Path
-from tidegate.release.builders import Build, Buildah
+from tidegate.deploy.images.builders import Build, Buildah
 builder = Buildah()
 try:
     with builder.signed_in(None):

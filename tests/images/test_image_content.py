@@ -10,19 +10,23 @@ import pytest
 from images_samples import FILES, MANIFEST, recipe_of, write
 
 import tidegate
-from tidegate.errors import ConfigurationError
-from tidegate.recipe import read_recipe
-from tidegate.release import content
-from tidegate.release.content import (
+from tidegate.deploy.images import content
+from tidegate.deploy.images.content import (
     PACKAGE,
     changes,
     environment_content,
     pipeline_contents,
     runtime_files,
 )
-from tidegate.release.dockerfile import environment_dockerfile, write_environment, write_pipeline
-from tidegate.repository import pipeline_folders, releases
+from tidegate.deploy.images.dockerfile import (
+    environment_dockerfile,
+    write_environment,
+    write_pipeline,
+)
+from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Manifest
+from tidegate.workspace.recipe import read_recipe
+from tidegate.workspace.repository import pipeline_folders, releases
 
 ALL = {"environment", "buoy", "tides"}
 BOTH = {"buoy", "tides"}
@@ -200,7 +204,10 @@ def test_the_folder_for_a_pipeline_holds_what_counts_and_no_more(
         "pipeline/pipelines/buoy/pipeline.py",
         "pipeline/pipelines/buoy/run.sh",
     }
-    assert {"runtime/tidegate/runtime/worker.py", "runtime/tidegate/aws/lambda_handler.py"} < there
+    assert {
+        "runtime/tidegate/runtime/worker.py",
+        "runtime/tidegate/targets/aws/lambda_handler.py",
+    } < there
     assert not [name for name in there if "tidegate/cli" in name or "tidegate/config" in name]
     # The function is not root: whoever checked this out, with whatever umask.
     assert (folder / "pipeline/pipelines/buoy/pipeline.py").stat().st_mode & 0o777 == 0o644
@@ -328,10 +335,15 @@ def test_what_of_tidegate_goes_in() -> None:
     inside = {path.relative_to(PACKAGE).as_posix() for path in runtime_files()}
     top = {name for name in inside if "/" not in name}
     assert top == {"__init__.py", "errors.py"}
-    assert {name.split("/")[0] for name in inside - top} == {"aws", "runtime"}
-    needed = {"runtime/tsdat_adapter.py", "runtime/handle.py", "aws/ledger.py", "aws/__init__.py"}
+    assert {name.split("/")[0] for name in inside - top} == {"targets", "runtime"}
+    needed = {
+        "runtime/tsdat_adapter.py",
+        "runtime/dispatch.py",
+        "targets/aws/ledger.py",
+        "targets/aws/__init__.py",
+    }
     assert needed < inside
-    assert "aws/logs.py" not in inside, "commands read logs, functions do not"
+    assert "targets/aws/logs.py" not in inside, "commands read logs, functions do not"
 
 
 def test_recipes_for_this_machine_are_as_before(repository: Path) -> None:

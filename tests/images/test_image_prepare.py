@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from images_samples import write
 
-from tidegate.release.image import prepare
+from tidegate.deploy.images.context import prepare
 
 NAME = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
 

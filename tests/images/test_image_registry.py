@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from tidegate.aws.clients import Clients
+from tidegate.deploy.images.registry import EcrRegistry
 from tidegate.errors import ConfigurationError, StorageError
-from tidegate.release.registry import EcrRegistry
+from tidegate.targets.aws.clients import Clients
 
 pytestmark = [pytest.mark.slow, pytest.mark.aws]
 numbers = itertools.count(1)
@@ -96,6 +96,6 @@ def test_where_it_is_and_what_to_sign_in_with(ecr: EcrRegistry, clients: Clients
 
 def test_on_aws_it_is_where_aws_says(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     clients.client("ecr").create_repository(repositoryName="waves-uri")
-    monkeypatch.setattr("tidegate.release.registry.is_loopback", lambda host: False)
+    monkeypatch.setattr("tidegate.deploy.images.registry.is_loopback", lambda host: False)
     uri = "000000000000.dkr.ecr.us-west-2.amazonaws.com/waves-uri"
     assert EcrRegistry(clients, "waves-uri").address == uri

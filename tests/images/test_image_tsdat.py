@@ -23,16 +23,16 @@ from image_kit import NOBODY, buildah_store, command, container, inside, says
 from lambda_api import runtime_api
 from ministack_process import REGION, MiniStack
 
-from tidegate.aws.clients import Clients
-from tidegate.aws.ledger import DynamoLedger, create_table
-from tidegate.release.base_image import read_image_recipe
-from tidegate.release.builders import Buildah
-from tidegate.release.images import build_images, plan_images
-from tidegate.release.registry import EcrRegistry
+from tidegate.deploy.images.base_image import read_image_recipe
+from tidegate.deploy.images.builders import Buildah
+from tidegate.deploy.images.building import build_images, plan_images
+from tidegate.deploy.images.registry import EcrRegistry
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.records import dumps, from_json, to_json
 from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.task import Outcome, Task
+from tidegate.targets.aws.clients import Clients
+from tidegate.targets.aws.ledger import DynamoLedger, create_table
 
 pytestmark = [
     pytest.mark.slow,
@@ -153,7 +153,7 @@ def function_environment(clients: Clients, aws: MiniStack) -> dict[str, str]:
 def function(box: str, environment: dict[str, str], log: Path) -> Iterator[None]:
     """The image as Lambda starts it: its entry point with its command."""
     start = inside(
-        box, "/lambda-entrypoint.sh", "tidegate.aws.lambda_handler.handler",
+        box, "/lambda-entrypoint.sh", "tidegate.targets.aws.lambda_handler.handler",
         user=NOBODY, environment=environment,
     )  # fmt: skip
     with log.open("wb") as out:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tidegate.local.cleaner import Cleaner
+from tidegate.targets.local.cleaner import Cleaner
 
 
 def _folder(path: Path) -> Path:

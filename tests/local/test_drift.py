@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tidegate.local import drift
-from tidegate.local.drift import Drift
+from tidegate.workspace import repository_change
+from tidegate.workspace.repository_change import Drift
 
 
 def make(folder: Path) -> Drift:
@@ -17,7 +17,7 @@ def make(folder: Path) -> Drift:
 
 
 def test_a_change_is_told_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(drift, "EVERY", 0.0)
+    monkeypatch.setattr(repository_change, "EVERY", 0.0)
     watched = make(tmp_path)
     assert watched.told() == ""
     (tmp_path / "shared" / "quality.yaml").write_text("ab")
@@ -29,7 +29,7 @@ def test_a_change_is_told_once(tmp_path, monkeypatch):
 
 
 def test_new_and_vanished_files_count_and_readmes_do_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(drift, "EVERY", 0.0)
+    monkeypatch.setattr(repository_change, "EVERY", 0.0)
     watched = make(tmp_path)
     (tmp_path / "README.md").write_text("ab")
     (tmp_path / "shared" / "README.md").write_text("ab")

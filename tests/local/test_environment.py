@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tidegate.errors import PythonEnvironmentError
-from tidegate.local import environment
-from tidegate.local.environment import Interpreter, Missing, find, make
-from tidegate.recipe import dependents, read_recipe
+from tidegate.workspace import environment
+from tidegate.workspace.environment import Interpreter, Missing, find, make
+from tidegate.workspace.recipe import dependents, read_recipe
 
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pipelines"
@@ -140,7 +140,7 @@ def test_the_caller_s_own_environment_is_left_alone(
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tidegate.local import environment
+from tidegate.workspace import environment
 real = environment._uv
 def uv(arguments, recipe, say):
     real(arguments, recipe, say)

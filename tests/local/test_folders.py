@@ -19,12 +19,12 @@ from types import SimpleNamespace
 import pytest
 
 from tidegate.errors import InputChanged, StorageError
-from tidegate.local import folders as module
-from tidegate.local.folders import HIDDEN, FolderInputs, FolderOutputs, Found
-from tidegate.local.ledger import Seen, SqliteLedger
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import Input, Product, ProductRef
 from tidegate.runtime.select import counts
+from tidegate.targets.local import folders as module
+from tidegate.targets.local.folders import HIDDEN, FolderInputs, FolderOutputs, Found
+from tidegate.targets.local.ledger import Seen, SqliteLedger
 
 
 @pytest.fixture
@@ -515,7 +515,7 @@ def test_sweep_removes_what_the_dead_left(outputs: FolderOutputs) -> None:
 PUBLISH = """
 import sys
 from pathlib import Path
-from tidegate.local.folders import FolderOutputs
+from tidegate.targets.local.folders import FolderOutputs
 from tidegate.runtime.runs import Product
 root, work = Path(sys.argv[1]), Path(sys.argv[2])
 outputs = FolderOutputs(root, work)

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from tidegate.errors import LedgerError, StorageError
-from tidegate.local import ledger as module
-from tidegate.local.ledger import APPLICATION_ID, Seen, SqliteLedger
-from tidegate.local.queue import Queue
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Input, Product, Run, RunRecord, State, Window
+from tidegate.targets.local import ledger as module
+from tidegate.targets.local.ledger import APPLICATION_ID, Seen, SqliteLedger
+from tidegate.targets.local.queue import Queue
 
 T0 = datetime(2022, 4, 5, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -294,7 +294,7 @@ import sys
 from datetime import datetime, timedelta, timezone
 from dataclasses import replace
 from pathlib import Path
-from tidegate.local.ledger import SqliteLedger
+from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.runtime.runs import Input, Product, Run
 now = datetime.now(timezone.utc)
 granted = 0
@@ -335,7 +335,7 @@ def test_a_process_that_dies_in_a_transaction_holds_nobody_up(path: Path) -> Non
     code = """
 import os, signal, sys
 from pathlib import Path
-from tidegate.local.ledger import SqliteLedger
+from tidegate.targets.local.ledger import SqliteLedger
 ledger = SqliteLedger(Path(sys.argv[1]))
 with ledger.writing() as db:
     db.execute("INSERT INTO state VALUES ('half', 'done')")

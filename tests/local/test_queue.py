@@ -15,10 +15,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from tidegate.local import queue as module
-from tidegate.local.ledger import Seen, SqliteLedger
-from tidegate.local.queue import Queue
 from tidegate.runtime.runs import Input, ProductRef, Run, RunRecord, State, Window
+from tidegate.targets.local import queue as module
+from tidegate.targets.local.ledger import Seen, SqliteLedger
+from tidegate.targets.local.queue import Queue
 
 T0 = datetime(2022, 4, 5, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)

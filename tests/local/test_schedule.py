@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.errors import ConfigurationError
-from tidegate.local import schedule as module
-from tidegate.local.schedule import Schedule, due_between, last_due, next_due
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.target import MemoryLedger
+from tidegate.targets.local import schedule as module
+from tidegate.targets.local.schedule import Schedule, due_between, last_due, next_due
 
 HOURLY = "0 * * * *"
 START = datetime(2022, 4, 5, 12, 30, tzinfo=timezone.utc)

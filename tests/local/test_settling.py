@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.local.settling import Settling, Stamp
+from tidegate.targets.local.settling import Settling, Stamp
 
 SETTLE = {"quick": 0.0, "short": 0.5, "long": 3.0, "usual": 2.0}
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.local import watch as module
-from tidegate.local.folders import FolderInputs
-from tidegate.local.inotify import Inotify
-from tidegate.local.watch import Watcher
+from tidegate.targets.local import watch as module
+from tidegate.targets.local.folders import FolderInputs
+from tidegate.targets.local.inotify import Inotify
+from tidegate.targets.local.watch import Watcher
 
 LONG = 60.0
 """A machine that is busy with other things must not fail a test, s."""

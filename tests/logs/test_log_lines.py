@@ -7,9 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tidegate import logs
 from tidegate.errors import UsageError
-from tidegate.logs import Line
+from tidegate.workspace import logs
+from tidegate.workspace.logs import Line
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 RUN = {

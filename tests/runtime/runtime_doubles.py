@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from tidegate.errors import StorageError
+from tidegate.runtime.dispatch import Context, execute, handle
 from tidegate.runtime.events import FileArrived, ScheduleDue
-from tidegate.runtime.handle import Context, execute, handle
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.runs import Product, Run
 from tidegate.runtime.target import MemoryInputs, MemoryLedger, MemoryOutputs, Target

@@ -17,8 +17,8 @@ from tidegate.errors import (
     StorageError,
     WorkerLost,
 )
+from tidegate.runtime.dispatch import backoff, handle
 from tidegate.runtime.events import Requested
-from tidegate.runtime.handle import backoff, handle
 from tidegate.runtime.runs import Failure, Input, Run
 from tidegate.runtime.stage import stage, tsdat_time
 from tidegate.runtime.target import ClaimLost, Target

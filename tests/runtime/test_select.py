@@ -8,8 +8,8 @@ import pytest
 from runtime_doubles import INGEST, NOON, Bench, at, product, vap
 
 from tidegate.errors import InputChanged
+from tidegate.runtime.dispatch import handle
 from tidegate.runtime.events import FileArrived, Requested, ScheduleDue
-from tidegate.runtime.handle import handle
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import Failure, Run, Window
 from tidegate.runtime.select import select, takes, under

@@ -453,7 +453,7 @@ def test_the_pipelines_see_their_own_environment_alone(tsdat_python, repository,
     assert said["PYDANTIC"].split()[1].startswith(home)
     old = "tsdat-0." in home
     assert said["PYDANTIC"].split(".")[0] == ("1" if old else "2")
-    assert "tidegate.local" not in said["MODULES"]
+    assert "tidegate.targets.local" not in said["MODULES"]
     paths = said["PATH"].strip("[]").replace("'", "").split(", ")
     assert paths[0] == str(repository.root)
     assert not [p for p in paths if "site-packages" in p and not p.startswith(home)]

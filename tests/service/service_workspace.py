@@ -17,11 +17,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tidegate.local.ledger import SqliteLedger
-from tidegate.local.queue import Queue
-from tidegate.local.workspace import Workspace
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import RunRecord
+from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.targets.local.queue import Queue
+from tidegate.workspace.folder import Workspace
 
 HERE = Path(__file__).parent
 TINY = HERE / "tiny"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from service_workspace import config, csv, eventually, ingest, make
 
-from tidegate.local.workspace import Workspace
+from tidegate.workspace.folder import Workspace
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from service_workspace import HERE, VAP, config, csv, eventually, ingest, make
 
-from tidegate.local import session
-from tidegate.local.service import Listener, Service, Settings
-from tidegate.local.workspace import Workspace
+from tidegate.targets.local.service import Listener, Service, Settings
+from tidegate.workspace import opening
+from tidegate.workspace.folder import Workspace
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ class Running:
     def __init__(self, place, **settings):
         self.now = T0
         self.records, self.messages, self.workers = [], [], []
-        opened = session.open_session(Workspace.at(place.root), python=sys.executable)
+        opened = opening.open_session(Workspace.at(place.root), python=sys.executable)
         made = Settings(opened.python, opened.repository, workers=1, **settings)
         listener = Listener(record=self.ended, message=self.messages.append)
         self.service = Service(opened.workspace, opened.manifest, made, listener, lambda: self.now)
@@ -96,8 +96,8 @@ def test_workers_are_replaced_after_some_runs(place):
 
 def test_a_ledger_that_cannot_be_written_for_a_while_costs_nothing(place, monkeypatch):
     from tidegate.errors import StorageError
-    from tidegate.local import service
-    from tidegate.local.ledger import SqliteLedger
+    from tidegate.targets.local import service
+    from tidegate.targets.local.ledger import SqliteLedger
 
     monkeypatch.setattr(service, "_LEDGER_PAUSE", 0.05)
     original, left = SqliteLedger.finish, [3]
@@ -120,7 +120,7 @@ def test_a_ledger_that_cannot_be_written_for_a_while_costs_nothing(place, monkey
 
 
 def test_a_fault_of_our_own_ends_the_service_in_words(place, monkeypatch):
-    from tidegate.local import service
+    from tidegate.targets.local import service
 
     def broken(*args):
         raise ZeroDivisionError("a bug")
@@ -128,7 +128,7 @@ def test_a_fault_of_our_own_ends_the_service_in_words(place, monkeypatch):
     monkeypatch.setattr(service, "execute", broken)
     place.put("tiny/one/x.csv", csv())
     place.age()
-    opened = session.open_session(Workspace.at(place.root), python=sys.executable)
+    opened = opening.open_session(Workspace.at(place.root), python=sys.executable)
     made = Settings(opened.python, opened.repository, workers=1)
     with pytest.raises(service.TidegateError, match="ZeroDivisionError") as raised:
         Service(opened.workspace, opened.manifest, made).once()

@@ -22,7 +22,7 @@ from service_workspace import (
     product,
 )
 
-from tidegate.local.workspace import Workspace
+from tidegate.workspace.folder import Workspace
 
 pytestmark = pytest.mark.slow
 

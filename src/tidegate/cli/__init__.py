@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from tidegate import __version__, view
-from tidegate.cli import destroy, doctor, emulate, logs, new, release, runs, status
+from tidegate import __version__
+from tidegate.cli import destroy, doctor, emulate, logs, new, release, runs, status, view
+from tidegate.cli.view import View
 from tidegate.errors import TidegateError
-from tidegate.view import View
 
 app = typer.Typer(
     name="tidegate",

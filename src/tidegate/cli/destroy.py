@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.options import HERE, In, Json, Profile, Region
+from tidegate.cli.view import View, plain
+from tidegate.deploy.cloudformation.states import Event
+from tidegate.deploy.core.branch import Branch, open_branch
+from tidegate.deploy.core.history import History
+from tidegate.deploy.teardown import teardown as removing
+from tidegate.deploy.teardown.teardown import Following, Step, Teardown
 from tidegate.errors import TidegateError, UsageError
-from tidegate.release import destroy as removing
-from tidegate.release.branch import Branch, open_branch
-from tidegate.release.destroy import Following, Step, Teardown
-from tidegate.release.history import History
-from tidegate.release.states import Event
 from tidegate.runtime.records import to_json
-from tidegate.view import View, plain
 
 app = typer.Typer()
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.options import HERE, MAIN, In, Json, Profile, Region
-from tidegate.release.doctor import Asked, Finding, examine
+from tidegate.cli.view import View, plain
+from tidegate.deploy.doctor import Asked, Finding, examine
 from tidegate.runtime.records import to_json
-from tidegate.view import View, plain
 
 app = typer.Typer()
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate import view
+from tidegate.cli import view
 from tidegate.cli.options import HERE, MAIN, Branch, Dir, Json, Python, stopping
+from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
-from tidegate.local import session
-from tidegate.local.workspace import Workspace
 from tidegate.runtime.runs import RunRecord
-from tidegate.view import View, plain
+from tidegate.workspace import opening
+from tidegate.workspace.folder import Workspace
 
 if TYPE_CHECKING:
-    from tidegate.emulation.deployment import Emulated, Ended
+    from tidegate.deploy.emulator.deployment import Emulated, Ended
 
 app = typer.Typer()
 _EVERY = 2.0
@@ -43,11 +43,11 @@ def emulate(
     schedules are due. What is there is gone when it ends.
     """
     _check_installed()
-    from tidegate.emulation.deployment import Emulated, keys_of
-    from tidegate.emulation.server import clients, emulator
+    from tidegate.deploy.emulator.deployment import Emulated, keys_of
+    from tidegate.deploy.emulator.server import clients, emulator
 
     out = View(as_json=as_json)
-    opened = session.open_session(Workspace.at(directory), python=python, say=out.note)
+    opened = opening.open_session(Workspace.at(directory), python=python, say=out.note)
     keys = keys_of(opened, branch)
     folder = opened.workspace.state / "emulator"
     assert keys.account_id is not None
@@ -76,8 +76,8 @@ def emulate(
                     out.line(f"export {name}={plain(value)}")
                 out.note(
                     "In another shell, these make every command take it for AWS, such as"
-                    f" `tidegate runs -w {session.shown(opened.workspace.root)} --target aws`."
-                    f"\nFiles in {session.shown(opened.workspace.input)} are uploaded as they come;"
+                    f" `tidegate runs -w {opening.shown(opened.workspace.root)} --target aws`."
+                    f"\nFiles in {opening.shown(opened.workspace.input)} are uploaded as they come;"
                     " Ctrl-C ends it"
                 )
                 _on(deployed, tell, ended)

@@ -11,15 +11,16 @@ from typing import Annotated
 
 import typer
 
-from tidegate import logs as lines
-from tidegate import rerun, targets, view
+from tidegate.cli import view
 from tidegate.cli.options import HERE, MAIN, Branch, In, Json, Profile, Region, Target
+from tidegate.cli.view import View, plain
 from tidegate.errors import StorageError, TidegateError, UsageError
-from tidegate.logs import Line
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import FINISHED, RunRecord
-from tidegate.targets import Session, Where
-from tidegate.view import View, plain
+from tidegate.workspace import logs as lines
+from tidegate.workspace import rerun, session
+from tidegate.workspace.logs import Line
+from tidegate.workspace.session import Session, Where
 
 app = typer.Typer()
 
@@ -56,7 +57,7 @@ def logs(
     """Show what functions and runs have logged, as lines that people can read."""
     out = View(as_json=as_json)
     begin = lines.since(since, datetime.now(timezone.utc))
-    opened = targets.glance(Where(directory, target, branch, profile, region))
+    opened = session.glance(Where(directory, target, branch, profile, region))
     chosen = [rerun.named_config(opened.manifest, config)] if config else opened.manifest.configs
     try:
         if run is not None:
@@ -117,10 +118,10 @@ def _run(out: View, opened: Session, key: str, follow: bool) -> None:
 
 def _unkept(out: View, opened: Session, record: RunRecord) -> None:
     """A run whose log is not kept (yet)."""
-    from tidegate.targets import aws
+    from tidegate.workspace import aws_session
 
-    if isinstance(opened, aws.AwsSession):
-        from tidegate.aws import logs as cloudwatch
+    if isinstance(opened, aws_session.AwsSession):
+        from tidegate.targets.aws import logs as cloudwatch
 
         # The config file may not have it any more.
         pipeline, _, name = record.run.config.partition("/")
@@ -144,10 +145,10 @@ def _functions(
     out: View, opened: Session, configs: list[Config], begin: datetime, follow: bool
 ) -> None:
     """What the functions of these configs have logged."""
-    from tidegate.aws import logs as cloudwatch
-    from tidegate.targets import aws
+    from tidegate.targets.aws import logs as cloudwatch
+    from tidegate.workspace import aws_session
 
-    assert isinstance(opened, aws.AwsSession)
+    assert isinstance(opened, aws_session.AwsSession)
     groups = {opened.names.log_group(c.pipeline, c.name): c.id for c in configs}
     gone = cloudwatch.missing(opened.clients, groups)
     for name in gone:
@@ -168,10 +169,10 @@ def _functions(
 
 def _without(opened: Session, group: str, config: str) -> str:
     """Why a config has no log group."""
-    from tidegate.aws.clients import explained
-    from tidegate.targets import aws
+    from tidegate.targets.aws.clients import explained
+    from tidegate.workspace import aws_session
 
-    assert isinstance(opened, aws.AwsSession)
+    assert isinstance(opened, aws_session.AwsSession)
     name = group.removeprefix("/aws/lambda/")
     client = opened.clients.client("lambda")
     try:

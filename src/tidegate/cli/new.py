@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from tidegate import kit
 from tidegate.cli.options import Json
-from tidegate.kit import Kit, Written
-from tidegate.kit.answers import OPTIONS
-from tidegate.kit.files import EARLIER
-from tidegate.local.workspace import CONFIG
+from tidegate.cli.view import View, plain
 from tidegate.runtime.records import to_json
-from tidegate.view import View, plain
+from tidegate.scaffold import deployment as kit
+from tidegate.scaffold.deployment import Kit, Written
+from tidegate.scaffold.deployment.answers import OPTIONS
+from tidegate.scaffold.deployment.files import EARLIER
+from tidegate.workspace.folder import CONFIG
 
 app = typer.Typer(
     name="new", help="Write the files that a deployment begins with.", no_args_is_help=True

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tidegate.view import View
+from tidegate.cli.view import View
 
 Dir = Annotated[Path, typer.Argument(help="The workspace: the folder with pipelines_config.yml.")]
 In = Annotated[

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate import view
+from tidegate.cli import view
 from tidegate.cli.options import HERE, MAIN, In, Json, Profile, Python, Region
+from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
 from tidegate.runtime.records import to_json
-from tidegate.view import View, plain
 
 # What AWS and the CDK need takes a second to import: not before a command wants it.
 if TYPE_CHECKING:
-    from tidegate.release.branch import Branch
-    from tidegate.release.changes import ChangeSet
-    from tidegate.release.costs import Estimate
-    from tidegate.release.deploying import Found
-    from tidegate.release.history import Release
-    from tidegate.release.releasing import Deployment, Prepared
-    from tidegate.release.states import Event
+    from tidegate.deploy.cloudformation.changes import ChangeSet
+    from tidegate.deploy.cloudformation.states import Event
+    from tidegate.deploy.core.branch import Branch
+    from tidegate.deploy.core.history import Release
+    from tidegate.deploy.costs.estimate import Estimate
+    from tidegate.deploy.workflow.deploying import Found
+    from tidegate.deploy.workflow.releasing import Deployment, Prepared
 
 app = typer.Typer()
 
@@ -68,7 +68,8 @@ def bootstrap(
     as_json: Json = False,
 ) -> None:
     """Make or adopt the buckets and the ledger of a branch; `deploy` does so by itself."""
-    from tidegate.release import deploying, foundation
+    from tidegate.deploy.bootstrap import data_stores
+    from tidegate.deploy.workflow import deploying
 
     out = View(as_json=as_json)
     opened = _open(directory, branch, profile, region)
@@ -79,7 +80,7 @@ def bootstrap(
             raise typer.Exit(1)
         deploying.prepare_ground(found, Path(folder), out.note)
     if as_json:
-        out.data(foundation.as_data(found.foundation))
+        out.data(data_stores.as_data(found.foundation))
 
 
 @app.command(epilog="Examples: tidegate plan main   ·   tidegate plan main --stacks-only")
@@ -97,8 +98,10 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a deployment and a release would change, and what it costs; changes nothing."""
-    from tidegate.release import costs, deploying, foundation, releasing
-    from tidegate.release.changes import as_data
+    from tidegate.deploy.bootstrap import data_stores
+    from tidegate.deploy.cloudformation.changes import as_data
+    from tidegate.deploy.costs import estimate as costs
+    from tidegate.deploy.workflow import deploying, releasing
 
     out = View(as_json=as_json)
     opened = _open(directory, branch, profile, region)
@@ -112,7 +115,7 @@ def plan(
         deployment = releasing.preview(prepared, out.note)
     if as_json:
         data: dict[str, Any] = {
-            "foundation": foundation.as_data(found.foundation),
+            "foundation": data_stores.as_data(found.foundation),
             "stacks": [as_data(changes)],
         }
         if prepared is not None and deployment is not None:
@@ -165,7 +168,7 @@ def deploy(
     as_json: Json = False,
 ) -> None:
     """Deploy a branch: buckets and ledger, the CodePipeline stack, and a first release."""
-    from tidegate.release import builds, deploying, releasing
+    from tidegate.deploy.workflow import builds, deploying, releasing
 
     out = View(as_json=as_json)
     opened = _open(directory, branch, profile, region)
@@ -203,8 +206,8 @@ def _deploy_ground(
     out: View, opened: Branch, *, wait: bool, yes: bool, needs_pipeline: bool
 ) -> Found:
     """What holds data, and the CodePipeline stack, each shown before it is touched."""
-    from tidegate.release import deploying
-    from tidegate.release.releasing import Declined
+    from tidegate.deploy.workflow import deploying
+    from tidegate.deploy.workflow.releasing import Declined
 
     with (
         tempfile.TemporaryDirectory(prefix="tidegate-") as folder,
@@ -259,8 +262,8 @@ def release(
     as_json: Json = False,
 ) -> None:
     """Build the images that are missing and deploy the pipelines, as CodeBuild does at a push."""
-    from tidegate.release import releasing
-    from tidegate.release.images import describe_images
+    from tidegate.deploy.images.building import describe_images
+    from tidegate.deploy.workflow import releasing
 
     out = View(as_json=as_json)
     opened = _open(directory, branch, profile, region)
@@ -323,7 +326,7 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Deploy the images and configs of an earlier release again; nothing is built."""
-    from tidegate.release import releasing
+    from tidegate.deploy.workflow import releasing
 
     out = View(as_json=as_json)
     opened = _open(directory, branch, profile, region)
@@ -337,7 +340,7 @@ def rollback(
 
 
 def _open(directory: Path, branch: str, profile: str | None, region: str | None) -> Branch:
-    from tidegate.release.branch import open_branch
+    from tidegate.deploy.core.branch import open_branch
 
     opened = open_branch(directory, branch, profile=profile, region=region)
     View().note(f"working as {opened.who}")
@@ -346,7 +349,7 @@ def _open(directory: Path, branch: str, profile: str | None, region: str | None)
 
 def estimate(found: Prepared, deployment: Deployment) -> Estimate:
     """What it would cost a month."""
-    from tidegate.release.status.costing import planned
+    from tidegate.deploy.status.costing import planned
 
     now = datetime.now(timezone.utc)
     return planned(found.branch, found.manifest, deployment.plan, now)
@@ -394,7 +397,7 @@ _MARKS = {
 
 def show_changes(out: View, change_set: ChangeSet, *, results: bool = False) -> None:
     """What a stack would become: on standard error, unless that is what was asked for."""
-    from tidegate.release.changes import lines
+    from tidegate.deploy.cloudformation.changes import lines
 
     console = out.out if results else out.err
     for line in lines(change_set):
@@ -402,10 +405,10 @@ def show_changes(out: View, change_set: ChangeSet, *, results: bool = False) -> 
 
 
 def _show_foundation(out: View, found: Found, *, results: bool = False) -> None:
-    from tidegate.release import foundation
+    from tidegate.deploy.bootstrap import data_stores
 
     console = out.out if results and not out.as_json else out.err
-    console.print(plain_lines(foundation.describe(found.foundation)))
+    console.print(plain_lines(data_stores.describe(found.foundation)))
     if found.older:
         console.print(
             f"[cyan]the stack {plain(found.template.stack)} is the older recipe's: see"
@@ -467,7 +470,7 @@ def _show_release(out: View, release: Release) -> None:
 
 def release_plan_data(found: Prepared, deployment: Deployment) -> dict[str, Any]:
     """What a release would do, as ``--json`` gives it."""
-    from tidegate.release.changes import as_data
+    from tidegate.deploy.cloudformation.changes import as_data
 
     return {
         "commit": found.commit,
@@ -481,7 +484,7 @@ def release_plan_data(found: Prepared, deployment: Deployment) -> dict[str, Any]
 
 
 def _show_plan(out: View, found: Prepared, deployment: Deployment) -> None:
-    from tidegate.release.images import describe_images
+    from tidegate.deploy.images.building import describe_images
 
     if out.as_json:
         out.data(release_plan_data(found, deployment))

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import typer
 
 from tidegate import config as configuration
-from tidegate import demo, rerun, targets, view
+from tidegate.cli import view
 from tidegate.cli.options import (
     AN_HOUR,
     CPUS,
@@ -33,15 +33,16 @@ from tidegate.cli.options import (
     Workers,
     stopping,
 )
+from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
-from tidegate.local import commands, session
-from tidegate.local.service import Listener, Settings
-from tidegate.local.workspace import Workspace
 from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Run, RunRecord, State
 from tidegate.runtime.target import Ledger
-from tidegate.targets import Means, Where, adopting
-from tidegate.view import View, plain
+from tidegate.scaffold import demo
+from tidegate.targets.local.service import Listener, Settings
+from tidegate.workspace import adopting, commands, opening, rerun, session
+from tidegate.workspace.folder import Workspace
+from tidegate.workspace.session import Means, Where
 
 app = typer.Typer()
 
@@ -52,8 +53,8 @@ def check(directory: Dir = HERE, python: Python = None, as_json: Json = False) -
     out = View(as_json=as_json)
     workspace = Workspace.at(directory)
     try:
-        opened = session.open_session(workspace, python=python, say=out.note)
-    except session.Problems as error:
+        opened = opening.open_session(workspace, python=python, say=out.note)
+    except opening.Problems as error:
         if as_json:
             out.data({"ok": False, "problems": to_json(error.problems)})
             raise typer.Exit(2) from None
@@ -96,7 +97,7 @@ def env(
 ) -> None:
     """Make the pipelines' Python environment from requirements.txt or environment.yml."""
     out = View(as_json=as_json)
-    reading = session.read(Workspace.at(directory))
+    reading = opening.read(Workspace.at(directory))
     made = commands.make_environment(
         Workspace.at(directory), reading, python=python, exclude_newer=exclude_newer, say=out.note
     )
@@ -122,7 +123,7 @@ def up(
 ) -> None:
     """Watch input/, run schedules, and carry out what is due, until Ctrl-C."""
     out = View(as_json=as_json)
-    opened = session.open_session(Workspace.at(directory), python=python, say=out.note)
+    opened = opening.open_session(Workspace.at(directory), python=python, say=out.note)
     settings = Settings(opened.python, opened.repository, workers=workers, poll=poll)
     with (
         commands.service(opened, settings, _listener(out)) as service,
@@ -169,7 +170,7 @@ def run(
     """Run files, or one window of a VAP, now, whether or not they were run before."""
     out = View(as_json=as_json)
     where = Where(directory, target, branch, profile, region)
-    opened = targets.open_session(where, Means(python, workers, wait, out.note))
+    opened = session.open_session(where, Means(python, workers, wait, out.note))
     if begin is not None or end is not None:
         now = datetime.now(timezone.utc)
         with opened.ledger() as ledger:
@@ -197,7 +198,7 @@ def runs(
 ) -> None:
     """List runs, the latest first; what waits comes before them."""
     out = View(as_json=as_json)
-    opened = targets.glance(Where(directory, target, branch, profile, region))
+    opened = session.glance(Where(directory, target, branch, profile, region))
     states = commands.states("failed" if failed else state)
     waiting = list(islice(opened.waiting(config, states), limit))
     with opened.ledger() as ledger:
@@ -232,7 +233,7 @@ def show(
 ) -> None:
     """Show one run: inputs, products, quality, why it failed, and its log."""
     out = View(as_json=as_json)
-    opened = targets.glance(Where(directory, target, branch, profile, region))
+    opened = session.glance(Where(directory, target, branch, profile, region))
     with opened.ledger() as ledger:
         record = rerun.find_record(ledger, key)
     lines = opened.log(record)
@@ -258,7 +259,7 @@ def products(
 ) -> None:
     """List products, with their times, sizes and how much of them is bad."""
     out = View(as_json=as_json)
-    opened = targets.glance(Where(directory, target, branch, profile, region))
+    opened = session.glance(Where(directory, target, branch, profile, region))
     with opened.ledger() as ledger:
         found = list(
             ledger.products(
@@ -297,7 +298,7 @@ def retry(
     if bool(keys) == failed:
         raise UsageError("say which runs, or --failed", next="`tidegate runs --failed` lists them")
     where = Where(directory, target, branch, profile, region)
-    opened = targets.open_session(where, Means(python, workers, wait, out.note))
+    opened = session.open_session(where, Means(python, workers, wait, out.note))
     with opened.ledger() as ledger:
         now = datetime.now(timezone.utc)
         wanted = rerun.to_retry(opened.manifest, ledger, keys or [], now)
@@ -343,7 +344,7 @@ def reprocess(
     """Run again all of a config, or a part of it, such as after a change of its code."""
     out = View(as_json=as_json)
     where = Where(directory, target, branch, profile, region)
-    opened = targets.open_session(where, Means(python, workers, wait, out.note))
+    opened = session.open_session(where, Means(python, workers, wait, out.note))
     scope = rerun.Scope(
         rerun.named_config(opened.manifest, config),
         rerun.parse_time(begin) if begin else None,
@@ -396,7 +397,7 @@ def adopt(
     """Put on record what an older deployment, or plain Tsdat, has made."""
     out = View(as_json=as_json)
     where = Where(directory, target, branch, profile, region)
-    opened = targets.open_session(where, Means(python, say=out.note))
+    opened = session.open_session(where, Means(python, say=out.note))
     wish = adopting.Wish(config, datastream, read, inputs, dry_run)
     with out.progress() as progress:
 
@@ -427,7 +428,7 @@ def demo_command(
     command = [python] if python else demo.default_python()
     out.note(f"writing {demo.DAYS} days of raw lidar files into {workspace.input}")
     demo.write_raw_files(workspace, command)
-    opened = session.open_session(workspace, python=command[0], say=out.note)
+    opened = opening.open_session(workspace, python=command[0], say=out.note)
     settings = Settings(opened.python, opened.repository, workers=workers)
     records: list[RunRecord] = []
     _once(out, opened, settings, records)
@@ -437,7 +438,7 @@ def demo_command(
     _show_demo(out, opened, records)
 
 
-def _once(out: View, opened: session.Session, settings: Settings, records: list[RunRecord]) -> None:
+def _once(out: View, opened: opening.Session, settings: Settings, records: list[RunRecord]) -> None:
     with (
         commands.service(opened, settings, _listener(out, records)) as service,
         stopping(service.stop, out),
@@ -445,7 +446,7 @@ def _once(out: View, opened: session.Session, settings: Settings, records: list[
         service.once()
 
 
-def _show_demo(out: View, opened: session.Session, records: Sequence[RunRecord]) -> None:
+def _show_demo(out: View, opened: opening.Session, records: Sequence[RunRecord]) -> None:
     with opened.ledger() as ledger:
         found = list(ledger.products())
         counts = ledger.counts()
@@ -462,7 +463,7 @@ def _show_demo(out: View, opened: session.Session, records: Sequence[RunRecord])
     states = ("succeeded", "empty", "failed")
     rows = [(c, *(str(counts[c].get(s, 0)) for s in states)) for c in sorted(counts)]  # type: ignore[call-overload]
     out.table(("config", *states), rows)
-    folder = str(session.shown(opened.workspace.root))
+    folder = str(opening.shown(opened.workspace.root))
     data = [product for product in found if product.kind == "data"]
     out.line(f"\n{len(found)} products in {plain(folder)}/output, such as")
     for product in [*data[:1], *data[-1:], *(p for p in found if p.key.endswith(".png"))][:3]:
@@ -481,7 +482,7 @@ def _show_demo(out: View, opened: session.Session, records: Sequence[RunRecord])
 
 
 def _carry_out(
-    out: View, opened: targets.Session, wanted: Sequence[Run], wait: float = AN_HOUR
+    out: View, opened: session.Session, wanted: Sequence[Run], wait: float = AN_HOUR
 ) -> None:
     """Have runs carried out; exit 1 when one has failed, or was waited for in vain."""
     records: list[RunRecord] = []

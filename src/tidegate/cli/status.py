@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from tidegate import view
+from tidegate.cli import view
 from tidegate.cli.options import HERE, MAIN, In, Json, Profile, Region
-from tidegate.release import costs as costs_of
-from tidegate.release import status as telling
-from tidegate.release.branch import open_branch
-from tidegate.release.status.model import (
+from tidegate.cli.view import View, plain
+from tidegate.deploy import status as telling
+from tidegate.deploy.core.branch import open_branch
+from tidegate.deploy.costs import estimate as costs_of
+from tidegate.deploy.status.model import (
     Bucket,
     Config,
     Function,
@@ -22,7 +23,6 @@ from tidegate.release.status.model import (
     Unknown,
     Waiting,
 )
-from tidegate.view import View, plain
 
 app = typer.Typer()
 

@@ -10,14 +10,7 @@ from datetime import datetime, timedelta, timezone
 
 from tidegate.runtime.events import Event, FileArrived, ScheduleDue
 from tidegate.runtime.manifest import Config, Pipeline
-from tidegate.runtime.runs import (
-    SETTLED,
-    Product,
-    Run,
-    Window,
-    window_at,
-    windows_over,
-)
+from tidegate.runtime.runs import SETTLED, Product, Run, Window, window_at, windows_over
 from tidegate.runtime.target import Ledger, overlaps
 
 _FIRST_PAUSE = timedelta(minutes=10)

@@ -16,15 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from tidegate.errors import InputChanged, StorageError
-from tidegate.runtime.runs import (
-    SETTLED,
-    Input,
-    Product,
-    ProductRef,
-    Run,
-    RunRecord,
-    State,
-)
+from tidegate.runtime.runs import SETTLED, Input, Product, ProductRef, Run, RunRecord, State
 
 
 class Inputs(Protocol):

@@ -1,0 +1,337 @@
+"""What a person or a script sees: Rich on a terminal, plain lines in a pipe, JSON on request."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from tidegate.errors import TidegateError
+from tidegate.runtime.records import to_json
+from tidegate.runtime.runs import Product, Run, RunRecord
+from tidegate.workspace.adopting import Stream
+
+COLOURS = {
+    "succeeded": "green",
+    "empty": "yellow",
+    "failed": "red",
+    "retrying": "yellow",
+    "running": "cyan",
+    "queued": "cyan",
+    "superseded": "bright_black",
+}
+"""How each state of a run is shown."""
+
+
+_WIDE = 130
+_WHOLE = ("run", "started", "outcome", "products", "took", "kind", "size", "bad")
+
+
+class _Console(Console):
+    """Rich's console; when nobody reads any more, it says so as any file does."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process, or whichever of its threads was printing."""
+        silence()
+        raise BrokenPipeError
+
+
+def silence() -> None:
+    """From now on nothing that is printed goes anywhere: the reader has gone."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+
+
+def end_output() -> None:
+    """Print what is waiting to be printed, if there is still someone to read it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence()
+
+
+class View:
+    """Where a command's results go: standard output; remarks and errors go to standard error."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.out = _Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.err = _Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A remark that is no result."""
+        self.err.print(escape(text))
+
+    def error(self, error: TidegateError) -> None:
+        """An error in three parts: what, why, and what to do next."""
+        where = f"{error.where}: " if error.where else ""
+        self.err.print(f"[bold red]error:[/] {escape(where + error.what)}")
+        if error.why:
+            self.err.print(escape(error.why))
+        if error.next:
+            self.err.print(f"[bold]next:[/] {escape(error.next)}")
+
+    def data(self, value: Any) -> None:
+        """JSON, one document."""
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        empty: str = "",
+        wide: Sequence[str] = (),
+    ) -> None:
+        """A table on a terminal; in a pipe a line a row, the columns separated by tabs.
+
+        Cells are Rich markup; use ``plain`` for text that comes from outside. Columns in ``wide``
+        are left out on a terminal that has no room for them.
+        """
+        rows = list(rows)
+        if not rows and empty:
+            self.note(empty)
+        elif self.out.is_terminal:
+            table = Table(box=None, header_style="bold", pad_edge=False)
+            shown = [i for i, name in enumerate(columns) if not (name in wide and self._narrow())]
+            for i in shown:
+                table.add_column(columns[i], overflow="fold", no_wrap=columns[i] in _WHOLE)
+            for row in rows:
+                table.add_row(*(row[i] for i in shown))
+            self.out.print(table)
+        else:
+            for row in rows:
+                # Not by Rich, which makes blanks of tabs.
+                self.out.file.write("\t".join(Text.from_markup(c).plain for c in row) + "\n")
+
+    def _narrow(self) -> bool:
+        return self.out.width < _WIDE
+
+    def line(self, text: str) -> None:
+        """One line of markup."""
+        self.out.print(text)
+
+    def progress(self) -> Progress:
+        """A progress bar on standard error; silent where that is no terminal."""
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.err,
+            disable=self.as_json or not self.err.is_terminal,
+            transient=True,
+        )
+
+
+def plain(text: object) -> str:
+    """Text from outside, so that nothing in it is taken for markup or breaks the line."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+    return escape(shown.encode("utf-8", "backslashreplace").decode())
+
+
+def outcome(record: RunRecord) -> str:
+    """A run's state in its colour."""
+    colour = "yellow" if record.plots_failed else COLOURS.get(record.state, "white")
+    return f"[{colour}]{record.outcome}[/]"
+
+
+def moment(value: datetime | None) -> str:
+    """A time in UTC, to the second."""
+    if value is None:
+        return "-"
+    return f"{value.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}"
+
+
+def size(value: int) -> str:
+    """Bytes in the unit that fits."""
+    number = float(value)
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that fits."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def record_line(record: RunRecord) -> str:
+    """One line for a run that has ended: when, what, how it went."""
+    at = record.finished or record.started
+    parts = [
+        f"{at.astimezone(timezone.utc):%H:%M:%S}",
+        f"[bold]{plain(record.run.config)}[/]",
+        plain(record.run.title),
+        outcome(record),
+    ]
+    if record.products:
+        data = sum(product.kind == "data" for product in record.products)
+        others = len(record.products) - data
+        parts.append(f"{data} data" + (f", {others} other" if others else ""))
+    parts.append(duration(record.seconds.get("total", 0.0)))
+    line = "  ".join(parts)
+    reason = record.failure.message if record.failure else record.plots_failed
+    if reason:
+        line += f"\n          {plain(reason)}"
+    for warning in record.warnings:
+        line += f"\n          [yellow]{plain(warning)}[/]"
+    return line
+
+
+def run_row(record: RunRecord) -> tuple[str, ...]:
+    """A run as a row of ``tidegate runs``."""
+    reason = record.failure.message if record.failure else record.plots_failed
+    return (
+        record.key[:10],
+        moment(record.started),
+        plain(record.run.config),
+        plain(record.run.title),
+        outcome(record),
+        str(len(record.products)),
+        duration(record.seconds.get("total", 0.0)),
+        plain(reason[:120]),
+    )
+
+
+def queued_row(run: Run, due: datetime) -> tuple[str, ...]:
+    """A waiting run as a row of ``tidegate runs``."""
+    state = f"[{COLOURS['queued']}]queued[/]"
+    about = plain(run.title)
+    return (run.key[:10], f"due {moment(due)}", plain(run.config), about, state, "", "", "")
+
+
+def queued_data(run: Run, due: datetime) -> dict[str, Any]:
+    """A waiting run as ``--json`` gives it."""
+    data = {"key": run.key, "about": run.title, "outcome": "queued", "state": "queued"}
+    return {**data, "due": due.isoformat(), "run": to_json(run)}
+
+
+RUN_COLUMNS = ("run", "started", "config", "about", "outcome", "products", "took", "why")
+PRODUCT_COLUMNS = ("product", "datastream", "first (UTC)", "last (UTC)", "size", "bad", "config")
+
+
+def product_row(product: Product) -> tuple[str, ...]:
+    """A product as a row of ``tidegate products``."""
+    checked = sum(quality.samples for quality in product.quality)
+    bad = sum(quality.bad for quality in product.quality)
+    return (
+        plain(product.key),
+        plain(product.datastream),
+        moment(product.begin),
+        moment(product.end),
+        size(product.size),
+        f"{100 * bad / checked:.1f} %" if checked else "-",
+        plain(product.config),
+    )
+
+
+STREAM_COLUMNS = ("config", "datastream", "data", "other", "first (UTC)", "last (UTC)")
+
+
+def stream_row(stream: Stream) -> tuple[str, ...]:
+    """The files of one datastream as a row of ``tidegate adopt``."""
+    return (
+        plain(stream.config),
+        plain(stream.datastream),
+        str(stream.data),
+        str(stream.others),
+        moment(stream.begin),
+        moment(stream.end),
+    )
+
+
+def run_data(record: RunRecord) -> dict[str, Any]:
+    """A run as ``--json`` gives it: the record, and what follows from it."""
+    data = {"key": record.key, "about": record.run.title, "outcome": record.outcome}
+    return {**data, **_dict(to_json(record))}
+
+
+def product_data(product: Product) -> dict[str, Any]:
+    """A product as ``--json`` gives it."""
+    return _dict(to_json(product))
+
+
+def show_run(view: View, record: RunRecord, log: Iterable[str]) -> None:
+    """All that is on record of one run, and the end of its log."""
+    rows: list[tuple[str, str]] = [
+        ("run", record.key),
+        ("config", plain(record.run.config)),
+        ("about", plain(record.run.title)),
+        ("outcome", outcome(record)),
+        ("attempt", str(record.attempt)),
+        ("arrived", moment(record.run.arrived)),
+        ("started", moment(record.started)),
+        ("finished", moment(record.finished)),
+        ("release", record.release or "-"),
+        ("took", ", ".join(f"{name} {duration(s)}" for name, s in record.seconds.items())),
+        ("memory", f"{record.peak_memory:.0f} MB at most" if record.peak_memory else "-"),
+    ]
+    rows += [
+        ("input", f"{plain(i.key)}  {size(i.size)}  {i.version[:12]}") for i in record.run.inputs
+    ]
+    rows += [("input", plain(p.key)) for p in record.run.products]
+    rows += [("argument", plain(text)) for text in record.run.arguments]
+    if record.failure:
+        rows.append(("failure", f"[red]{record.failure.kind}[/]: {plain(record.failure.message)}"))
+        rows += [("where", plain(record.failure.where))] if record.failure.where else []
+        rows += [("next", plain(record.failure.next))] if record.failure.next else []
+    if record.plots_failed:
+        rows.append(("plots", f"[yellow]{plain(record.plots_failed)}[/]"))
+    rows += [("warning", f"[yellow]{plain(text)}[/]") for text in record.warnings]
+    for product in record.products:
+        rows.append((product.kind, f"{plain(product.key)}  {size(product.size)}"))
+    rows += [("replaced", plain(key)) for key in record.retired]
+    view.table(("", ""), rows)
+    quality = [
+        q for product in record.products for q in product.quality if q.bad or q.indeterminate
+    ]
+    if quality:
+        view.line("\n[bold]quality[/]")
+        view.table(
+            ("variable", "samples", "bad", "indeterminate"),
+            [
+                (plain(q.variable), str(q.samples), str(q.bad), str(q.indeterminate))
+                for q in quality
+            ],
+        )
+    lines = list(log)
+    if lines:
+        view.line(f"\n[bold]log[/] [bright_black]{plain(record.log)}[/]")
+        for line in lines:
+            view.line(log_line(line))
+
+
+def log_line(text: str) -> str:
+    """One JSON line of a run's log as a person reads it."""
+    try:
+        entry: Mapping[str, Any] = json.loads(text)
+        level, message = str(entry["level"]), str(entry["message"])
+        at, action = str(entry["time"])[11:23], str(entry["action"])
+    except (ValueError, KeyError, TypeError):
+        return plain(text)
+    colour = {"ERROR": "red", "WARNING": "yellow"}.get(level, "white")
+    lines = "\n             ".join(plain(line) for line in message.splitlines())
+    return f"{at} [{colour}]{level:<7}[/] [bright_black]{plain(action)}[/] {lines}"
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    assert isinstance(value, dict)
+    return value

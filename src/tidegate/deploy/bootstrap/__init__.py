@@ -1,0 +1,1 @@
+"""What holds data and lies in no stack: buckets and the ledger table."""

@@ -1,0 +1,314 @@
+"""Buckets: whose they are, which settings they lack, and how these are added.
+
+A setting is added to what is there: other people's policies, lifecycle rules and notifications
+stay. S3 takes each of these only as a whole, so each is read, added to and written back. Every
+request names the account that must own the bucket: a name alone may be anybody's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tidegate.deploy.design.roles import Place
+from tidegate.errors import ConfigurationError, StorageError, TidegateError
+from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
+
+State = Literal["missing", "ours", "somebody else's", "wrong region", "not permitted"]
+
+SOURCE, TEMPLATES, TIDEGATE = "source/", "templates/", "tidegate/"
+"""Where in the artifacts bucket source code, templates and Tidegate itself lie."""
+DENIED = frozenset({"403", "AccessDenied", "AccessDeniedException", "Forbidden"})
+_OPEN = dict.fromkeys(
+    ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
+)
+_ABORT_AFTER = 7  # days
+_EXPIRE_AFTER = {SOURCE: 30, TEMPLATES: 90}  # days
+_ONLY_TLS = "TidegateOnlyTLS"
+
+_TLS = "requests without TLS are refused"
+_PRIVATE = "public access is blocked"
+_ENCRYPTED = "objects are encrypted"
+_UPLOADS = f"uploads that were never completed are removed after {_ABORT_AFTER} days"
+_EVENTS = "EventBridge is told of new files"
+_EXPIRE = "what nothing needs any more is removed: " + " and ".join(
+    f"{prefix} after {days} days" for prefix, days in _EXPIRE_AFTER.items()
+)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket by name, and the account and region in which it is to be."""
+
+    name: str
+    """Its name."""
+    place: Place
+    """Where."""
+    clients: Clients
+    """The way to it."""
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return self.place.bucket(self.name)
+
+    def state(self) -> tuple[State, str]:
+        """Whose it is, and the region in which it lies, where that can be told."""
+        try:
+            with explained("look for the bucket", self.arn):
+                told = self.clients.s3.head_bucket(
+                    Bucket=self.name, ExpectedBucketOwner=self.place.account
+                )
+        except Missing:
+            return "missing", ""
+        except StorageError as error:
+            if code_of(error) not in DENIED:
+                raise
+            return ("not permitted" if self._listed() else "somebody else's"), ""
+        # Buckets in the first region of AWS tell none.
+        region = told.get("BucketRegion") or "us-east-1"
+        return ("ours" if region == self.place.region else "wrong region"), region
+
+    def _listed(self) -> bool:
+        """Whether the account has it; also when that cannot be told."""
+        try:
+            with explained("list the buckets"):
+                pages = self.clients.s3.get_paginator("list_buckets").paginate()
+                return any(b["Name"] == self.name for page in pages for b in page["Buckets"])
+        except StorageError as error:
+            if code_of(error) not in DENIED:
+                raise
+            return True
+
+    def create(self, tags: Mapping[str, str]) -> None:
+        """Make it, without any settings of ours yet.
+
+        Raises:
+            ConfigurationError: somebody else has taken the name.
+        """
+        where: Any = {"LocationConstraint": self.place.region}
+        more = {} if self.place.region == "us-east-1" else {"CreateBucketConfiguration": where}
+        s3: Any = self.clients.s3
+        try:
+            with explained("create the bucket", self.arn):
+                s3.create_bucket(Bucket=self.name, ObjectOwnership="BucketOwnerEnforced", **more)
+        except StorageError as error:
+            if code_of(error) == "BucketAlreadyExists":
+                raise taken(self.name) from error
+            if code_of(error) != "BucketAlreadyOwnedByYou":
+                raise
+        with explained("wait for the bucket", self.arn):
+            s3.get_waiter("bucket_exists").wait(
+                Bucket=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+            )
+        pairs = [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+        self.call("put_bucket_tagging", Tagging={"TagSet": pairs})
+
+    def call(self, action: str, *absent: str, **arguments: Any) -> Any:
+        """Ask or tell S3 something about it; None where S3 answers with a code of ``absent``."""
+        try:
+            with explained(_DOING[action.partition("_")[0]], self.arn):
+                return getattr(self.clients.s3, action)(
+                    Bucket=self.name, ExpectedBucketOwner=self.place.account, **arguments
+                )
+        except TidegateError as error:
+            if code_of(error) in absent:
+                return None
+            raise
+
+
+_DOING = {"get": "read the settings of", "put": "change the settings of"}
+
+
+def taken(name: str) -> ConfigurationError:
+    """The error when a name is somebody else's."""
+    return ConfigurationError(
+        f"the bucket {name} belongs to another AWS account",
+        why="names of buckets are shared by all accounts of the world",
+        next="choose another name for it in pipelines_config.yml",
+    )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A setting that a bucket should have."""
+
+    text: str
+    """What it brings about."""
+    lacks: Callable[[Bucket], str]
+    """What it would change, in a sentence; "" where the bucket has it."""
+    add: Callable[[Bucket], None]
+    """Adds it to what there is."""
+
+
+def _policy(bucket: Bucket) -> dict[str, Any]:
+    told = bucket.call("get_bucket_policy", "NoSuchBucketPolicy")
+    found: dict[str, Any] = json.loads(told["Policy"]) if told else {"Version": "2012-10-17"}
+    statements = found.get("Statement", [])
+    return found | {"Statement": statements if isinstance(statements, list) else [statements]}
+
+
+def _refuses_plain_http(bucket: Bucket, statement: Mapping[str, Any]) -> bool:
+    """Whether a statement of a policy denies all requests without TLS."""
+    only = statement.get("Condition") or {}
+    secure = {str(v).lower() for v in _listed_values(only.get("Bool", {}), "aws:SecureTransport")}
+    resources = set(_listed_values(statement, "Resource"))
+    return (
+        statement.get("Effect") == "Deny"
+        and statement.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]})
+        and set(_listed_values(statement, "Action")) & {"*", "s3:*"} != set()
+        and ({bucket.arn, f"{bucket.arn}/*"} <= resources or "*" in resources)
+        and list(only) == ["Bool"]
+        and list(only["Bool"]) == ["aws:SecureTransport"]
+        and secure == {"false"}
+    )
+
+
+def _listed_values(holder: Mapping[str, Any], key: str) -> list[Any]:
+    value = holder.get(key, [])
+    return value if isinstance(value, list) else [value]
+
+
+def _lacks_tls(bucket: Bucket) -> str:
+    if any(_refuses_plain_http(bucket, s) for s in _policy(bucket)["Statement"]):
+        return ""
+    return f"{_TLS}, by a statement that is added to its policy"
+
+
+def _add_tls(bucket: Bucket) -> None:
+    policy = _policy(bucket)
+    own = {
+        "Sid": _ONLY_TLS,
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [bucket.arn, f"{bucket.arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    others = [s for s in policy["Statement"] if s.get("Sid") != _ONLY_TLS]
+    policy["Statement"] = [*others, own]
+    bucket.call("put_bucket_policy", Policy=json.dumps(policy))
+
+
+def _lacks_privacy(bucket: Bucket) -> str:
+    told = bucket.call("get_public_access_block", "NoSuchPublicAccessBlockConfiguration")
+    if told and told["PublicAccessBlockConfiguration"] == _OPEN:
+        return ""
+    if any(_lets_all(statement) for statement in _policy(bucket)["Statement"]):
+        return f"{_PRIVATE}: IT IS PUBLIC NOW, and those who use that cannot any more"
+    return _PRIVATE
+
+
+def _lets_all(statement: Mapping[str, Any]) -> bool:
+    """Whether a statement lets everybody in the world do something."""
+    anybody = statement.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]})
+    return statement.get("Effect") == "Allow" and anybody and not statement.get("Condition")
+
+
+def _add_privacy(bucket: Bucket) -> None:
+    bucket.call("put_public_access_block", PublicAccessBlockConfiguration=_OPEN)
+
+
+def _lacks_encryption(bucket: Bucket) -> str:
+    absent = "ServerSideEncryptionConfigurationNotFoundError"
+    has = bucket.call("get_bucket_encryption", absent)
+    return "" if has else _ENCRYPTED
+
+
+def _add_encryption(bucket: Bucket) -> None:
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    bucket.call("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+
+def _lifecycle(bucket: Bucket) -> dict[str, Any]:
+    """The lifecycle of its objects, as it is given back to S3."""
+    told = bucket.call("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration") or {}
+    return {
+        key: told[key] for key in ("Rules", "TransitionDefaultMinimumObjectSize") if key in told
+    }
+
+
+def _add_rules(bucket: Bucket, *rules: Mapping[str, Any]) -> None:
+    found = _lifecycle(bucket)
+    own = {rule["ID"] for rule in rules}
+    others = [rule for rule in found.pop("Rules", []) if rule.get("ID") not in own]
+    bucket.call(
+        "put_bucket_lifecycle_configuration",
+        LifecycleConfiguration={"Rules": [*others, *rules]},
+        **found,
+    )
+
+
+def _lacks_abortion(bucket: Bucket) -> str:
+    for rule in _lifecycle(bucket).get("Rules", ()):
+        days = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
+        everywhere = rule.get("Filter") in ({}, {"Prefix": ""}) or rule.get("Prefix") == ""
+        if days and days <= _ABORT_AFTER and rule["Status"] == "Enabled" and everywhere:
+            return ""
+    return _UPLOADS
+
+
+def _add_abortion(bucket: Bucket) -> None:
+    rule = {
+        "ID": "tidegate-incomplete-uploads",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _ABORT_AFTER},
+    }
+    _add_rules(bucket, rule)
+
+
+_EXPIRY = tuple(
+    {
+        "ID": f"tidegate-{prefix.rstrip('/')}",
+        "Status": "Enabled",
+        "Filter": {"Prefix": prefix},
+        "Expiration": {"Days": days},
+    }
+    for prefix, days in _EXPIRE_AFTER.items()
+)
+
+
+def _lacks_expiry(bucket: Bucket) -> str:
+    found = _lifecycle(bucket).get("Rules", ())
+    return "" if all(rule in found for rule in _EXPIRY) else _EXPIRE
+
+
+def _add_expiry(bucket: Bucket) -> None:
+    _add_rules(bucket, *_EXPIRY)
+
+
+def _notifications(bucket: Bucket) -> dict[str, Any]:
+    told = bucket.call("get_bucket_notification_configuration")
+    return {key: value for key, value in told.items() if key != "ResponseMetadata"}
+
+
+def _lacks_events(bucket: Bucket) -> str:
+    found = _notifications(bucket)
+    if "EventBridgeConfiguration" in found:
+        return ""
+    others = sum(len(value) for value in found.values())
+    return f"{_EVENTS}; its other notifications ({others}) stay" if others else _EVENTS
+
+
+def _add_events(bucket: Bucket) -> None:
+    bucket.call(
+        "put_bucket_notification_configuration",
+        NotificationConfiguration={**_notifications(bucket), "EventBridgeConfiguration": {}},
+        # Other people's queues and functions are not ours to check.
+        SkipDestinationValidation=True,
+    )
+
+
+SETTINGS: Mapping[str, Wanted] = {
+    # The policy before the block: S3 takes no policy that is public once they are blocked.
+    "tls": Wanted(_TLS, _lacks_tls, _add_tls),
+    "private": Wanted(_PRIVATE, _lacks_privacy, _add_privacy),
+    "encrypted": Wanted(_ENCRYPTED, _lacks_encryption, _add_encryption),
+    "uploads": Wanted(_UPLOADS, _lacks_abortion, _add_abortion),
+    "events": Wanted(_EVENTS, _lacks_events, _add_events),
+    "expiry": Wanted(_EXPIRE, _lacks_expiry, _add_expiry),
+}
+"""All that may be set, in the order in which it is."""

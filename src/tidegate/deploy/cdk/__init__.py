@@ -1,0 +1,1 @@
+"""The same stacks for people who use the CDK."""

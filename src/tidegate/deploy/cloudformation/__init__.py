@@ -1,0 +1,1 @@
+"""Stacks: planned as change sets, deployed, followed, repaired, deleted."""

@@ -1,0 +1,52 @@
+"""How a template gets to CloudFormation: with the request, or by way of a bucket."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from tidegate.deploy.design.roles import Place
+from tidegate.deploy.design.templates import LARGEST, Template
+from tidegate.errors import ConfigurationError
+from tidegate.targets.aws.clients import Clients, explained
+
+Upload = Callable[[str, str], str]
+"""Puts the template of a stack where CloudFormation can read it, and gives its URL."""
+
+
+def upload_to(bucket: str, clients: Clients, place: Place, prefix: str = "templates/") -> Upload:
+    """Puts templates into a bucket, named by their content."""
+
+    def upload(stack: str, body: str) -> str:
+        key = f"{prefix}{stack}/{hashlib.sha256(body.encode()).hexdigest()[:16]}.json"
+        with explained("upload a template", f"arn:{place.partition}:s3:::{bucket}/{key}"):
+            clients.s3.put_object(
+                Bucket=bucket, Key=key, Body=body.encode(), ContentType="application/json"
+            )
+        return f"https://s3.{place.region}.{place.domain}/{bucket}/{key}"
+
+    return upload
+
+
+def given(template: Template, upload: Upload | None) -> dict[str, str]:
+    """The template as an argument of CloudFormation's; a long one is uploaded.
+
+    Raises:
+        ConfigurationError: it is too long.
+    """
+    size = len(template.body.encode())
+    if size > LARGEST:
+        raise ConfigurationError(
+            f"the template of the stack {template.stack} has {size:,} bytes",
+            why=f"CloudFormation takes {LARGEST:,} bytes at most",
+            next="shorten the `environment:` or `inputs:` of the configs in it",
+        )
+    if not template.needs_upload:
+        return {"TemplateBody": template.body}
+    if upload is None:
+        raise ConfigurationError(
+            f"the template of the stack {template.stack} is too long to be sent",
+            why=f"it has {size:,} bytes, and there is no bucket to put it into",
+            next="make the branch's artifacts bucket: `tidegate bootstrap`",
+        )
+    return {"TemplateURL": upload(template.stack, template.body)}

@@ -1,0 +1,1 @@
+"""What all parts of a deployment share: the branch, its releases, links to the console."""

@@ -1,0 +1,1 @@
+"""What a branch costs a month."""

@@ -1,0 +1,363 @@
+"""From the config to every resource of the pipelines stacks; pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tidegate.config.models import AwsKeys
+from tidegate.deploy.design import metrics, placement
+from tidegate.deploy.design.metrics import Watched
+from tidegate.deploy.design.model import (
+    Code,
+    ConfigResources,
+    Function,
+    Image,
+    Plan,
+    Queue,
+    Rule,
+    Schedule,
+    StackPlan,
+    Zip,
+)
+from tidegate.deploy.design.roles import Place, Role, function_statements, scheduler_statements
+from tidegate.deploy.design.schedules import aws_expressions
+from tidegate.errors import ConfigurationError
+from tidegate.runtime.manifest import Architecture, Config, Manifest
+from tidegate.runtime.records import dumps
+from tidegate.targets.aws.messages import scheduled
+from tidegate.targets.aws.names import Names, fit
+
+MOST_TIME = 900
+"""A function's time is limited to this, s."""
+GRACE = 60
+"""A function's time beyond its runs' ``timeout``: to start, to stage in and to publish, s."""
+VISIBILITY = 6
+"""A message is hidden for so many times the function's time: what AWS asks for."""
+MORE_RECEIVES = 3
+"""A message is given up after ``retries`` and so many receives: the first, and two that find the
+run in another's hands, or too little time."""
+ENVIRONMENT_LIMIT = 4096
+"""Bytes that all environment variables of a function may have."""
+_RETENTION = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a deployment may choose beyond the config."""
+
+    code_version: str = ""
+    """The commit that is deployed (``CODE_VERSION``), where an image does not name its own."""
+    architecture: Architecture = "x86_64"
+    """The functions' processor, where the config does not say."""
+    ephemeral_storage: int = 2048
+    """The functions' ``/tmp``, MB, where the config does not say."""
+    concurrency: int = 10
+    """Runs of one config at a time, where the config does not say."""
+    log_level: str = "INFO"
+    """``LOG_LEVEL``."""
+    log_retention: int = 90
+    """For how many days CloudWatch keeps logs."""
+    support: bool = False
+    """Whether the first stack makes the ledger's table and the alerts topic too, and roles have no
+    boundary: for tests and emulators. On AWS these are there before (``foundation``,
+    ``codepipeline``)."""
+    metric_math: bool = True
+    """False for emulators that know no metric math: such alarms go by their first metric alone."""
+
+
+def plan_release(
+    keys: AwsKeys,
+    manifest: Manifest,
+    branch: str,
+    images: Mapping[str, Code],
+    options: Options = Options(),
+    *,
+    present: Mapping[str, int] | None = None,
+    indexes: Sequence[str] | None = None,
+) -> Plan:
+    """All resources of the pipelines stacks.
+
+    ``images`` is by pipeline; ``present`` says in which stack configs lie now
+    (``placement.placed``); ``indexes`` are the ledger table's, by default those of the ledger.
+
+    Raises:
+        ConfigurationError: AWS cannot run some config as it is.
+    """
+    if keys.account_id is None or keys.region is None or keys.pipelines_repo_name is None:
+        raise ValueError("account_id, region and pipelines_repo_name are needed: see aws_problems")
+    if options.log_retention not in _RETENTION:
+        raise ConfigurationError(
+            f"CloudWatch cannot keep logs for {options.log_retention} days",
+            next=f"choose one of {', '.join(map(str, _RETENTION))}",
+        )
+    names = Names(keys.pipelines_repo_name, branch)
+    maker = _Maker(
+        keys, manifest, images, options, names, Place(keys.account_id, keys.region),
+        ledger_indexes() if indexes is None else tuple(indexes),
+    )  # fmt: skip
+    made = {config.id: maker.resources(config) for config in manifest.configs}
+    where = placement.place({id: found.count for id, found in made.items()}, present)
+    stacks = tuple(
+        _stack(number, [made[id] for id in made if where[id] == number], maker)
+        for number in sorted(set(where.values()))
+    )
+    if stacks and options.support:
+        stacks = (replace(stacks[0], support=True), *stacks[1:])
+    return Plan(
+        place=maker.place,
+        tags={"branch": tag_value(branch), "repository": tag_value(names.repository)},
+        table=names.ledger_table,
+        topic=names.alerts_topic,
+        stacks=stacks,
+        notes=tuple(note for config in manifest.configs for note in _notes(config)),
+    )
+
+
+def outline(keys: AwsKeys, manifest: Manifest, branch: str) -> Plan:
+    """The plan but for the code, which has not been built: for what hangs on the config alone.
+
+    Raises:
+        ConfigurationError: AWS cannot run some config as it is.
+    """
+    nothing = Image("sha256:" + "0" * 64)
+    return plan_release(keys, manifest, branch, {c.pipeline: nothing for c in manifest.configs})
+
+
+def tag_value(text: str) -> str:
+    """``text`` as AWS takes it for a tag."""
+    return re.sub(r"[^\w .:/=+@-]", "-", text)[:256]
+
+
+def ledger_indexes() -> tuple[str, ...]:
+    """The indexes of the ledger's table."""
+    from tidegate.targets.aws.ledger import table_definition
+
+    return tuple(i["IndexName"] for i in table_definition().get("GlobalSecondaryIndexes", ()))
+
+
+def _stack(number: int, configs: Sequence[ConfigResources], maker: _Maker) -> StackPlan:
+    names, place = maker.names, maker.place
+
+    def numbered(name: str, limit: int = 64) -> str:
+        return name if number == 1 else fit(f"{name}-{number}", limit=limit)
+
+    group = numbered(names.schedule_group)
+    queues = [
+        arn
+        for config in configs
+        if config.schedules
+        for arn in (config.queue.arn, config.queue.dead_letters_arn)
+    ]
+    scheduler = Role(
+        numbered(names.scheduler_role),
+        "scheduler.amazonaws.com",
+        scheduler_statements(queues),
+        {
+            "StringEquals": {
+                "aws:SourceAccount": place.account,
+                "aws:SourceArn": place.arn("scheduler", f"schedule-group/{group}"),
+            }
+        },
+        maker.boundary,
+    )
+    alarm_arns = {
+        config.id: [place.arn("cloudwatch", f"alarm:{alarm.name}") for alarm in config.alarms]
+        for config in configs
+    }
+    body = metrics.dashboard(
+        names.base, [config.watched for config in configs], place.region, alarm_arns
+    )
+    return StackPlan(
+        number=number,
+        name=placement.stack_name(names, number),
+        configs=tuple(configs),
+        dashboard=numbered(names.dashboard, 255),
+        dashboard_body=body,
+        schedule_group=group,
+        scheduler=scheduler if queues else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the resources of each config."""
+
+    keys: AwsKeys
+    manifest: Manifest
+    images: Mapping[str, Code]
+    options: Options
+    names: Names
+    place: Place
+    indexes: tuple[str, ...]
+
+    @property
+    def boundary(self) -> str:
+        """What all roles are bounded by: a policy of the CodePipeline stack."""
+        return "" if self.options.support else self.place.policy(self.names.boundary)
+
+    def resources(self, config: Config) -> ConfigResources:
+        """All that one config is on AWS."""
+        queue = self._queue(config)
+        function = self._function(config)
+        watched = self._watched(config, function, queue)
+        return ConfigResources(
+            id=config.id,
+            tags={"config": tag_value(config.name), "pipeline": tag_value(config.pipeline)},
+            function=function,
+            role=self._role(config, function, queue),
+            queue=queue,
+            rule=self._rule(config),
+            schedules=self._schedules(config),
+            alarms=metrics.alarms(watched, math=self.options.metric_math),
+            watched=watched,
+        )
+
+    def _time(self, config: Config) -> int:
+        return min(MOST_TIME, config.timeout + GRACE)
+
+    def _function(self, config: Config) -> Function:
+        code = self.images.get(config.pipeline)
+        if code is None:
+            raise ConfigurationError(
+                f"there is no image of the pipeline {config.pipeline}",
+                next="build it first: `tidegate release` does",
+            )
+        image = ""
+        if isinstance(code, Image):
+            host = f"{self.place.account}.dkr.ecr.{self.place.region}.{self.place.domain}"
+            repository = code.repository or self.names.image_repository
+            image = f"{host}/{repository}@{code.digest}"
+        return Function(
+            name=self.names.function(config.pipeline, config.name),
+            description=f"Tidegate: {config.kind} {config.id} of {self.names.base}"[:256],
+            code=code,
+            image=image,
+            architecture=config.architecture or self.options.architecture,
+            memory=config.memory,
+            timeout=self._time(config),
+            ephemeral_storage=config.ephemeral_storage or self.options.ephemeral_storage,
+            environment=self._environment(config, code),
+            log_group=self.names.log_group(config.pipeline, config.name),
+            log_retention=self.options.log_retention,
+            # SQS hands on to two at the least; one at a time is had from the function's side.
+            reserved=1 if config.concurrency == 1 else None,
+        )
+
+    def _environment(self, config: Config, code: Code) -> dict[str, str]:
+        release = self.manifest.release(config)
+        manifest = Manifest((config,), {config.pipeline: release} if release else {})
+        found = {
+            "BRANCH": self.names.branch,
+            "CONFIG_ID": config.name,
+            "LOG_LEVEL": self.options.log_level,
+            "PIPELINE_NAME": config.pipeline,
+            "RETAIN_INPUT_FILES": "true",
+            "TSDAT_S3_BUCKET_NAME": self.keys.output_bucket_name or "",
+            "TIDEGATE_MANIFEST": dumps(manifest),
+            "TIDEGATE_TABLE": self.names.ledger_table,
+            metrics.SERVICE: self.names.base,
+        }
+        if config.kind == "Ingest":
+            found["TIDEGATE_INPUT_BUCKET"] = self.keys.input_bucket_name or ""
+        # The image's own commit: a push that leaves a pipeline alone leaves its functions alone.
+        version = code.commit if isinstance(code, Image) else ""
+        if version := version or self.options.code_version:
+            found["CODE_VERSION"] = version  # without it, products are told the release instead
+        if self.keys.keep_runs is not None:
+            found["TIDEGATE_KEEP_RUNS"] = str(self.keys.keep_runs)
+        if isinstance(code, Zip):
+            found |= code.environment
+        size = sum(len(name) + len(value.encode()) for name, value in found.items())
+        if size > ENVIRONMENT_LIMIT - 200:  # the queue's URL comes on top
+            raise ConfigurationError(
+                f"{config.id} is too long for a Lambda function's environment",
+                why=f"its settings take {size} bytes, of {ENVIRONMENT_LIMIT - 200} that there are",
+                next="shorten its `environment:` or `inputs:`",
+            )
+        return dict(sorted(found.items()))
+
+    def _queue(self, config: Config) -> Queue:
+        name = self.names.queue(config.pipeline, config.name)
+        dead = self.names.dead_letter_queue(config.pipeline, config.name)
+        return Queue(
+            name=name,
+            arn=self.place.arn("sqs", name),
+            dead_letters=dead,
+            dead_letters_arn=self.place.arn("sqs", dead),
+            visibility=VISIBILITY * self._time(config),
+            receives=config.retries + MORE_RECEIVES,
+            concurrency=max(2, config.concurrency or self.options.concurrency),
+        )
+
+    def _role(self, config: Config, function: Function, queue: Queue) -> Role:
+        statements = function_statements(
+            config,
+            self.place,
+            input_bucket=self.keys.input_bucket_name or "",
+            output_bucket=self.keys.output_bucket_name or "",
+            table=self.names.ledger_table,
+            indexes=self.indexes,
+            queue=queue.arn,
+            log_group=self.place.arn("logs", f"log-group:{function.log_group}"),
+        )
+        name = self.names.role(config.pipeline, config.name)
+        return Role(name, "lambda.amazonaws.com", statements, boundary=self.boundary)
+
+    def _rule(self, config: Config) -> Rule | None:
+        if config.trigger != "S3":
+            return None
+        name = self.names.rule(config.pipeline, config.name)
+        detail = {
+            "bucket": {"name": [self.keys.input_bucket_name]},
+            "object": {"key": [{"prefix": config.input_path}]},
+        }
+        pattern = {"source": ["aws.s3"], "detail-type": ["Object Created"], "detail": detail}
+        return Rule(name, self.place.arn("events", f"rule/{name}"), pattern)
+
+    def _schedules(self, config: Config) -> tuple[Schedule, ...]:
+        if config.trigger != "Cron" or config.schedule is None:
+            return ()
+        name = self.names.schedule(config.pipeline, config.name)
+        message = json.dumps(scheduled(config.id), separators=(",", ":"))
+        return tuple(
+            # No name of a config has a dot in it: no other config's schedule is called so.
+            Schedule(name if n == 1 else _fit(f"{name}.{n}"), expression, message)
+            for n, expression in enumerate(aws_expressions(config.schedule), 1)
+        )
+
+    def _watched(self, config: Config, function: Function, queue: Queue) -> Watched:
+        return Watched(
+            id=config.id,
+            service=self.names.base,
+            function=function.name,
+            queue=queue.name,
+            dead_letters=queue.dead_letters,
+            memory=function.memory,
+            visibility=queue.visibility,
+            expect_every=config.expect_every,
+            limited=function.reserved is not None,
+            names={
+                about: self.names.alarm(config.pipeline, config.name, about)
+                for about in metrics.ABOUT
+            },
+        )
+
+
+def _fit(name: str) -> str:
+    return fit(name, limit=64, allowed="A-Za-z0-9_.-")
+
+
+def _notes(config: Config) -> Iterator[str]:
+    if config.expect_every is not None and config.expect_every > metrics.LOOKS_BACK:
+        yield (
+            f"{config.id}: no alarm of silence, since CloudWatch looks back seven days at most and"
+            f" `expect_every` is {config.expect_every / metrics.DAY:g} days"
+        )
+    if config.concurrency == 1:
+        yield (
+            f"{config.id}: one run at a time takes one of the account's concurrent executions for"
+            " itself; Lambda leaves no account without a rest of 100 (new accounts have 10 in all)"
+        )

@@ -1,0 +1,225 @@
+"""Quotas of the account against what the config needs; and names that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.config import AwsKeys
+from tidegate.deploy.core.console import Console
+from tidegate.deploy.design import metrics
+from tidegate.deploy.design.model import Plan
+from tidegate.deploy.design.plan import outline
+from tidegate.deploy.design.roles import Place
+from tidegate.deploy.doctor.finding import Finding, of_error, ok, problem, unknown, warning
+from tidegate.errors import ConfigurationError, StorageError, TidegateError
+from tidegate.runtime.manifest import Manifest
+from tidegate.targets.aws.clients import Clients, explained
+from tidegate.targets.aws.names import Names
+
+LEAST = 100
+"""So many concurrent executions Lambda keeps for functions that have none reserved."""
+
+
+def planned(keys: AwsKeys, manifest: Manifest, branch: str) -> tuple[Plan | None, list[Finding]]:
+    """What a deployment of the config would be, as far as that hangs on the config alone."""
+    try:
+        plan = outline(keys, manifest, branch)
+    except ConfigurationError as error:
+        return None, [of_error("config", error, "problem")]
+    notes = [warning("config", note) for note in plan.notes]
+    ids = [config.id for stack in plan.stacks for config in stack.configs]
+    told = f"{len(ids)} configs can run" if len(ids) > 1 else f"{ids[0]} can run"
+    stacks = f", in {len(plan.stacks)} stacks" if len(plan.stacks) > 1 else ""
+    return plan, [*notes, ok("config", f"{told} on AWS{stacks}")]
+
+
+def concurrency(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]:
+    """Lambda's concurrent executions: what may be reserved, and what may run at once."""
+    page = Console(place).quotas("lambda")
+    with explained("read the limits of Lambda"):
+        limits = clients.client("lambda").get_account_settings()["AccountLimit"]
+    limit = int(limits["ConcurrentExecutions"])
+    free = int(limits.get("UnreservedConcurrentExecutions", limit))
+    configs = [config for stack in plan.stacks for config in stack.configs]
+    wanted = [config for config in configs if config.function.reserved]
+    new = [config for config in wanted if not _has_reserved(clients, config.function.name)]
+    need = sum(config.function.reserved or 0 for config in new)
+    if need and free - need < LEAST:
+        names = ", ".join(config.id for config in new)
+        yield problem(
+            "quota: Lambda",
+            f"{names} run one at a time, which takes {need} reserved concurrent executions; Lambda"
+            f" leaves {LEAST} unreserved, and the account has {free} of {limit} unreserved",
+            "ask for more concurrent executions, or give these configs `concurrency: 2`",
+            page,
+        )
+    most = sum(config.function.reserved or config.queue.concurrency for config in configs)
+    if most > free:
+        yield warning(
+            "quota: Lambda",
+            f"all configs together may run {most} times at once, and the account has {free}"
+            f" concurrent executions free of {limit}: what is over waits in the queues",
+            "ask for more, or lower `concurrency`",
+            page,
+        )
+    elif not need or free - need >= LEAST:
+        yield ok("quota: Lambda", f"{free} of {limit} concurrent executions for at most {most}")
+
+
+def _has_reserved(clients: Clients, function: str) -> bool:
+    """Whether a function that is deployed has its share already."""
+    client = clients.client("lambda")
+    try:
+        with explained("look at the function", function):
+            answer = client.get_function_concurrency(FunctionName=function)
+    except StorageError as error:
+        if isinstance(error.__cause__, client.exceptions.ResourceNotFoundException):
+            return False
+        raise
+    return bool(answer.get("ReservedConcurrentExecutions"))
+
+
+@dataclass(frozen=True)
+class Quota:
+    """A quota of a service, and how it is found how much of it is used."""
+
+    about: str
+    """What it limits."""
+    service: str
+    """The service, in the words of Service Quotas."""
+    code: str
+    """The quota's code there."""
+    default: int
+    """What AWS gives unless asked for more."""
+    region: str
+    """Where it is asked for; "" for the deployment's region."""
+    used: Callable[[Clients, Place], int]
+    """How much of it is used in the account."""
+    needed: Callable[[Plan], int]
+    """How much of it a whole deployment has."""
+
+
+def _count(clients: Clients, service: str, operation: str, part: str, **arguments: Any) -> int:
+    pages = clients.client(service).get_paginator(operation).paginate(**arguments)
+    return sum(len(page.get(part, ())) for page in pages)
+
+
+def _stacks(clients: Clients, place: Place) -> int:
+    return _count(clients, "cloudformation", "describe_stacks", "Stacks")
+
+
+def _buckets(clients: Clients, place: Place) -> int:
+    return len(clients.s3.list_buckets().get("Buckets", ()))
+
+
+def _rules(clients: Clients, place: Place) -> int:
+    return _count(clients, "events", "list_rules", "Rules")
+
+
+def _configs(plan: Plan) -> Iterator[Any]:
+    return (config for stack in plan.stacks for config in stack.configs)
+
+
+QUOTAS = (
+    Quota(
+        "stacks", "cloudformation", "L-0485CB21", 2000, "", _stacks,
+        lambda plan: len(plan.stacks) + 1,
+    ),
+    Quota("buckets", "s3", "L-DC2B2D3D", 10_000, "us-east-1", _buckets, lambda plan: 3),
+    Quota(
+        "rules", "events", "L-244521F2", 300, "", _rules,
+        lambda plan: sum(config.rule is not None for config in _configs(plan)),
+    ),
+)  # fmt: skip
+"""Those that a deployment with many configs, or an account with many deployments, may reach."""
+
+
+def quota(clients: Clients, place: Place, plan: Plan, wanted: Quota) -> Iterator[Finding]:
+    """One quota: counted as if nothing of the branch were deployed yet."""
+    about, page = f"quota: {wanted.about}", Console(place).quotas(wanted.service)
+    with explained(f"count the {wanted.about}"):
+        used = wanted.used(clients, place)
+    limit, told = _limit(clients, wanted)
+    need = wanted.needed(plan)
+    more = "" if told else " (AWS's default: the account's own is not known)"
+    if used + need <= limit:
+        yield ok(about, f"{used} of {limit:,} are used, {need} are for this branch{more}")
+        return
+    yield (problem if told and used >= limit else warning)(
+        about,
+        f"{used} of {limit:,} are used{more}, and a deployment of this branch has {need}",
+        "ask for more, if those of this branch are not among them",
+        page,
+    )
+
+
+def _limit(clients: Clients, wanted: Quota) -> tuple[int, bool]:
+    """The account's quota, and whether AWS told it."""
+    there = clients.elsewhere(wanted.region) if wanted.region else clients
+    try:
+        with explained("read the quota of", wanted.about):
+            answer = there.client("service-quotas").get_service_quota(
+                ServiceCode=wanted.service, QuotaCode=wanted.code
+            )
+        return int(answer["Quota"]["Value"]), True
+    except TidegateError:
+        return wanted.default, False
+
+
+def roles(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]:
+    """IAM's roles: one for each config, and some more."""
+    with explained("read the account's summary"):
+        summary = clients.client("iam").get_account_summary()["SummaryMap"]
+    used, limit = int(summary.get("Roles", 0)), int(summary.get("RolesQuota", 0))
+    need = sum(1 for _ in _configs(plan)) + sum(s.scheduler is not None for s in plan.stacks) + 4
+    if not limit:
+        yield unknown("quota: roles", f"{used} are used, {need} are for this branch")
+    elif used + need <= limit:
+        yield ok("quota: roles", f"{used} of {limit:,} are used, {need} are for this branch")
+    else:
+        yield warning(
+            "quota: roles",
+            f"{used} of {limit:,} are used, and a deployment of this branch has {need}",
+            "ask for more, if those of this branch are not among them",
+            Console(Place(place.account, place.region)).quotas("iam"),
+        )
+
+
+def names(names: Names, manifest: Manifest) -> Iterator[Finding]:
+    """Which names AWS does not take as they are."""
+    short: list[str] = []
+    base = names.base
+    whole = [
+        (names.image_repository, base),
+        (names.codepipeline_stack, f"{base}-CodePipelineStack"),
+    ]
+    functions: list[str] = []
+    for config in manifest.configs:
+        pipeline, name = config.pipeline, config.name
+        function = names.function(pipeline, name)
+        if function != f"{base}-lambda-{pipeline}-{name}":
+            functions.append(f"{config.id}: {function}")
+        whole += [
+            (names.queue(pipeline, name), f"{base}-queue-{pipeline}-{name}"),
+            (names.role(pipeline, name), f"{base}-role-{pipeline}-{name}"),
+            (names.rule(pipeline, name), f"{base}-rule-{pipeline}-{name}"),
+            (names.schedule(pipeline, name), f"{base}-schedule-{pipeline}-{name}"),
+            (names.image_tag(pipeline), f"{pipeline}-{names.branch}"),
+            *(
+                (names.alarm(pipeline, name, about), f"{base}-alarm-{about}-{pipeline}-{name}")
+                for about in metrics.ABOUT
+            ),
+        ]
+    short = sorted({given for given, plain in whole if given != plain})
+    if not functions and not short:
+        yield ok("names", "all names fit as they are")
+        return
+    if functions:
+        listed = "; ".join(functions[:5]) + (
+            f"; {len(functions) - 5} more" if functions[5:] else ""
+        )
+        yield ok("names", f"too long for a function, so shortened, ending in a hash: {listed}")
+    if short:
+        yield ok("names", f"{len(short)} other names are shortened or mended, as {short[0]}")

@@ -1,0 +1,217 @@
+"""A workspace on the emulator: deployed as on AWS, its raw files uploaded as they arrive."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tidegate.config import AwsKeys
+from tidegate.deploy.design.model import Code, Plan, Zip
+from tidegate.deploy.design.plan import Options, plan_release
+from tidegate.deploy.design.templates import synthesize
+from tidegate.deploy.images.content import PACKAGE, runtime_files
+from tidegate.errors import StorageError
+from tidegate.runtime.runs import FINISHED, RunRecord
+from tidegate.targets.aws.clients import Clients, explained
+from tidegate.targets.aws.ledger import DynamoLedger
+from tidegate.targets.aws.names import Names
+from tidegate.targets.local.folders import FolderInputs, Found
+from tidegate.workspace.opening import Session
+from tidegate.workspace.repository import walk
+
+Say = Callable[[str], None]
+Ended = Callable[[RunRecord], None]
+CODE = "tidegate-code"
+"""The bucket of the functions' code: a stand-in for the images."""
+_ACCOUNT, _REGION = "000000000000", "us-west-2"
+_LOOK = 1.0
+_NEWS = 500
+
+
+def keys_of(opened: Session, branch: str) -> AwsKeys:
+    """The keys for AWS; where the config has none, names of the emulator's own."""
+    keys = opened.reading.require().for_branch(branch)
+    name = keys.pipelines_repo_name or "pipelines"
+    return keys.model_copy(
+        update={
+            "pipelines_repo_name": name,
+            "account_id": keys.account_id or _ACCOUNT,
+            "region": keys.region or _REGION,
+            "input_bucket_name": keys.input_bucket_name or "raw",
+            "output_bucket_name": keys.output_bucket_name or "products",
+        }
+    )
+
+
+@dataclass
+class Emulated:
+    """A workspace that is deployed to an emulator."""
+
+    opened: Session
+    """The workspace."""
+    keys: AwsKeys
+    """What it is called there."""
+    branch: str
+    """The branch."""
+    clients: Clients
+    """The way there."""
+    folder: Path
+    """Where functions may work."""
+    _sent: dict[str, Found] = field(default_factory=dict)
+    _told: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> Names:
+        """What everything is called."""
+        assert self.keys.pipelines_repo_name is not None
+        return Names(self.keys.pipelines_repo_name, self.branch)
+
+    @property
+    def ledger(self) -> DynamoLedger:
+        """The ledger."""
+        return DynamoLedger(self.names.ledger_table, self.clients)
+
+    def deploy(self) -> Plan:
+        """Make buckets, functions, queues, schedules, roles and the ledger: by CloudFormation.
+
+        Raises:
+            StorageError: the emulator does not take the template.
+        """
+        assert self.keys.input_bucket_name is not None
+        assert self.keys.output_bucket_name is not None
+        for bucket in {self.keys.input_bucket_name, self.keys.output_bucket_name, CODE}:
+            self._make_bucket(bucket)
+        self.clients.s3.put_bucket_notification_configuration(
+            Bucket=self.keys.input_bucket_name,
+            NotificationConfiguration={"EventBridgeConfiguration": {}},
+        )
+        code = _zipped(self.opened.repository)
+        self.clients.s3.put_object(Bucket=CODE, Key="code.zip", Body=code)
+        codes: dict[str, Code] = {
+            config.pipeline: Zip(
+                CODE, "code.zip", environment={"TIDEGATE_WORK": str(self.folder / "work")}
+            )
+            for config in self.opened.manifest.configs
+        }
+        options = Options(concurrency=2, support=True, metric_math=False)
+        plan = plan_release(self.keys, self.opened.manifest, self.branch, codes, options)
+        for template in synthesize(plan):
+            self._create(template.stack, template.body)
+        return plan
+
+    def _make_bucket(self, bucket: str) -> None:
+        region = self.clients.s3.meta.region_name
+        # The one region that must not be named.
+        where = {} if region == "us-east-1" else {"LocationConstraint": region}
+        with explained("make the bucket", bucket):
+            if where:
+                self.clients.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)  # type: ignore[arg-type]
+            else:
+                self.clients.s3.create_bucket(Bucket=bucket)
+
+    def _create(self, stack: str, body: str) -> None:
+        key = f"templates/{stack}.json"
+        self.clients.s3.put_object(Bucket=CODE, Key=key, Body=body.encode())
+        client = self.clients.client("cloudformation")
+        url = f"{self.clients.s3.meta.endpoint_url}/{CODE}/{key}"
+        client.create_stack(StackName=stack, TemplateURL=url, Capabilities=["CAPABILITY_NAMED_IAM"])
+        while (status := _status(client, stack)).endswith("_IN_PROGRESS"):
+            time.sleep(0.1)
+        if status != "CREATE_COMPLETE":
+            events = client.describe_stack_events(StackName=stack)["StackEvents"]
+            reasons = [e["ResourceStatusReason"] for e in events if e.get("ResourceStatusReason")]
+            raise StorageError(
+                f"the emulator does not take the stack {stack}",
+                why="; ".join(reversed(reasons)),
+                next="it may not know all that AWS knows; on AWS it may work",
+            )
+
+    def upload(self) -> int:
+        """Upload what is new or changed below ``input/``, as an instrument would; how many."""
+        inputs, count = FolderInputs(self.opened.workspace.input), 0
+        for config in self.opened.manifest.configs:
+            if config.input_path is None:
+                continue
+            settled = (time.time() - config.settle) * 1e9
+            for found in sorted(inputs.scan(config.input_path)):
+                # One that is still being written waits for its next turn.
+                if self._sent.get(found.key) != found and found.mtime_ns <= settled:
+                    self._put(found.key, inputs.root / found.key)
+                    self._sent[found.key] = found
+                    count += 1
+        return count
+
+    def _put(self, key: str, path: Path) -> None:
+        bucket = self.keys.input_bucket_name or ""
+        with explained("upload", f"arn:aws:s3:::{bucket}/{key}"):
+            self.clients.s3.upload_file(str(path), bucket, key)
+
+    def fire(self) -> int:
+        """Make the schedules due, now: nobody wants to wait for the hour; how many."""
+        scheduler, count = self.clients.client("scheduler"), 0
+        for config in self.opened.manifest.configs:
+            if config.trigger != "Cron":
+                continue
+            name = self.names.schedule(config.pipeline, config.name)
+            target = scheduler.get_schedule(Name=name, GroupName=self.names.schedule_group)
+            with explained("make a schedule due", name):
+                self.clients.sqs.send_message(
+                    QueueUrl=self._queue(config.pipeline, config.name),
+                    MessageBody=target["Target"]["Input"],
+                )
+            count += 1
+        return count
+
+    def news(self) -> Iterator[RunRecord]:
+        """Runs that have ended since this was last asked."""
+        for record in reversed(list(self.ledger.records(states=FINISHED, limit=_NEWS))):
+            seen = (record.attempt, record.state)
+            if self._told.get(record.key) != seen:
+                self._told[record.key] = seen
+                yield record
+
+    def waiting(self) -> int:
+        """How many messages are in the queues: to be fetched, being handled, or to come again."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        count = 0
+        for config in self.opened.manifest.configs:
+            answer = self.clients.sqs.get_queue_attributes(
+                QueueUrl=self._queue(config.pipeline, config.name),
+                AttributeNames=names,  # type: ignore[arg-type]
+            )
+            count += sum(int(value) for value in answer["Attributes"].values())
+        return count
+
+    def rest(self, ended: Ended, stopped: Callable[[], bool]) -> None:
+        """Tell of the runs until there is nothing more to do."""
+        quiet = 0
+        while quiet < 2 and not stopped():
+            time.sleep(_LOOK)
+            found = list(self.news())
+            for record in found:
+                ended(record)
+            quiet = 0 if found or self.waiting() else quiet + 1
+
+    def _queue(self, pipeline: str, name: str) -> str:
+        queue = self.names.queue(pipeline, name)
+        return str(self.clients.sqs.get_queue_url(QueueName=queue)["QueueUrl"])
+
+
+def _status(client: object, stack: str) -> str:
+    [found] = client.describe_stacks(StackName=stack)["Stacks"]  # type: ignore[attr-defined]
+    return str(found["StackStatus"])
+
+
+def _zipped(repository: Path) -> bytes:
+    """The functions' code: the runtime and the pipelines repository; Tsdat is there already."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in runtime_files():
+            archive.write(file, file.relative_to(PACKAGE.parent))
+        for file in walk(repository):
+            archive.write(file, file.relative_to(repository))
+    return buffer.getvalue()

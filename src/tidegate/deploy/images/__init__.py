@@ -1,0 +1,1 @@
+"""Images: what goes into them, building, the registry."""

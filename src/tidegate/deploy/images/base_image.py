@@ -1,0 +1,180 @@
+"""The base image: which one, and its digest, so that what is built is named by all that is in it.
+
+A tag such as ``3.12`` moves every few weeks. Releases keep to the digest that the one before them
+had, so that a push builds what it touches and no more; to move on is a person's choice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from tidegate.deploy.core.history import Release
+from tidegate.deploy.images.content import BASE, Architecture, ImageRecipe
+from tidegate.errors import ConfigurationError, StorageError
+from tidegate.workspace.recipe import Recipe, read_recipe
+
+LAMBDA = "public.ecr.aws/lambda/python"
+"""Lambda's own base images, one a Python version."""
+PYTHONS = ("3.12", "3.13", "3.14", "3.11", "3.10")
+"""Their versions that Tidegate runs on, in the order in which they are chosen where several do."""
+
+_MANIFESTS = ", ".join(
+    [
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    ]
+)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_TIME = 30.0
+
+
+def read_image_recipe(
+    repository: Path,
+    *,
+    python: str | None = None,
+    exclude_newer: str | None = None,
+    architecture: Architecture = "x86_64",
+    base: str | None = None,
+    previous: Release | None = None,
+    update_base: bool = False,
+    package: str = "tsdat",
+) -> ImageRecipe:
+    """What the environment's image of a repository is made from.
+
+    ``python`` and ``exclude_newer`` are the config's; ``base`` names another base image than
+    Lambda's, with or without its digest. The digest is the one that ``previous`` was built on,
+    else (and with ``update_base``) the one that the base's registry tells.
+
+    Raises:
+        ConfigurationError: there is no base image for that version of Python.
+        PythonEnvironmentError: the repository does not say what its environment holds.
+        StorageError: the registry does not tell the digest.
+    """
+    otherwise = (PYTHONS[0], "Lambda's newest that Tidegate is proven on")
+    environment = read_recipe(repository, python, exclude_newer, otherwise)
+    name, _, digest = (base or _lambda_base(environment)).partition("@")
+    if not digest and previous is not None and not update_base:
+        digest = _digest_of(name, previous)
+    return ImageRecipe(environment, name, digest or remote_digest(name), architecture, package)
+
+
+def _lambda_base(recipe: Recipe) -> str:
+    """Lambda's image for the Python version; conda brings its own, beside the function's."""
+    version = PYTHONS[0] if recipe.needs_conda else _version(recipe)
+    return f"{LAMBDA}:{version}"
+
+
+def _version(recipe: Recipe) -> str:
+    plain = re.fullmatch(r"(?:c?python[@-]?)?(\d+\.\d+)(?:\.\d+)*", recipe.python.strip())
+    fitting: list[str] = []
+    if plain:
+        fitting = [version for version in PYTHONS if version == plain[1]]
+    elif os.sep not in recipe.python:
+        try:
+            wanted = SpecifierSet(re.sub(r"^(?=\d)", "==", recipe.python.strip()))
+        except InvalidSpecifier:
+            wanted = SpecifierSet("==0")
+        # ``>=3.12.4`` is met by some 3.12, and the base image has the newest.
+        fitting = [version for version in PYTHONS if wanted.contains(f"{version}.99")]
+    if not fitting:
+        raise ConfigurationError(
+            f"there is no base image with Python {recipe.python}, "
+            f"which {recipe.python_from} asks for",
+            why=f"Lambda has {', '.join(sorted(PYTHONS, key=lambda v: int(v.split('.')[1])))}",
+            next='set `python:` in pipelines_config.yml, such as `python: "3.12"`',
+        )
+    return fitting[0]
+
+
+def _digest_of(name: str, previous: Release) -> str:
+    """The digest of a base image in an earlier release, "" when that was on another."""
+    for image in previous.images.values():
+        known, _, digest = image.inputs.get(BASE, "").partition("@")
+        if known == name:
+            return digest
+    return ""
+
+
+# --- asking a registry ----------------------------------------------------------------------------
+
+
+def remote_digest(reference: str) -> str:
+    """The digest that a tag stands for now, asked by the registries' own protocol.
+
+    Raises:
+        StorageError: the registry does not tell.
+    """
+    host, path, tag = split_reference(reference)
+    url = f"{'http' if is_loopback(host) else 'https'}://{host}/v2/{path}/manifests/{tag}"
+    headers = {"Accept": _MANIFESTS}
+    try:
+        status, found = _head(url, headers)
+        if status == 401:
+            token = _token(found.get("WWW-Authenticate", ""))
+            status, found = _head(url, {**headers, "Authorization": f"Bearer {token}"})
+        if status != 200:
+            raise ValueError(f"HTTP status {status}")
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"cannot find out which image {reference} is",
+            why=f"{host} answers: {error}",
+            next="try again, or name the base image by its digest: --base NAME@sha256:…",
+        ) from error
+    digest = found.get("Docker-Content-Digest", "")
+    if not _DIGEST.fullmatch(digest):
+        raise StorageError(
+            f"{host} does not tell the digest of {reference}",
+            next="name the base image by its digest: --base NAME@sha256:…",
+        )
+    return digest
+
+
+def split_reference(reference: str) -> tuple[str, str, str]:
+    """Registry, repository and tag of an image's name, as Docker reads it."""
+    host, slash, path = reference.partition("/")
+    if not slash or not ("." in host or ":" in host or host == "localhost"):
+        host, path = "registry-1.docker.io", reference
+        path = path if slash else f"library/{path}"
+    host = "registry-1.docker.io" if host == "docker.io" else host
+    name, colon, tag = path.rpartition(":")
+    return (host, name, tag) if colon else (host, path, "latest")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a registry is on this machine: such ones are asked without TLS, as Docker does."""
+    name = host.rsplit(":", 1)[0] if host.count(":") == 1 else host.strip("[]")
+    return name in ("localhost", "::1") or name.startswith("127.")
+
+
+def _head(url: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
+    request = urllib.request.Request(url, headers=dict(headers), method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIME) as answer:
+            return int(answer.status), dict(answer.headers.items())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, dict(error.headers.items())
+
+
+def _token(challenge: str) -> str:
+    """A token for reading, from where the registry sends those who have none."""
+    asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    realm = asked.pop("realm", "")
+    if not challenge.lower().startswith("bearer ") or not realm.startswith(("https://", "http://")):
+        raise ValueError("it wants credentials")
+    with urllib.request.urlopen(
+        f"{realm}?{urllib.parse.urlencode(asked)}", timeout=_TIME
+    ) as answer:
+        told = json.load(answer)
+    return str(told.get("token") or told.get("access_token") or "")

@@ -1,0 +1,292 @@
+"""Images: which a release needs, which are there, and building those that are not.
+
+    plan = plan_images(repository, manifest, recipe, registry, previous)
+    print(describe_images(plan))
+    images = build_images(plan, repository, builder, registry, say=print)
+
+An image is named by a hash of all that goes into it, so one that exists is never built again, and
+a push that touches one pipeline builds one image.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.deploy.core.history import Release, ReleasedImage
+from tidegate.deploy.images.builders import Build, Builder, BuildFailed
+from tidegate.deploy.images.content import (
+    PACKAGE,
+    Content,
+    ImageRecipe,
+    changes,
+    environment_content,
+    environment_part,
+    pipeline_contents,
+    runtime_files,
+)
+from tidegate.deploy.images.dockerfile import write_environment, write_pipeline
+from tidegate.deploy.images.registry import ImageRegistry
+from tidegate.errors import StorageError, TidegateError
+from tidegate.runtime.manifest import Manifest
+from tidegate.workspace.uv_messages import NotOnPyPI, failure
+
+Say = Callable[[str], None]
+_UV_FAILED = "error: uv pip failed"  # as ``image.prepare`` says it
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """One image, and whether it must be built."""
+
+    pipeline: str
+    """The pipeline; "" for the environment that all share."""
+    tag: str
+    """Its content tag."""
+    inputs: Mapping[str, str]
+    """What goes in, each with its hash."""
+    digest: str | None
+    """Its digest in the registry; None: it must be built."""
+    changes: tuple[str, ...] = ()
+    """If it must be built, why: which inputs changed since the last release."""
+    commit: str = ""
+    """The commit that first gave it, where the last release had it already."""
+    folders: tuple[str, ...] = ()
+    """The pipeline's folders in the repository."""
+
+
+@dataclass(frozen=True)
+class ImagesPlan:
+    """All images of a release."""
+
+    recipe: ImageRecipe
+    """What the environment is made from."""
+    environment: ImagePlan
+    """The environment."""
+    images: tuple[ImagePlan, ...]
+    """One a pipeline, in the order of the config."""
+    notes: tuple[str, ...] = ()
+    """What a person should know."""
+
+    @property
+    def missing(self) -> tuple[ImagePlan, ...]:
+        """Those that must be built."""
+        return tuple(image for image in self.images if image.digest is None)
+
+
+class BuildsFailed(TidegateError):
+    """Not all images could be built; those that could are in the registry, and stay."""
+
+    def __init__(
+        self, images: Mapping[str, ReleasedImage], failures: Mapping[str, TidegateError]
+    ) -> None:
+        self.images, self.failures = images, failures
+        first = next(iter(failures.values()))
+        names = ", ".join(failures)
+        count = len(failures)
+        super().__init__(
+            f"{'an image' if count == 1 else f'{count} images'} could not be built: {names}",
+            why="\n".join(f"{name}: {error.what}\n{error.why}" for name, error in failures.items()),
+            next=first.next,
+            where=first.where,
+        )
+
+
+def plan_images(
+    repository: Path,
+    manifest: Manifest,
+    recipe: ImageRecipe,
+    registry: ImageRegistry,
+    previous: Release | None = None,
+) -> ImagesPlan:
+    """Which images a release needs; asks the registry which there are.
+
+    Raises:
+        ConfigurationError: something cannot go into an image.
+        StorageError: the registry does not answer.
+    """
+    environment = environment_content(recipe)
+    contents = pipeline_contents(repository, manifest, recipe)
+    found = registry.digests([environment.tag, *(content.tag for content in contents)])
+    before = previous.images if previous else {}
+    shared = next((image.inputs for image in before.values()), None)
+    return ImagesPlan(
+        recipe,
+        _planned(environment, found, environment_part(shared) if shared else None, ""),
+        tuple(_planned_pipeline(content, found, before) for content in contents),
+        tuple(_notes(recipe)),
+    )
+
+
+def _planned_pipeline(
+    content: Content, found: Mapping[str, str], before: Mapping[str, ReleasedImage]
+) -> ImagePlan:
+    known = before.get(content.pipeline)
+    commit = known.commit if known and known.tag == content.tag else ""
+    return _planned(content, found, known.inputs if known else None, commit, bool(before))
+
+
+def _planned(
+    content: Content,
+    found: Mapping[str, str],
+    before: Mapping[str, str] | None,
+    commit: str,
+    released: bool = False,
+) -> ImagePlan:
+    digest = found.get(content.tag)
+    why: tuple[str, ...] = ()
+    if digest is None:
+        if before is None:
+            why = ("new pipeline" if released else "the first release",)
+        else:
+            why = changes(content.inputs, before) or ("it is not in the registry any more",)
+    return ImagePlan(
+        content.pipeline, content.tag, content.inputs, digest, why, commit, content.folders
+    )
+
+
+def _notes(recipe: ImageRecipe) -> list[str]:
+    environment = recipe.environment
+    if not recipe.uses_conda:
+        return []
+    why = ", ".join(environment.needs_conda)
+    notes = [f"{why}: not on PyPI, so the environment is made with conda"]
+    if environment.exclude_newer:
+        notes.append("exclude_newer holds for packages from PyPI; conda takes what is newest")
+    return notes
+
+
+def describe_images(plan: ImagesPlan) -> str:
+    """The plan for a person's eyes."""
+    lines = []
+    if plan.missing and plan.environment.digest is None:
+        lines += _described("the environment", plan.environment)
+    for image in plan.images:
+        lines += _described(image.pipeline, image)
+    return "\n".join([*lines, *plan.notes]) + "\n"
+
+
+def _described(name: str, image: ImagePlan) -> list[str]:
+    if image.digest is not None:
+        return [f"{name}: {image.tag} exists"]
+    return [f"{name}: {image.tag} will be built: {', '.join(image.changes)}"]
+
+
+# --- building -------------------------------------------------------------------------------------
+
+
+def build_images(
+    plan: ImagesPlan,
+    repository: Path,
+    builder: Builder | None,
+    registry: ImageRegistry,
+    *,
+    say: Say = lambda line: None,
+    commit: str = "",
+) -> dict[str, ReleasedImage]:
+    """Build and push the images that are missing; all of the plan's images, by pipeline.
+
+    There must be a ``builder`` unless nothing is missing.
+
+    ``commit`` is noted for those that are new.
+
+    Raises:
+        BuildsFailed: some could not be built. The others are in the registry: a second try builds
+            only what failed.
+        TidegateError: the environment could not be built, or nobody may push.
+    """
+    done = {
+        image.pipeline: _released(image, image.digest, commit)
+        for image in plan.images
+        if image.digest is not None
+    }
+    failures: dict[str, TidegateError] = {}
+    if plan.missing:
+        if builder is None:
+            raise ValueError("images are missing, and there is nothing to build them with")
+        work = _Work(plan, repository, builder, registry, say)
+        with builder.signed_in(registry.credentials()):
+            environment = plan.environment.digest or work.environment()
+            for image in plan.missing:
+                say(f"building {image.tag}: {', '.join(image.changes)}")
+                try:
+                    digest = work.pipeline(image, environment)
+                except TidegateError as error:
+                    failures[image.pipeline] = error
+                    say(str(error))
+                else:
+                    done[image.pipeline] = _released(image, digest, commit)
+    if failures:
+        raise BuildsFailed(done, failures)
+    return {image.pipeline: done[image.pipeline] for image in plan.images}
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The building of one plan."""
+
+    plan: ImagesPlan
+    repository: Path
+    builder: Builder
+    registry: ImageRegistry
+    say: Say
+
+    def environment(self) -> str:
+        """Build the environment; its digest."""
+        recipe = self.plan.recipe
+        tag = self.plan.environment.tag
+        self.say(f"building {tag} from {recipe.environment.title}, on {recipe.base}")
+        while True:
+            try:
+                with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
+                    write_environment(Path(folder), recipe.environment, package=recipe.package)
+                    return self._build(Path(folder), tag, {"BASE": recipe.pinned_base})
+            except BuildFailed as error:
+                told = _told(error, recipe)
+                if not isinstance(told, NotOnPyPI):
+                    raise told from None
+                # No list of what only conda has is complete: the index has just told us more.
+                self.say(f"{told} is not on PyPI: the environment is made with conda")
+                recipe = recipe.without(told.names)
+
+    def pipeline(self, image: ImagePlan, environment: str) -> str:
+        """Build a pipeline's image; its digest."""
+        with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
+            write_pipeline(Path(folder), self.repository, image.folders, PACKAGE, runtime_files())
+            base = f"{self.registry.address}@{environment}"
+            return self._build(Path(folder), image.tag, {"ENVIRONMENT": base})
+
+    def _build(self, folder: Path, tag: str, arguments: Mapping[str, str]) -> str:
+        image = f"{self.registry.address}:{tag}"
+        architecture = self.plan.recipe.architecture
+        self.builder.build(Build(folder, image, architecture, arguments), self.say)
+        digest = self.registry.digests([tag]).get(tag)
+        if digest is None:
+            raise StorageError(
+                f"the image {tag} was pushed, but the registry does not have it", next="try again"
+            )
+        return digest
+
+
+def _told(error: BuildFailed, recipe: ImageRecipe) -> TidegateError | NotOnPyPI:
+    """What is wrong with the requirements, with file and line, where uv is what failed."""
+    if _UV_FAILED not in error.output:
+        return error
+    message = error.output.replace("/tidegate/requirements/", "").replace(_UV_FAILED, "")
+    told = failure(message, recipe.environment)
+    if isinstance(told, NotOnPyPI):
+        return told
+    old = recipe.environment.python in ("3.10", "3.11")
+    told.next = "correct the requirements" + (
+        ', or set `python: "3.12"`: Lambda\'s images for older versions are on an old Linux, for '
+        "which many packages are not to be had"
+        if old
+        else ""
+    )
+    return told
+
+
+def _released(image: ImagePlan, digest: str, commit: str) -> ReleasedImage:
+    return ReleasedImage(image.tag, digest, dict(image.inputs), image.commit or commit)

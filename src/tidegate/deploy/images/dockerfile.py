@@ -1,0 +1,150 @@
+"""The Dockerfiles of the two kinds of image, and the folders that they are built from.
+
+    environment    base image ─ the function's own packages ─ the pipelines' packages
+    pipeline       environment ─ shared/, utils/ ─ Tidegate's runtime ─ the pipeline, last
+
+The environment takes minutes and changes seldom; a pipeline's image takes seconds. Two files and
+not one, since then a change of code needs no cache of a builder's to be quick: the environment is
+an image in the registry, named by its content like all others.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from tidegate.deploy.images.context import prepare
+from tidegate.workspace.recipe import Recipe
+from tidegate.workspace.repository import SHARED, folder_files, walk
+
+MICROMAMBA = "docker.io/mambaorg/micromamba:2.3.0"
+"""Where micromamba is taken from, for environments that need conda."""
+HANDLER = "tidegate.targets.aws.lambda_handler.handler"
+"""The function's entry point."""
+
+_TOOLS = Path(prepare.__file__).parent
+_FILES = ("prepare.py", "uv.txt", "handler.txt")
+_HERE = Path("/tidegate")
+
+# LOGNAME: Tsdat writes down who has run it, and the user that functions run as may have no name.
+_ENVIRONMENT = """\
+# The environment of one repository's pipelines. Made by Tidegate.
+ARG BASE
+{micromamba}
+FROM ${{BASE}} AS tools
+COPY tools/ /tidegate/
+RUN PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet \\
+    --no-cache-dir --require-hashes --target /tidegate/uv -r /tidegate/uv.txt
+
+FROM tools AS handler
+RUN --mount=type=cache,target=/root/.cache python3 /tidegate/prepare.py handler
+
+FROM tools AS pipelines
+{copy}COPY environment/ /tidegate/
+RUN --mount=type=cache,target=/root/.cache python3 /tidegate/prepare.py pipelines
+
+FROM ${{BASE}}
+COPY --from=handler /opt/python/ /opt/python/
+COPY --from=pipelines /opt/pipelines/ /opt/pipelines/
+ENV PATH=/opt/pipelines/bin:${{PATH}} \\
+    TIDEGATE_WORKER={worker} \\
+    LOGNAME=tidegate \\
+    MPLBACKEND=Agg \\
+    MPLCONFIGDIR=/opt/pipelines/matplotlib \\
+    NUMBA_CACHE_DIR=/tmp/cache/numba \\
+    XDG_CACHE_HOME=/tmp/cache
+WORKDIR /var/task
+CMD ["{handler}"]
+"""
+
+PIPELINE = """\
+# One pipeline on its environment. Made by Tidegate.
+ARG ENVIRONMENT
+FROM ${ENVIRONMENT} AS compiled
+COPY . /tidegate/
+RUN /opt/python/bin/python /tidegate/prepare.py code \\
+    /tidegate/repository /tidegate/runtime /tidegate/pipeline
+
+FROM ${ENVIRONMENT}
+COPY --from=compiled /tidegate/repository/ /var/task/
+COPY --from=compiled /tidegate/runtime/ /var/task/
+COPY --from=compiled /tidegate/pipeline/ /var/task/
+"""
+
+
+def environment_dockerfile(*, conda: bool) -> str:
+    """The Dockerfile of the environment; its argument is ``BASE``."""
+    return _ENVIRONMENT.format(
+        micromamba=f"ARG MICROMAMBA={MICROMAMBA}\nFROM ${{MICROMAMBA}} AS micromamba\n"
+        if conda
+        else "",
+        copy="COPY --from=micromamba /bin/micromamba /tidegate/micromamba\n" if conda else "",
+        worker="/opt/pipelines/bin/" + ("worker-python" if conda else "python"),
+        handler=HANDLER,
+    )
+
+
+def environment_text() -> str:
+    """All that says how environments are made, whatever a repository asks for."""
+    files = [(_TOOLS / name).read_text("utf-8") for name in _FILES]
+    return "\0".join([*(environment_dockerfile(conda=conda) for conda in (False, True)), *files])
+
+
+def write_environment(folder: Path, recipe: Recipe, *, package: str) -> None:
+    """The folder that an environment is built from."""
+    conda = bool(recipe.needs_conda)
+    (folder / "Dockerfile").write_text(environment_dockerfile(conda=conda), "utf-8")
+    for name in _FILES:
+        _put(_TOOLS / name, folder / "tools" / name)
+    here = folder / "environment"
+    requirements = here / "requirements"
+    requirements.mkdir(parents=True)
+    listed = []
+    for file in recipe.files:
+        if file.suffix not in (".yml", ".yaml") and file.is_file():
+            _put(file, requirements / file.relative_to(recipe.repository))
+    if recipe.source.suffix == ".txt":
+        listed.append(recipe.source.name)
+    else:
+        text = recipe.requirements(_HERE / "requirements", conda=not conda)
+        if text:
+            (requirements / "environment.txt").write_text(text, "utf-8")
+            listed.append("environment.txt")
+    if conda:
+        (here / "conda.yml").write_text(recipe.conda_environment(), "utf-8")
+    options = {
+        "conda": conda,
+        "exclude_newer": recipe.exclude_newer,
+        "package": package,
+        "requirements": listed,
+    }
+    (here / "options.json").write_text(json.dumps(options), "utf-8")
+    prepare.tidy([folder])
+
+
+def write_pipeline(
+    folder: Path, repository: Path, folders: Iterable[str], package: Path, runtime: Iterable[Path]
+) -> None:
+    """The folder that a pipeline's image is built from: only what counts for its hash."""
+    (folder / "Dockerfile").write_text(PIPELINE, "utf-8")
+    _put(_TOOLS / "prepare.py", folder / "prepare.py")
+    for name in ("repository", "runtime", "pipeline"):
+        (folder / name).mkdir()
+    for name in SHARED:
+        for path in walk(repository / name):
+            _put(path, folder / "repository" / path.relative_to(repository))
+    for path in runtime:
+        _put(path, folder / "runtime" / "tidegate" / path.relative_to(package))
+    for name in folders:
+        for path in folder_files(repository, name):
+            _put(path, folder / "pipeline" / path.relative_to(repository))
+    prepare.tidy([folder])
+
+
+def _put(source: Path, target: Path) -> None:
+    if source.is_file():  # a link to nothing, a socket: they do not count for the hash either
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        target.chmod(source.stat().st_mode)

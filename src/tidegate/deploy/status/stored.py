@@ -1,0 +1,90 @@
+"""Buckets, and how much is in them: by CloudWatch, not by listing them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from tidegate.deploy.core.branch import Branch
+from tidegate.deploy.core.console import Console
+from tidegate.deploy.status.asking import pages
+from tidegate.deploy.status.model import Bucket
+from tidegate.errors import StorageError, TidegateError
+from tidegate.targets.aws.clients import Clients, Missing, explained
+
+MOST = 1000
+"""So many objects are counted where CloudWatch has counted none: one request."""
+_LOOKS_BACK = timedelta(days=4)
+_DAY = 86_400
+
+
+def bucket(branch: Branch, name: str, role: str, now: datetime | None = None) -> Bucket:
+    """How much lies in a bucket: as CloudWatch has counted once a day, else as far as one request
+    tells.
+    """
+    clients, url = branch.clients, Console(branch.place).bucket(name)
+    arn = branch.place.bucket(name)
+    try:
+        with explained("look at the bucket", arn):
+            clients.s3.head_bucket(Bucket=name)
+    except Missing:
+        return Bucket(name, role, None, 0, False, None, url)
+    moment = now or datetime.now(timezone.utc)
+    try:
+        found = _counted(clients, name, moment)
+    except TidegateError:  # one may see a bucket, and not its metrics
+        found = None
+    if found is not None:
+        objects, size, counted = found
+        return Bucket(name, role, objects, size, False, counted, url)
+    with explained("list the bucket", arn):
+        page = clients.s3.list_objects_v2(Bucket=name, MaxKeys=MOST)
+    items = page.get("Contents", ())
+    size = sum(item.get("Size", 0) for item in items)
+    return Bucket(name, role, len(items), size, bool(page.get("IsTruncated")), None, url)
+
+
+def _counted(clients: Clients, name: str, now: datetime) -> tuple[int, int, datetime] | None:
+    """Objects and bytes, and when CloudWatch counted them; None where it has not."""
+    with explained("read the metrics of the bucket", name, lasting=StorageError):
+        kinds = {
+            dimension["Value"]
+            for metric in pages(
+                clients, "cloudwatch", "list_metrics", "Metrics",
+                Namespace="AWS/S3", MetricName="BucketSizeBytes",
+                Dimensions=[{"Name": "BucketName", "Value": name}],
+            )
+            for dimension in metric["Dimensions"]
+            if dimension["Name"] == "StorageType"
+        }  # fmt: skip
+        wanted = [("objects", "NumberOfObjects", "AllStorageTypes")]
+        wanted += [(f"bytes{n}", "BucketSizeBytes", kind) for n, kind in enumerate(sorted(kinds))]
+        answer = clients.client("cloudwatch").get_metric_data(
+            MetricDataQueries=[
+                {
+                    "Id": id,
+                    "MetricStat": {
+                        "Metric": {
+                            "Namespace": "AWS/S3",
+                            "MetricName": metric,
+                            "Dimensions": [
+                                {"Name": "BucketName", "Value": name},
+                                {"Name": "StorageType", "Value": kind},
+                            ],
+                        },
+                        "Period": _DAY,
+                        "Stat": "Average",
+                    },
+                }
+                for id, metric, kind in wanted
+            ],
+            StartTime=now - _LOOKS_BACK,
+            EndTime=now,
+            ScanBy="TimestampDescending",
+        )
+    results = {one["Id"]: one for one in answer["MetricDataResults"] if one.get("Values")}
+    if "objects" not in results:
+        return None
+    size = sum(int(one["Values"][0]) for id, one in results.items() if id != "objects")
+    objects = results["objects"]
+    counted = objects["Timestamps"][0]
+    return int(objects["Values"][0]), size, counted.astimezone(timezone.utc)

@@ -1,0 +1,193 @@
+"""What holds data: buckets and the ledger; how much is in them, who uses them, and their end.
+
+Nothing here is called by a deployment. Data goes only when a person names what holds it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tidegate.deploy.core.branch import Branch
+from tidegate.deploy.resources.handlers import Seen, is_gone
+from tidegate.errors import LedgerError, StorageError
+from tidegate.targets.aws.clients import Clients, Missing, explained
+
+MOST = 1000
+"""So many versions of objects are counted to tell how much is in a bucket."""
+_CUT = 20
+# Of a logical id, CloudFormation leaves so much in a bucket's name at least.
+_SHARED = ("TSDAT_S3_BUCKET_NAME", "TIDEGATE_INPUT_BUCKET")
+
+ARTIFACTS = "artifacts bucket"
+"""What the bucket of a deployment's own is for: nothing in it cannot be made again."""
+LEDGER = "ledger table"
+"""What the table is for."""
+
+Count = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A bucket or a table."""
+
+    kind: Literal["bucket", "table"]
+    """Which."""
+    name: str
+    """Its name."""
+    role: str
+    """What it is for, in words."""
+    there: bool
+    """Whether it exists."""
+    items: int = 0
+    """How many objects, versions of them included, or records are in it."""
+    more: bool = False
+    """Whether there are more: they were counted up to a limit, or some time ago."""
+    users: tuple[str, ...] = ()
+    """The other branches that use it."""
+
+    @property
+    def contents(self) -> str:
+        """What is in it, in words."""
+        if not self.there:
+            return "does not exist"
+        what = "object" if self.kind == "bucket" else "record"
+        if not self.items:
+            return "some records" if self.more else "empty"
+        several = "" if self.items == 1 else "s"
+        return f"{self.items:,} {what}{several}" + (" and more" if self.more else "")
+
+
+def older_buckets(branch: Branch) -> list[str]:
+    """The buckets for artifacts that the older recipe's stacks have left behind.
+
+    CloudFormation named them after the stack, and cut its name off; what is left must still tell
+    the branch.
+    """
+    stack, least = branch.names.codepipeline_stack.lower(), len(branch.names.base) + 2
+    logical = re.sub(r"[^a-z0-9]", "", f"{branch.names.base}buildpipeline".lower())[:_CUT]
+    with explained("list the buckets"):
+        listed = [str(b["Name"]) for b in branch.clients.s3.list_buckets().get("Buckets", ())]
+    found = ((n, re.fullmatch(rf"(.+)-{logical}[a-z0-9]*-[a-z0-9]{{8,14}}", n)) for n in listed)
+    return [n for n, m in found if m and len(m[1]) >= least and stack.startswith(m[1])]
+
+
+def bucket(clients: Clients, name: str, role: str, users: Iterable[str] = ()) -> Store:
+    """A bucket, and how much is in it: old versions and delete markers count, as they are data."""
+    try:
+        with explained("look at the bucket", f"arn:aws:s3:::{name}"):
+            page = clients.s3.list_object_versions(Bucket=name, MaxKeys=MOST)
+    except (Missing, StorageError) as error:
+        if is_gone(error):
+            return Store("bucket", name, role, False)
+        raise
+    count = len(page.get("Versions", ())) + len(page.get("DeleteMarkers", ()))
+    return Store("bucket", name, role, True, count, bool(page.get("IsTruncated")), tuple(users))
+
+
+def table(clients: Clients, name: str, role: str) -> Store:
+    """The ledger's table. AWS counts its records every six hours; so none may be some."""
+    try:
+        with explained("look at the table", name, lasting=LedgerError):
+            found = clients.dynamodb.describe_table(TableName=name)["Table"]
+    except LedgerError as error:
+        if is_gone(error):
+            return Store("table", name, role, False)
+        raise
+    return Store("table", name, role, True, int(found.get("ItemCount", 0)), more=True)
+
+
+def users(branch: Branch, name: str, functions: Iterable[Seen], ours: set[str]) -> tuple[str, ...]:
+    """The other branches that use a bucket: by the config, and by functions that are there.
+
+    A branch that ``branches:`` does not name has the keys of the top; of those, ``main`` counts.
+    A function that names no branch is named itself.
+    """
+    found: set[str] = set()
+    model = branch.reading.model
+    if model is not None:
+        known = {"main", *(model.branches or {})} - {branch.name}
+        for other in known:
+            keys = model.for_branch(other)
+            if name in (keys.input_bucket_name, keys.output_bucket_name):
+                found.add(other)
+    for seen in functions:
+        if seen.name not in ours and name in (seen.settings.get(key) for key in _SHARED):
+            found.add(seen.settings.get("BRANCH") or seen.name)
+    return tuple(sorted(found - {branch.name}))
+
+
+def delete_bucket(clients: Clients, name: str, count: Count) -> None:
+    """Delete a bucket with all that is in it, old versions too; it goes on where one broke off.
+
+    Raises:
+        StorageError: something in it cannot be deleted.
+    """
+    try:
+        empty_bucket(clients, name, count)
+        with explained("delete the bucket", f"arn:aws:s3:::{name}"):
+            clients.s3.delete_bucket(Bucket=name)
+    except (Missing, StorageError) as error:
+        if not is_gone(error):
+            raise
+
+
+def empty_bucket(clients: Clients, name: str, count: Count) -> None:
+    """Delete all that is in a bucket, old versions and unfinished uploads too."""
+    arn = f"arn:aws:s3:::{name}/*"
+    with explained("list the bucket", arn):
+        for keys in _versions(clients, name):
+            with explained("delete from the bucket", arn):
+                answer = clients.s3.delete_objects(
+                    Bucket=name, Delete={"Objects": keys, "Quiet": True}
+                )
+            errors = answer.get("Errors", ())
+            if errors:
+                first = errors[0]
+                raise StorageError(
+                    f"{len(errors)} objects of {name} cannot be deleted",
+                    why=f"{first.get('Key')}: {first.get('Code')}: {first.get('Message')}",
+                    next="allow s3:DeleteObject and s3:DeleteObjectVersion, or end the lock on"
+                    " these objects; then do the same again: it goes on from here",
+                )
+            count(len(keys))
+        for upload in _uploads(clients, name):
+            with explained("end an upload to the bucket", arn):
+                clients.s3.abort_multipart_upload(
+                    Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"]
+                )
+
+
+def _versions(clients: Clients, name: str) -> Iterator[list[Any]]:
+    """Keys and versions, a page at a time; what has been deleted is listed no more."""
+    pages = clients.s3.get_paginator("list_object_versions").paginate(Bucket=name)
+    for page in pages:
+        entries = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+        if entries:
+            yield [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in entries]
+
+
+def _uploads(clients: Clients, name: str) -> Iterator[Any]:
+    for page in clients.s3.get_paginator("list_multipart_uploads").paginate(Bucket=name):
+        yield from page.get("Uploads", ())
+
+
+def delete_table(clients: Clients, name: str) -> None:
+    """Delete a table, protected from deletion or not, and wait until it is gone."""
+    try:
+        with explained("delete the table", name, lasting=LedgerError):
+            found = clients.dynamodb.describe_table(TableName=name)["Table"]
+            if found.get("DeletionProtectionEnabled"):
+                clients.dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+                clients.dynamodb.get_waiter("table_exists").wait(
+                    TableName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+                )
+            clients.dynamodb.delete_table(TableName=name)
+            clients.dynamodb.get_waiter("table_not_exists").wait(
+                TableName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 150}
+            )
+    except LedgerError as error:
+        if not is_gone(error):
+            raise

@@ -1,0 +1,1 @@
+"""New deployments, and the demo: templates and what fills them in."""

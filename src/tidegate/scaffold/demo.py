@@ -1,0 +1,85 @@
+"""``tidegate demo``: a workspace with raw files in it, from nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tidegate.errors import PythonEnvironmentError, UsageError
+from tidegate.workspace.folder import CONFIG, Workspace
+
+FIRST_DAY = "20201201"
+DAYS = 3
+CORRUPT = "lidar/humboldt/lidar.z05.00.20201204.000000.sta.7z"
+"""A file that was cut off on its way."""
+DUPLICATE = "lidar/morro/lidar.z06.00.20201202.000000.sta.7z"
+"""A file that is delivered twice, with the same content."""
+
+_MARK = "demo"
+
+
+def examples() -> Path:
+    """The folder of the example: beside the package in a wheel, in the checkout otherwise."""
+    packed = Path(__file__).parent / "examples"
+    return packed if packed.is_dir() else Path(__file__).parents[2] / "examples"
+
+
+def make_workspace(folder: Path) -> Workspace:
+    """Write the example's config and pipelines into ``folder``; one that is a demo is kept.
+
+    Raises:
+        UsageError: the folder holds something else.
+    """
+    if (folder / ".tidegate" / _MARK).exists():
+        return Workspace.at(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} is not empty, and is no demo",
+            next="name a folder that does not exist yet: `tidegate demo my-demo`",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    source = examples()
+    ignored = shutil.ignore_patterns("__pycache__", ".venv", "*.pyc", "storage")
+    shutil.copytree(source / "pipelines", folder / "pipelines", ignore=ignored)
+    shutil.copyfile(source / CONFIG, folder / CONFIG)
+    workspace = Workspace.at(folder)
+    workspace.prepare()
+    (workspace.state / _MARK).touch()
+    return workspace
+
+
+def write_raw_files(workspace: Workspace, python: Sequence[str]) -> None:
+    """Write three days of raw files for both sites, and one that is corrupt.
+
+    Raises:
+        PythonEnvironmentError: the generator cannot be run.
+    """
+    script = examples() / "make_raw.py"
+    command = [*python, str(script), "--out", str(workspace.input)]
+    command += ["--day", FIRST_DAY, "--days", str(DAYS), "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PythonEnvironmentError(
+            "the raw files of the demo cannot be written",
+            why=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "",
+            next="the demo needs NumPy in the pipelines' environment",
+        )
+    whole = workspace.input / CORRUPT.replace("20201204", "20201203")
+    content = whole.read_bytes()
+    (workspace.input / CORRUPT).write_bytes(content[: len(content) // 2])
+
+
+def deliver_again(workspace: Workspace) -> None:
+    """Deliver one file a second time: the same content, written anew."""
+    place = workspace.input / DUPLICATE
+    copy = place.with_name(place.name + ".part")
+    shutil.copyfile(place, copy)
+    copy.replace(place)
+
+
+def default_python() -> list[str]:
+    """The interpreter that runs this, which is to have Tsdat: no environment is made for it."""
+    return [sys.executable]

@@ -1,0 +1,227 @@
+"""What the files of a deployment repository are to say: from options, a config, and git."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tidegate import __version__
+from tidegate.config import AwsKeys, PipelinesConfig, read, values
+from tidegate.deploy.core.package import pack
+from tidegate.errors import UsageError
+from tidegate.scaffold.discovery import Discovered, discover
+from tidegate.targets.aws.names import fit
+from tidegate.workspace.folder import CONFIG
+
+KEYS = (
+    "github_org",
+    "pipelines_repo_name",
+    "aws_repo_name",
+    "github_codestar_arn",
+    "account_id",
+    "region",
+    "input_bucket_name",
+    "output_bucket_name",
+)
+"""The keys for AWS that are texts, in the order in which they are asked for."""
+OPTIONS = {
+    "github_org": "--org",
+    "pipelines_repo_name": "--repository",
+    "aws_repo_name": "--deployment",
+    "github_codestar_arn": "--connection",
+    "account_id": "--account",
+    "region": "--region",
+    "input_bucket_name": "--input-bucket",
+    "output_bucket_name": "--output-bucket",
+}
+"""The option that gives each of them."""
+_REMOTE = re.compile(
+    r"(?:\w+://)?(?:[^@/]+@)?(?P<host>[^/:]*)(?::\d+)?[:/](?P<path>.+?)(?:\.git)?/?"
+)
+_MAIN = "main"
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel of Tidegate's."""
+
+    name: str
+    """Its file name."""
+    content: bytes
+    """What is in it."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the files are to say. What is not known is left as a comment in the config."""
+
+    keys: Mapping[str, str]
+    """The keys for AWS that are known."""
+    branch: str = _MAIN
+    """The branch that is deployed."""
+    tidegate: str = f"tidegate[aws,deploy]=={__version__}"
+    """Where the container and GitHub get Tidegate from: a requirement, as pip takes it."""
+    wheel: Wheel | None = None
+    """Tidegate itself, where that is to lie beside the other files."""
+    pipelines: tuple[Discovered, ...] = ()
+    """The pipelines that the config is to list; examples when there are none."""
+    beside: str = ""
+    """The pipelines repository as seen from the folder, where it is known."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The keys that a person has to fill in."""
+        return tuple(key for key in KEYS if key not in self.keys)
+
+
+def gather(
+    folder: Path,
+    given: Mapping[str, str | None],
+    *,
+    source: Path | None = None,
+    branch: str | None = None,
+    tidegate: str | None = None,
+) -> Answers:
+    """What is given goes first, then what the folder's config says, then what git says.
+
+    Raises:
+        UsageError: something that was given cannot be, or ``source`` has no pipelines.
+    """
+    keys = {**_told_by_git(folder, source), **_told_by_config(folder / CONFIG)}
+    for key in KEYS:
+        if given.get(key) is not None:
+            keys[key] = _checked(key, str(given[key]))
+    answers = _with_tidegate(Answers(_with_buckets(keys), _branch(branch, source)), tidegate)
+    if source is None:
+        return answers
+    beside = os.path.relpath(source.resolve(), folder.resolve())
+    return replace(answers, pipelines=discover(source), beside=Path(beside).as_posix())
+
+
+def _checked(key: str, value: str) -> str:
+    """A value as the config takes it."""
+    try:
+        return str(getattr(AwsKeys.model_validate({key: value}), key))
+    except ValidationError as error:
+        wrong = error.errors()[0].get("ctx", {}).get("error")
+        what, fix = (wrong.what, wrong.fix) if isinstance(wrong, values.Wrong) else (str(error), "")
+        example = (AwsKeys.model_fields[key].examples or [""])[0]
+        raise UsageError(
+            f"{OPTIONS[key]} {what}", next=fix or f"write, for example, {OPTIONS[key]} {example}"
+        ) from None
+
+
+def _branch(given: str | None, source: Path | None) -> str:
+    name = given or _git(source, "symbolic-ref", "--short", "HEAD") or _MAIN
+    try:
+        checked = values.branch(name)
+    except values.Wrong as error:
+        raise UsageError(f"--branch {error.what}", next=error.fix) from None
+    if not re.fullmatch(r"[\w./+@-]+", checked, re.ASCII):
+        # It stands in scripts and workflows.
+        what = f"--branch has characters that a shell would take in its own way: {name!r}"
+        raise UsageError(what, next="name a branch of letters, digits, '-', '_', '.' and '/'")
+    return checked
+
+
+def _with_tidegate(answers: Answers, given: str | None) -> Answers:
+    """A version, a requirement, or a wheel that lies here; else the Tidegate that is running."""
+    if given is None:
+        return answers if _has_an_index() else _with_wheel(answers, _own_wheel())
+    if given.endswith(".whl"):
+        wheel = Path(given)
+        if not wheel.is_file() or not wheel.name.startswith("tidegate-"):
+            raise UsageError(
+                f"--tidegate names no wheel of Tidegate: {given}",
+                next="build one with `uv build --wheel` in a clone of Tidegate",
+            )
+        return _with_wheel(answers, Wheel(wheel.name, wheel.read_bytes()))
+    if re.fullmatch(r"\d+(\.\w+)+", given):
+        return replace(answers, tidegate=f"tidegate[aws,deploy]=={given}")
+    if re.fullmatch(r"(git\+)?https?://\S+|git\+ssh://\S+", given):
+        return replace(answers, tidegate=f"tidegate[aws,deploy] @ {given}")
+    if re.fullmatch(r"tidegate\b[^\n]*", given):
+        return replace(answers, tidegate=given)
+    raise UsageError(
+        f"--tidegate must be a version, an address or a wheel, not {given!r}",
+        next=f"write, for example, --tidegate {__version__}",
+    )
+
+
+def _with_wheel(answers: Answers, wheel: Wheel) -> Answers:
+    return replace(answers, tidegate=f"./{wheel.name}[aws,deploy]", wheel=wheel)
+
+
+def _has_an_index() -> bool:
+    """Whether this Tidegate was installed from an index, where others find it as well."""
+    return metadata.distribution("tidegate").read_text("direct_url.json") is None
+
+
+def _own_wheel() -> Wheel:
+    with tempfile.TemporaryDirectory(prefix="tidegate-new-") as folder:
+        wheel = pack(Path(folder)).wheel
+        return Wheel(wheel.name, wheel.read_bytes())
+
+
+def _with_buckets(keys: Mapping[str, str]) -> dict[str, str]:
+    """Names for the buckets, where there are none: unique in all of AWS by the account's number."""
+    named = dict(keys)
+    if "account_id" in keys and "pipelines_repo_name" in keys:
+        for use in ("input", "output"):
+            name = f"{keys['pipelines_repo_name'].lower()}-{use}-{keys['account_id']}"
+            bucket = fit(name, limit=63, allowed="a-z0-9-", first="a-z0-9")
+            named.setdefault(f"{use}_bucket_name", bucket)
+    return named
+
+
+def _told_by_config(file: Path) -> dict[str, str]:
+    """What a config that is there already says for all branches."""
+    model = read(file, files=False).model if file.is_file() else None
+    if not isinstance(model, PipelinesConfig):
+        return {}
+    return {key: str(getattr(model, key)) for key in KEYS if getattr(model, key) is not None}
+
+
+def _told_by_git(folder: Path, source: Path | None) -> dict[str, str]:
+    """Names of the repositories and their owner, by where they were cloned from."""
+    told: dict[str, str] = {}
+    for key, where in (("aws_repo_name", folder), ("pipelines_repo_name", source)):
+        if where is None:
+            continue
+        owner, name = _remote(where)
+        for told_key, value in ((key, name or where.resolve().name), ("github_org", owner)):
+            try:
+                told[told_key] = _checked(told_key, value)
+            except UsageError:  # such as a folder's name that GitHub would not take
+                continue
+    return told
+
+
+def _remote(repository: Path) -> tuple[str, str]:
+    """The owner on GitHub and the name of a repository, by its ``origin``; "" where unknown."""
+    match = _REMOTE.fullmatch(_git(repository, "remote", "get-url", "origin"))
+    if match is None:
+        return "", ""
+    owner, _, name = match["path"].rpartition("/")
+    return (owner if match["host"] == "github.com" else ""), name
+
+
+def _git(repository: Path | None, *arguments: str) -> str:
+    """What git says of the repository whose root this folder is; "" when it says nothing."""
+    if repository is None or not (repository / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False
+        )
+    except OSError:  # git is not installed, and need not be
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

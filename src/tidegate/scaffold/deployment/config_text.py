@@ -1,0 +1,83 @@
+"""pipelines_config.yml as ``tidegate new deployment`` writes it: with comments, and good."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from tidegate.config import AwsKeys, problems_error, read
+from tidegate.scaffold.deployment.answers import KEYS, Answers
+from tidegate.scaffold.discovery import Discovered
+from tidegate.workspace.folder import CONFIG
+
+_EXAMPLES = (
+    Discovered("lidar", "Ingest", {"humboldt": "pipelines/lidar/config/pipeline_humboldt.yaml"}),
+    Discovered("lidar_vap", "VAP", {"humboldt": "pipelines/lidar_vap/config/pipeline.yaml"}),
+)
+_AS_EXAMPLES = "# Examples: write your own pipelines in their place.\n"
+
+
+def key_lines(answers: Answers) -> dict[str, str]:
+    """The line of each key for AWS; one that is not known is a comment."""
+    lines = {}
+    for key in KEYS:
+        known = key in answers.keys
+        example = (AwsKeys.model_fields[key].examples or [""])[0]
+        value = answers.keys[key] if known else example
+        # Twelve digits without quotes would be a number to an editor.
+        shown = f'"{value}"' if key == "account_id" else _text(value)
+        lines[key] = f"{'' if known else '# '}{key}: {shown}"
+    return lines
+
+
+def repository_lines(answers: Answers) -> str:
+    """Where the pipelines repository is, if it is not where it is looked for anyway."""
+    name = answers.keys.get("pipelines_repo_name")
+    if not answers.beside or answers.beside in (f"../{name}", name):
+        return ""
+    where = "# Where the pipelines repository is on your machine, seen from here.\n"
+    return f"{where}repository: {_text(answers.beside)}\n\n"
+
+
+def pipeline_lines(answers: Answers) -> str:
+    """The entries of ``pipelines:``."""
+    head = "" if answers.pipelines else _AS_EXAMPLES
+    entries = (_entry(found) for found in answers.pipelines or _EXAMPLES)
+    return head + "pipelines:\n" + "\n".join("\n".join(lines) for lines in entries) + "\n"
+
+
+def _entry(found: Discovered) -> Iterator[str]:
+    ingest = found.kind == "Ingest"
+    yield f"- name: {_text(found.name)}"
+    yield f"  type: {found.kind}"
+    yield f"  trigger: {'S3' if ingest else 'Cron'}"
+    if not ingest:
+        yield "  schedule: Daily"
+    yield "  configs:"
+    for name, file in found.configs.items():
+        yield f"    {_text(name)}:"
+        if ingest:
+            yield f"      input_bucket_path: {_text(f'{found.name}/{name}/')}"
+        yield f"      config_file_path: {_text(file)}"
+
+
+def _text(value: str) -> str:
+    """A text in YAML, in quotes where it needs them."""
+    return str(yaml.safe_dump(value, width=1000)).removesuffix("...\n").strip()
+
+
+def require_good(text: str) -> None:
+    """See that Tidegate itself takes the file.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    with tempfile.TemporaryDirectory(prefix="tidegate-new-") as folder:
+        file = Path(folder) / CONFIG
+        file.write_text(text, encoding="utf-8")
+        reading = read(file, files=False)
+    if reading.model is None:
+        raise problems_error(CONFIG, reading.problems)

@@ -1,0 +1,311 @@
+"""The queue of selected runs: in the ledger's own file, so that both always agree.
+
+What is selected is queued before anything else happens, in the same transaction as the cursors and
+the files that it was selected from; it leaves the queue in the transaction that ends its run. So a
+crash at any moment loses nothing, and queues nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from tidegate.runtime.records import dumps, loads
+from tidegate.runtime.runs import SETTLED, Run
+from tidegate.targets.local.ledger import (
+    Seen,
+    SqliteLedger,
+    _at,
+    _batches,
+    _micros,
+    _sql,
+    write_seen,
+    write_state,
+)
+
+CLOCK_SLACK = timedelta(minutes=1)
+"""Something that was queued further in the future than this shows that the clock was set back."""
+
+_PAGE = 200
+
+
+@dataclass(frozen=True)
+class Queued:
+    """One entry of the queue."""
+
+    run: Run
+    """The run."""
+    priority: int
+    """Higher ones go first."""
+    not_before: datetime
+    """When it is due."""
+    taken: bool
+    """Whether it is being carried out."""
+
+
+class Queue:
+    """A durable queue: by priority, then by when a run is due, then first in, first out.
+
+    Two runs of one config about the same subject (two versions of one file, say) never go on at
+    the same time, and the one that was queued first goes first.
+    """
+
+    def __init__(self, ledger: SqliteLedger) -> None:
+        self._ledger = ledger
+
+    def enqueue(
+        self,
+        runs: Iterable[Run],
+        now: datetime,
+        priority: int = 0,
+        *,
+        seen: Iterable[Seen] = (),
+        state: Sequence[tuple[str, str]] = (),
+    ) -> list[Run]:
+        """Queue runs, and keep what they were selected from, in one step; returns the new ones.
+
+        Left out are runs that are queued already, that are done or failed, or that someone is at
+        work on. ``again`` overrides all of these: then a waiting entry becomes one to run again
+        now, and a run that is being carried out is queued once more.
+        """
+        rows = [(run, run.key, dumps(run)) for run in runs]
+        seen = list(seen)
+        new = []
+        with self._ledger.writing() as db:
+            open_keys = _open_keys(db, [key for _, key, _ in rows], now)
+            for run, key, text in rows:
+                if not run.again and key not in open_keys:
+                    continue
+                if _put(db, run, key, text, now, priority):
+                    new.append(run)
+            write_seen(db, seen)
+            write_state(db, state)
+        return new
+
+    def take(
+        self,
+        now: datetime,
+        exclude_configs: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> Run | None:
+        """The next run that is due, marked as taken; None when there is none.
+
+        ``only`` names the keys of those that may be taken, where not all may.
+        """
+        if self._nothing_waits():
+            return None
+        with self._ledger.writing() as db:
+            _mend_clock(db, now)
+            best: tuple[int, int, int] | None = None
+            for config, priority in _lanes(db):
+                if config in exclude_configs:
+                    continue
+                given: dict[str, Any] = {"config": config, "priority": priority}
+                given["now"] = _micros(now)
+                if only is not None:
+                    given["only"] = json.dumps(sorted(only))
+                row = db.execute(NEXT if only is None else NEXT_OF, given).fetchone()
+                if row is not None:
+                    turn = (-priority, *row)
+                    best = turn if best is None else min(best, turn)
+            if best is None:
+                return None
+            seq = best[2]
+            db.execute("UPDATE queue SET taken = 1 WHERE seq = ?", (seq,))
+            (text,) = db.execute("SELECT run FROM queue WHERE seq = ?", (seq,)).fetchone()
+        return loads(Run, text)
+
+    def postpone(self, key: str, not_before: datetime, now: datetime) -> None:
+        """Put a taken run back, to be due later."""
+        with self._ledger.writing() as db:
+            _give_back(db, "AND key = ?", (key,))
+            db.execute(
+                "UPDATE queue SET not_before = ?, asked = ? WHERE key = ? AND taken = 0",
+                (_micros(not_before), _micros(now), key),
+            )
+
+    def give_back(self, key: str) -> None:
+        """Put a taken run back where it was."""
+        with self._ledger.writing() as db:
+            _give_back(db, "AND key = ?", (key,))
+
+    def done(self, key: str) -> None:
+        """Take a taken run out; ``SqliteLedger.finish`` has done so if the run has finished."""
+        with self._ledger.writing() as db:
+            db.execute("DELETE FROM queue WHERE key = ? AND taken = 1", (key,))
+
+    def requeue_taken(self) -> int:
+        """At the start: put back all that an earlier process had taken; says how many."""
+        with self._ledger.writing() as db:
+            return _give_back(db, "", ())
+
+    def recover(self, now: datetime) -> list[Run]:
+        """At the start: queue runs on record that nobody will end, and that are not queued.
+
+        They are left by processes that carried a run out without the queue, and died.
+        """
+        with self._ledger.reading() as db:
+            rows = db.execute(STRANDED, (_micros(now),)).fetchall()
+        records = (self._ledger.record(key) for (key,) in rows)
+        runs = [record.run for record in records if record is not None]
+        return self.enqueue([run for run in runs if not run.adopted], now)
+
+    def pending(self, config: str | None = None) -> Iterator[Queued]:
+        """All entries, taken ones included, in the order in which they were queued."""
+        seq = 0
+        statement = PENDING.format(only="" if config is None else "AND config = :config")
+        while True:
+            given = {"config": config, "seq": seq, "page": _PAGE}
+            with self._ledger.reading() as db:
+                rows = db.execute(statement, given).fetchall()
+            for _, priority, not_before, taken, text in rows:
+                yield Queued(loads(Run, text), priority, _at(not_before), bool(taken))
+            if len(rows) < _PAGE:
+                return
+            seq = rows[-1][0]
+
+    def count(self, config: str | None = None) -> int:
+        """How many entries there are, those in work included."""
+        only = "" if config is None else " WHERE taken IN (0, 1) AND config = :config"
+        with self._ledger.reading() as db:
+            row = db.execute(f"SELECT count(*) FROM queue{only}", {"config": config}).fetchone()
+        return int(row[0])
+
+    def next_due(self, after: datetime | None = None) -> datetime | None:
+        """When the next waiting run is due, past or future; None when none is.
+
+        After a ``take(now)`` that found nothing, ``next_due(after=now)`` is when to look again:
+        whatever was due before has to wait for another run to end.
+        """
+        with self._ledger.reading() as db:
+            row = db.execute(
+                "SELECT min(not_before) FROM queue WHERE taken = 0 AND not_before > ?",
+                (-(1 << 62) if after is None else _micros(after),),
+            ).fetchone()
+        return None if row[0] is None else _at(row[0])
+
+    def _nothing_waits(self) -> bool:
+        with self._ledger.reading() as db:
+            return db.execute("SELECT 1 FROM queue WHERE taken = 0 LIMIT 1").fetchone() is None
+
+
+NEXT = """
+    SELECT not_before, seq FROM queue
+    WHERE taken = 0 AND config = :config AND priority = :priority AND not_before <= :now
+        AND NOT EXISTS (
+            SELECT 1
+            FROM queue_subjects AS mine
+            CROSS JOIN queue_subjects AS other
+                ON other.config = mine.config AND other.subject = mine.subject
+            CROSS JOIN queue AS earlier ON earlier.seq = other.seq
+            WHERE mine.seq = queue.seq AND other.seq <> mine.seq
+                AND (earlier.seq < mine.seq OR earlier.taken = 1)
+        )
+    ORDER BY not_before, seq LIMIT 1
+"""
+
+NEXT_OF = NEXT.replace(
+    "AND NOT EXISTS", "AND key IN (SELECT value FROM json_each(:only)) AND NOT EXISTS", 1
+)
+
+STRANDED = """
+    SELECT key FROM runs
+    WHERE (state = 'retrying' OR (state = 'running' AND (lease IS NULL OR lease <= ?)))
+        AND key NOT IN (SELECT key FROM queue)
+    ORDER BY started
+"""
+
+PENDING = """
+    SELECT seq, priority, not_before, taken, run FROM queue
+    WHERE seq > :seq {only}
+    ORDER BY seq LIMIT :page
+"""
+
+# Two statements: on (config, priority) > (?, ?) SQLite would step over all that are equal.
+NEXT_PRIORITY = """
+    SELECT config, priority FROM queue
+    WHERE taken = 0 AND config = ? AND priority > ? ORDER BY priority LIMIT 1
+"""
+
+NEXT_CONFIG = """
+    SELECT config, priority FROM queue
+    WHERE taken = 0 AND config > ? ORDER BY config, priority LIMIT 1
+"""
+
+
+def _lanes(db: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    """Each config and priority that waits: a hop along the index for each, not a step a run."""
+    lane: tuple[str, int] | None = db.execute(NEXT_CONFIG, ("",)).fetchone()
+    while lane is not None:
+        yield lane
+        lane = (
+            db.execute(NEXT_PRIORITY, lane).fetchone()
+            or db.execute(NEXT_CONFIG, lane[:1]).fetchone()
+        )
+
+
+def _open_keys(db: sqlite3.Connection, keys: Sequence[str], now: datetime) -> set[str]:
+    """Those that no record says are done, failed, or in someone's hands."""
+    closed = set()
+    moment = _micros(now)
+    for batch in _batches(keys):
+        marks = ",".join("?" * len(batch))
+        rows = db.execute(f"SELECT key, state, lease FROM runs WHERE key IN ({marks})", batch)
+        for key, state, lease in rows.fetchall():
+            held = state == "running" and lease is not None and lease > moment
+            if held or state == "failed" or state in SETTLED:
+                closed.add(key)
+    return {key for key in keys if key not in closed}
+
+
+def _put(
+    db: sqlite3.Connection, run: Run, key: str, text: str, now: datetime, priority: int
+) -> bool:
+    """Add one entry, or turn one that waits into one to run again."""
+    entries = dict(db.execute("SELECT taken, again FROM queue WHERE key = ?", (key,)).fetchall())
+    if entries and (not run.again or entries.get(0) == 1):
+        return False
+    if 0 in entries:
+        db.execute(
+            """
+            UPDATE queue SET again = 1, run = ?, priority = max(priority, ?),
+                not_before = ?, asked = ?
+            WHERE key = ? AND taken = 0
+            """,
+            (text, priority, _micros(now), _micros(now), key),
+        )
+        return True
+    seq = db.execute(
+        """
+        INSERT INTO queue (key, config, priority, not_before, asked, again, taken, run)
+        VALUES (?, ?, ?, ?, ?, ?, 0, ?)
+        """,
+        (key, run.config, priority, _micros(now), _micros(now), run.again, text),
+    ).lastrowid
+    db.executemany(
+        "INSERT OR IGNORE INTO queue_subjects (config, subject, seq) VALUES (?, ?, ?)",
+        [(run.config, _sql(subject), seq) for subject in run.subjects],
+    )
+    return True
+
+
+def _give_back(db: sqlite3.Connection, only: str, given: Sequence[Any]) -> int:
+    """Put taken entries back; one that was asked for again meanwhile is in the queue already."""
+    twins = "SELECT key FROM queue WHERE taken = 0"
+    merged = db.execute(
+        f"DELETE FROM queue WHERE taken = 1 {only} AND key IN ({twins})", given
+    ).rowcount
+    return merged + db.execute(f"UPDATE queue SET taken = 0 WHERE taken = 1 {only}", given).rowcount
+
+
+def _mend_clock(db: sqlite3.Connection, now: datetime) -> None:
+    """A clock that was set back must not hold up what was queued before."""
+    given = {"now": _micros(now), "ahead": _micros(now + CLOCK_SLACK)}
+    db.execute(
+        "UPDATE queue SET not_before = min(not_before, :now), asked = :now WHERE asked > :ahead",
+        given,
+    )

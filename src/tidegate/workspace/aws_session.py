@@ -1,0 +1,454 @@
+"""The commands' view of AWS: one branch's deployment, by its names in the config."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from statistics import fmean
+
+from tidegate import config as configuration
+from tidegate.config import AwsKeys
+from tidegate.errors import ConfigurationError, LedgerError, StorageError, UsageError
+from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.publish import content_hash
+from tidegate.runtime.records import loads
+from tidegate.runtime.runs import FINISHED, Input, Run, RunRecord
+from tidegate.runtime.select import under
+from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
+from tidegate.targets.aws.ledger import DynamoLedger
+from tidegate.targets.aws.names import Names
+from tidegate.targets.aws.requests import queue_url, redeliver, send
+from tidegate.targets.aws.s3 import ETAG, S3Inputs
+from tidegate.workspace import opening as local
+from tidegate.workspace import rerun
+from tidegate.workspace.adopt import Found, Store
+from tidegate.workspace.session import Ended, Job, Means, Say, Where
+
+_POLL, _LONGEST_POLL = 1.0, 5.0
+_LOOKS = 50
+_ASKED_AT_ONCE = 8
+_JUDGED_BY = 50
+_NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+
+
+def glance(where: Where, means: Means) -> AwsSession:
+    """See ``targets.glance``: the config file alone is read, and AWS is not asked."""
+    _check_boto3()
+    file = local.shown(where.workspace.config)
+    # The pipelines repository need not be here: what is deployed counts.
+    reading = configuration.read(file, files=False)
+    resolution = configuration.resolve(reading, None)
+    if resolution.manifest is None or reading.model is None:
+        raise local.Problems(reading.file, resolution.problems)
+    keys = reading.model.for_branch(where.branch)
+    repository = _needed(keys.pipelines_repo_name, "pipelines_repo_name", reading.file)
+    clients = Clients(profile=where.profile, region=where.region or keys.region)
+    names = Names(repository, where.branch)
+    return AwsSession(where, means, reading.file, keys, names, clients, resolution.manifest)
+
+
+def open_session(where: Where, means: Means) -> AwsSession:
+    """See ``targets.open_session``: what is deployed is taken, with what Tsdat said of it then."""
+    opened = glance(where, means)
+    try:
+        return replace(opened, manifest=_deployed(opened))
+    except _Untold as error:
+        means.say(f"{error}\nTsdat is asked about the repository on this machine instead.")
+    here = local.open_session(where.workspace, python=means.python, say=means.say)
+    return replace(opened, manifest=here.manifest)
+
+
+def _check_boto3() -> None:
+    if importlib.util.find_spec("boto3") is None:
+        raise UsageError(
+            "the target aws needs boto3",
+            why="it is not installed beside this tidegate",
+            next="pip install 'tidegate[aws]'",
+        )
+
+
+def _needed(value: str | None, name: str, file: str) -> str:
+    """A key of the config that AWS needs; raises ConfigurationError."""
+    if value is None:
+        example = (AwsKeys.model_fields[name].examples or [""])[0]
+        raise ConfigurationError(
+            f"{name} is missing",
+            why="the target aws is found by the names in the config",
+            next=f"write, for example, '{name}: {example}'",
+            where=file,
+        )
+    return value
+
+
+class _Untold(ConfigurationError):
+    """AWS does not tell what is deployed."""
+
+
+def _deployed(opened: AwsSession) -> Manifest:
+    """The configs as their functions have them; one that has no function, as the file has it."""
+    opened.clients.client("lambda")  # made once, before several threads want it
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        found = list(pool.map(lambda config: _function_of(opened, config), opened.manifest.configs))
+    configs: list[Config] = []
+    releases: dict[str, str] = {}
+    for config, deployed in zip(opened.manifest.configs, found):
+        configs.append(deployed.config(config.id) if deployed else config)
+        releases.update(deployed.releases if deployed else {})
+    return Manifest(tuple(configs), releases)
+
+
+def _function_of(opened: AwsSession, config: Config) -> Manifest | None:
+    """What the function of a config was told at its release; None when there is no function."""
+    name = opened.names.function(config.pipeline, config.name)
+    client = opened.clients.client("lambda")
+    with explained("look at the function", f"arn:aws:lambda:*:*:function:{name}", lasting=_Untold):
+        try:
+            answer = client.get_function_configuration(FunctionName=name)
+        except client.exceptions.ResourceNotFoundException:
+            return None
+    text = answer.get("Environment", {}).get("Variables", {}).get("TIDEGATE_MANIFEST", "")
+    try:
+        manifest = loads(Manifest, text)
+        manifest.config(config.id)
+    except (ValueError, KeyError) as error:
+        raise _Untold(
+            f"the function {name} does not tell its config",
+            why=f"its TIDEGATE_MANIFEST cannot be read: {error}",
+            next="deploy it anew",
+        ) from error
+    return manifest
+
+
+@dataclass(frozen=True)
+class AwsSession:
+    """``targets.Session`` over a branch on AWS."""
+
+    where: Where
+    """Which."""
+    means: Means
+    """How long to wait, and whom to tell."""
+    file: str
+    """The config file."""
+    keys: AwsKeys
+    """The keys for AWS, as they are for the branch."""
+    names: Names
+    """What everything is called there."""
+    clients: Clients
+    """The way there."""
+    manifest: Manifest
+    """The configs."""
+
+    @property
+    def region(self) -> str:
+        """Where, for a person."""
+        return self.where.region or self.keys.region or "the default region"
+
+    @property
+    def input_bucket(self) -> str:
+        """Where raw files arrive."""
+        return _needed(self.keys.input_bucket_name, "input_bucket_name", self.file)
+
+    @contextmanager
+    def ledger(self) -> Iterator[DynamoLedger]:
+        """The branch's table; where it is not to be found, where it was looked for is told."""
+        try:
+            yield DynamoLedger(self.names.ledger_table, self.clients)
+        except LedgerError as error:
+            if "does not exist" not in error.why:
+                raise
+            raise LedgerError(
+                f"there is no table {self.names.ledger_table} in {self.region}{self._account()}",
+                why=f"the branch {self.where.branch} is not deployed there",
+                next="deploy it, or say where it is with --branch, --region and --profile",
+            ) from error
+
+    def _account(self) -> str:
+        """Whose credentials these are, for an error message; "" where that is not told."""
+        try:
+            with explained("ask who this is"):
+                account = self.clients.client("sts").get_caller_identity()["Account"]
+        except Exception:  # the error that is about to be told matters more
+            return ""
+        return f" of the account {account}"
+
+    def log(self, record: RunRecord) -> list[str]:
+        """The lines of a run's log, which lies beside the products."""
+        bucket, _, key = record.log.removeprefix("s3://").partition("/")
+        if not key:
+            return []
+        try:
+            with explained("read the log", f"arn:aws:s3:::{bucket}/{key}"):
+                body = self.clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except Missing:
+            return []
+        except StorageError as error:  # what is on record is worth showing all the same
+            return str(error).splitlines()
+        return body.decode("utf-8", "replace").splitlines()
+
+    def waiting(self, config: str | None, states: Sequence[str]) -> Iterator[tuple[Run, datetime]]:
+        """Nothing: what lies in SQS cannot be listed.
+
+        Raises:
+            UsageError: that is what was asked for.
+        """
+        if "queued" in states:
+            raise UsageError(
+                "what is queued on AWS cannot be listed",
+                why="SQS tells how many messages wait, not which",
+                next=f"look at the dashboard {self.names.dashboard} on CloudWatch",
+            )
+        return iter(())
+
+    def raw_files(self, config: Config) -> list[Input]:
+        """The objects under a config's prefix."""
+        return list(S3Inputs(self.input_bucket, self.clients).list(config.input_path or ""))
+
+    def new_files(self, config: Config) -> tuple[int, str]:
+        """Objects that no run is about: events came before there was anyone to hear of them."""
+        with self.ledger() as ledger:
+            count = len(ledger.untaken(config.id, self.raw_files(config)))
+        if config.trigger == "Cron":
+            return count, "its schedule will take them, all in one run"
+        return count, (
+            "nothing happens to them by itself: events tell of new files only."
+            f" `tidegate reprocess {config.id} --only missing --target aws` runs them"
+        )
+
+    def file_runs(
+        self, names: Sequence[str], *, config: str | None, clump: bool, all: bool
+    ) -> list[Run]:
+        """The runs of objects in the input bucket, by key or by ``s3://`` address."""
+        inputs, now = S3Inputs(self.input_bucket, self.clients), datetime.now(timezone.utc)
+        by_config: dict[str, list[Input]] = defaultdict(list)
+        for name in names:
+            key = self._key(name)
+            found = inputs.look(key)
+            if found is None:
+                raise self._no_object(name, key)
+            for id in self._fitting(key, config, all):
+                by_config[id].append(found)
+        runs = []
+        for id, files in by_config.items():
+            groups = [files] if clump else [[file] for file in files]
+            runs += [Run(id, inputs=tuple(sorted(g, key=lambda i: i.key))) for g in groups]
+        return [rerun.asked(run, now) for run in runs]
+
+    def _key(self, name: str) -> str:
+        if not name.startswith("s3://"):
+            return name
+        bucket, _, key = name.removeprefix("s3://").partition("/")
+        if bucket != self.input_bucket:
+            raise UsageError(
+                f"{name} does not lie in the input bucket",
+                why=f"functions read raw files from {self.input_bucket} only",
+                next=f"copy it: aws s3 cp {name} s3://{self.input_bucket}/…",
+            )
+        return key
+
+    def _no_object(self, name: str, key: str) -> UsageError:
+        prefix = next((c.input_path for c in self.manifest.configs if c.input_path), "") or ""
+        if Path(name).is_file():
+            return UsageError(
+                f"{name} is a file on this machine",
+                why="functions read raw files from the input bucket only",
+                next=f"upload it, which runs it: aws s3 cp {name} s3://{self.input_bucket}/{prefix}",
+            )
+        return UsageError(
+            f"there is no {key} in s3://{self.input_bucket}",
+            next=f"name keys, such as {prefix}FILE: aws s3 ls s3://{self.input_bucket}/{prefix}",
+        )
+
+    def _fitting(self, key: str, config: str | None, all: bool) -> list[str]:
+        """The configs to run a file with: only one whose prefix it lies under may read it."""
+        if config is None:
+            found = rerun.config_of_file(self.manifest, key, key, all=all)
+        else:
+            found = [rerun.named_config(self.manifest, config)]
+        for one in found:
+            if one.input_path is None or not under(one.input_path, key):
+                raise UsageError(
+                    f"{one.id} cannot read {key}",
+                    why=f"its function may read files under {one.input_path or 'no prefix'} only",
+                    next=f"copy it there: aws s3 cp s3://{self.input_bucket}/{key}"
+                    f" s3://{self.input_bucket}/{one.input_path or ''}",
+                )
+        return [one.id for one in found]
+
+    def estimate(self, config: str, count: int) -> str:
+        """How long a run takes; how many go on at once is AWS's affair."""
+        with self.ledger() as ledger:
+            records = ledger.records(config=config, states=("succeeded",), limit=_JUDGED_BY)
+            times = [r.seconds["total"] for r in records if r.seconds.get("total")]
+        if not count or not times:
+            return ""
+        return f", about {timedelta(seconds=round(fmean(times)))} (h:mm:ss) each"
+
+    @contextmanager
+    def carrying_out(self, runs: Sequence[Run], ended: Ended, say: Say) -> Iterator[Job]:
+        """Ask for runs through their queues, and wait for their ends."""
+        yield Asked(self, list(runs), ended, say)
+
+    def redeliver(self) -> int:
+        """The dead letters of all configs; those that cannot be had are told of, and stay."""
+        left: list[tuple[str, StorageError]] = []
+
+        def one(config: Config) -> int:
+            dead = self.names.dead_letter_queue(config.pipeline, config.name)
+            queue = self.names.queue(config.pipeline, config.name)
+            try:
+                there = queue_url(queue, self.clients)
+                return redeliver(queue_url(dead, self.clients), there, self.clients)
+            except StorageError as error:
+                if code_of(error) not in _NO_QUEUE:
+                    left.append((dead, error))
+                return 0
+
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+            count = sum(pool.map(one, self.manifest.configs))
+        if left:
+            more = f", and so are {len(left) - 1} other queues" if len(left) > 1 else ""
+            self.means.say(f"{left[0][0]} is left as it is{more}: {left[0][1]}")
+        return count
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """The output bucket."""
+        bucket = _needed(self.keys.output_bucket_name, "output_bucket_name", self.file)
+        raw = [config.input_path for config in self.manifest.configs if config.input_path]
+        shared = bucket == self.keys.input_bucket_name
+        yield BucketStore(bucket, self.clients, tuple(raw) if shared else ())
+
+    def reader(self) -> tuple[Sequence[str], Path]:
+        """The pipelines' interpreter on this machine: files are fetched to be read."""
+        reading = local.read(self.where.workspace)
+        python = local.interpreter(
+            self.where.workspace, reading, python=self.means.python, say=self.means.say
+        )
+        assert reading.repository is not None
+        return python, reading.repository.absolute()
+
+
+@dataclass
+class Asked:
+    """Runs that functions are asked for, and followed in the ledger."""
+
+    session: AwsSession
+    runs: list[Run]
+    ended: Ended
+    say: Say
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Send the requests and wait for the ends; returns early when nothing is heard for long."""
+        by_config: dict[str, list[Run]] = defaultdict(list)
+        for run in self.runs:
+            by_config[run.config].append(run)
+        with self.session.ledger() as ledger:
+            # All queues first: a request that cannot be sent is told before any is.
+            queues = {id: self._queue(id) for id in by_config}
+            for id, runs in by_config.items():
+                send(runs, queues[id], ledger, self.session.clients)
+            if self.runs and self.session.means.wait > 0:
+                self.say(f"{len(self.runs)} asked for; Ctrl-C ends the waiting, not the runs")
+                self._follow(ledger)
+
+    def stop(self) -> None:
+        """Wait no longer."""
+        self._stopped.set()
+
+    def _queue(self, id: str) -> str:
+        config = rerun.named_config(self.session.manifest, id)
+        return queue_url(
+            self.session.names.queue(config.pipeline, config.name), self.session.clients
+        )
+
+    def _follow(self, ledger: DynamoLedger) -> None:
+        """Look at the records in turn, a few at a time, until all have ended."""
+        left = deque({run.key: run for run in self.runs}.values())
+        tries: dict[str, int] = {}
+        news, pause = time.monotonic(), _POLL
+        while left and not self._stopped.wait(pause):
+            before = len(left), len(tries)
+            for _ in range(min(len(left), _LOOKS)):
+                run = left.popleft()
+                record = ledger.record(run.key)
+                if record is None or not _about(record, run) or not self._tell(record, tries):
+                    left.append(run)
+            heard = (len(left), len(tries)) != before
+            news = time.monotonic() if heard else news
+            pause = _POLL if heard else min(pause * 1.3, _LONGEST_POLL)
+            if time.monotonic() - news > self.session.means.wait:
+                self.say(
+                    f"nothing was heard of {len(left)} runs for {self.session.means.wait:g} s."
+                    " They are still asked for: `tidegate runs --target aws` shows what becomes of"
+                    f" them, and the dashboard {self.session.names.dashboard} what waits"
+                )
+                return
+
+    def _tell(self, record: RunRecord, tries: dict[str, int]) -> bool:
+        """Pass on what became of a run; whether it has ended."""
+        if record.state == "retrying" and tries.get(record.key) != record.attempt:
+            tries[record.key] = record.attempt
+            self.ended(record)
+        if record.state in FINISHED:
+            self.ended(record)
+            return True
+        return False
+
+
+def _about(record: RunRecord, run: Run) -> bool:
+    """Whether a record is about this request, or a later one for the same run: by no clock."""
+    asked, answered = run.arrived, record.run.arrived
+    return asked is None or (answered is not None and answered >= asked)
+
+
+@dataclass(frozen=True)
+class BucketStore:
+    """``adopt.Store`` over a bucket."""
+
+    bucket: str
+    """Its name."""
+    clients: Clients
+    """The way there."""
+    raw: tuple[str, ...] = ()
+    """Prefixes of raw files, where they lie in the same bucket."""
+
+    @property
+    def place(self) -> str:
+        """The bucket, for a person."""
+        return f"s3://{self.bucket}"
+
+    def list(self, prefix: str) -> Iterator[Found]:
+        """All objects below a prefix; the empty ones that stand for folders do not count."""
+        start = f"{prefix}/" if prefix else ""
+        with explained("list", f"arn:aws:s3:::{self.bucket}/{start}"):
+            pages = self.clients.s3.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=start):
+                for item in page.get("Contents", ()):
+                    key = item["Key"]
+                    if not key.endswith("/") and not key.startswith(("tidegate/logs/", *self.raw)):
+                        version = ETAG + item["ETag"].strip('"')
+                        yield Found(key, item["Size"], version, item["LastModified"])
+
+    def identify(self, found: Found) -> tuple[int, str]:
+        """Size and ETag: to know the sha256, every object would have to be read."""
+        return found.size, found.version
+
+    @contextmanager
+    def copy(self, found: Found) -> Iterator[Path]:
+        """A copy of an object, for as long as it is needed."""
+        with tempfile.TemporaryDirectory(prefix="tidegate-adopt-") as folder:
+            place = Path(folder) / found.key.rsplit("/", 1)[-1]
+            version = found.version.removeprefix(ETAG)
+            S3Inputs(self.bucket, self.clients).fetch(Input(found.key, version, found.size), place)
+            assert content_hash(place)[0] == found.size
+            yield place

@@ -1,0 +1,169 @@
+"""The commands' view of this machine: a workspace, with or without a service that runs in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from tidegate.errors import StorageError
+from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.publish import content_hash
+from tidegate.runtime.runs import SETTLED, Input, Run, RunRecord
+from tidegate.targets.local.folders import FolderInputs
+from tidegate.targets.local.intake import batched
+from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.targets.local.service import Listener, Settings
+from tidegate.workspace import commands, opening
+from tidegate.workspace.adopt import Found, Store
+from tidegate.workspace.session import Ended, Job, Means, Say, Where
+
+_BATCH = 500
+
+
+def glance(where: Where) -> LocalSession:
+    """See ``targets.glance``."""
+    return LocalSession(opening.glance(where.workspace), Means())
+
+
+def open_session(where: Where, means: Means) -> LocalSession:
+    """See ``targets.open_session``."""
+    opened = opening.open_session(where.workspace, python=means.python, say=means.say)
+    return LocalSession(opened, means)
+
+
+@dataclass(frozen=True)
+class LocalSession:
+    """``targets.Session`` over a workspace."""
+
+    opened: opening.Session
+    """The workspace, read."""
+    means: Means
+    """How runs are to be carried out."""
+    outside: dict[str, Path] = field(default_factory=dict)
+    """Files that were named and do not lie in ``input/``, by the keys that stand for them."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The configs."""
+        return self.opened.manifest
+
+    def ledger(self) -> AbstractContextManager[SqliteLedger]:
+        """The ledger, made when there is none."""
+        return self.opened.ledger()
+
+    def log(self, record: RunRecord) -> list[str]:
+        """The lines of a run's log."""
+        return self.opened.log(record)
+
+    def waiting(self, config: str | None, states: Sequence[str]) -> Iterator[tuple[Run, datetime]]:
+        """What is queued and not being carried out."""
+        with self.ledger() as ledger:
+            for entry in commands.waiting(ledger, config, states):
+                yield entry.run, entry.not_before
+
+    def raw_files(self, config: Config) -> list[Input]:
+        """The raw files of an ingest."""
+        return commands.raw_files(self.opened, config, self.means.say)
+
+    def new_files(self, config: Config) -> tuple[int, str]:
+        """Those that the service has not taken in, and no run is about; not read for that."""
+        inputs, new = FolderInputs(self.opened.workspace.input), 0
+        with self.ledger() as ledger:
+            for found in batched(inputs.scan(config.input_path or ""), _BATCH):
+                seen = ledger.seen_at(file.key for file in found)
+                for file in found:
+                    noted = seen.get(file.key)
+                    taken = config.trigger == "S3" and noted is not None and noted[:5] == file
+                    new += not taken and not _is_done(ledger, config, file.key)
+        if config.trigger == "S3":
+            return new, "`tidegate up` will run each of them"
+        return new, "its schedule will take them, all in one run"
+
+    def file_runs(
+        self, names: Sequence[str], *, config: str | None, clump: bool, all: bool
+    ) -> list[Run]:
+        """The runs of raw files, in ``input/`` or elsewhere."""
+        runs, outside = commands.file_runs(self.opened, names, config=config, clump=clump, all=all)
+        self.outside.update(outside)
+        return runs
+
+    def estimate(self, config: str, count: int) -> str:
+        """How long so many runs will take with these workers."""
+        return commands.estimate(self.opened, config, count, self.means.workers)
+
+    @contextmanager
+    def carrying_out(self, runs: Sequence[Run], ended: Ended, say: Say) -> Iterator[Job]:
+        """By the service where one runs, by this process otherwise."""
+        opened, listener = self.opened, Listener(record=ended, message=say)
+        settings = Settings(opened.python, opened.repository, workers=self.means.workers)
+        with commands.carrying_out(opened, settings, runs, listener, self.outside) as job:
+            yield job
+
+    def redeliver(self) -> int:
+        """Nothing: what the service gives up is on record."""
+        return 0
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """``output/``, while no service writes to it."""
+        with self.opened.workspace.lock():
+            yield FolderStore(self.opened.workspace.output)
+
+    def reader(self) -> tuple[Sequence[str], Path]:
+        """The pipelines' interpreter and repository."""
+        return self.opened.python, self.opened.repository
+
+
+def _is_done(ledger: SqliteLedger, config: Config, key: str) -> bool:
+    return any(record.state in SETTLED for record in ledger.about(config.id, key))
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """``adopt.Store`` over a folder."""
+
+    root: Path
+    """Where keys begin."""
+
+    @property
+    def place(self) -> str:
+        """The folder, for a person."""
+        return str(opening.shown(self.root))
+
+    def list(self, prefix: str) -> Iterator[Found]:
+        """Files below a prefix; a zarr folder is one. Hidden ones are nobody's."""
+        for folder, folders, names in os.walk(self.root / prefix):
+            here = Path(folder)
+            archives = [name for name in folders if name.endswith(".zarr")]
+            folders[:] = sorted(
+                name for name in folders if name not in archives and not name.startswith(".")
+            )
+            for name in sorted([*names, *archives]):
+                if name.startswith("."):
+                    continue
+                try:
+                    status = (here / name).stat()
+                except OSError:  # gone by now, or a link that leads nowhere
+                    continue
+                key = (here / name).relative_to(self.root).as_posix()
+                modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
+                yield Found(key, status.st_size, "", modified)
+
+    def identify(self, found: Found) -> tuple[int, str]:
+        """Size and sha256."""
+        try:
+            return content_hash(self.root / found.key)
+        except OSError as error:
+            raise StorageError(
+                f"cannot read {found.key}",
+                why=error.strerror or str(error),
+                next="make it readable, or move it away; then adopt again: it goes on from here",
+            ) from error
+
+    def copy(self, found: Found) -> AbstractContextManager[Path]:
+        """The file itself."""
+        return nullcontext(self.root / found.key)

@@ -1,0 +1,161 @@
+"""Lines of logs: where they come from does not matter here; pure, but for asking a session.
+
+Three kinds come together: those of runs and of the function (JSON, one object a line), those that
+Lambda itself writes, and whatever older code prints.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Protocol
+
+from tidegate.errors import UsageError
+from tidegate.runtime.runs import FINISHED, RunRecord
+from tidegate.runtime.target import Ledger
+from tidegate.workspace import rerun
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST_RUN = timedelta(days=1)
+_SECRETIVE = re.compile(r"(START|END|INIT_START) ")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a log, as it was written."""
+
+    when: datetime
+    """When."""
+    config: str
+    """The id of the config whose log it is."""
+    text: str
+    """The line itself."""
+    id: str = ""
+    """What tells it from all others, where its source says so."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a line says to a person."""
+
+    when: datetime
+    """When."""
+    level: str
+    """Such as INFO; "" where it says none."""
+    config: str
+    """The id of the config."""
+    run: str
+    """The first digits of the run's key; "" outside of runs."""
+    action: str
+    """What was going on, in a word; "" where it says nothing of it."""
+    message: str
+    """The message; it may have several lines."""
+
+
+def told(line: Line) -> Told | None:
+    """A line as a person reads it; None for what is for machines: metrics, the marks of Lambda."""
+    entry = _object(line.text)
+    if entry is None:
+        # Lambda's own lines have tabs in them.
+        text = line.text.rstrip().replace("\t", "  ")
+        if not text or _SECRETIVE.match(text):
+            return None
+        level = "ERROR" if "Task timed out" in text or "Runtime exited" in text else ""
+        return Told(line.when, level, line.config, "", "", text)
+    if "_aws" in entry:
+        return None
+    message = str(entry.get("message", ""))
+    if not message:
+        message = json.dumps(entry)
+    trace = entry.get("exception") or entry.get("stack_trace")
+    if trace:
+        message += f"\n{trace if isinstance(trace, str) else json.dumps(trace)}"
+    return Told(
+        _time(entry.get("time")) or line.when,
+        str(entry.get("level", "")),
+        line.config,
+        str(entry.get("run", ""))[:10],
+        str(entry.get("action", "")),
+        message,
+    )
+
+
+def data(line: Line) -> dict[str, Any]:
+    """A line as ``--json`` gives it: the object that was logged, or the text in one."""
+    entry = _object(line.text)
+    if entry is not None:
+        return {"config_id": line.config, **entry}
+    when = line.when.isoformat(timespec="milliseconds")
+    return {"config_id": line.config, "time": when, "message": line.text.rstrip("\n")}
+
+
+def is_of(line: Line, run: str) -> bool:
+    """Whether a line is of that run, by its key."""
+    entry = _object(line.text)
+    found = str(entry.get("run", "")) if entry is not None else ""
+    return len(found) >= 4 and run.startswith(found)
+
+
+def since(text: str, now: datetime) -> datetime:
+    """The moment that a person means: an hour ago is ``1h``; or a time.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    found = re.fullmatch(r"(\d+)([smhdw])", text.strip())
+    if found:
+        return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        return rerun.parse_time(text)
+    except UsageError:
+        raise UsageError(
+            f"{text!r} is no time",
+            next="write how long ago, as 30m, 1h or 2d, or when: 20220405.120000",
+        ) from None
+
+
+class _Session(Protocol):
+    def log(self, record: RunRecord) -> list[str]: ...
+
+
+def of_record(session: _Session, record: RunRecord) -> list[Line]:
+    """The log of one run, as it was kept with the run."""
+    return [
+        Line(_time((_object(text) or {}).get("time")) or record.started, record.run.config, text)
+        for text in session.log(record)
+    ]
+
+
+def of_records(
+    session: _Session, ledger: Ledger, config: str | None, begin: datetime
+) -> Iterator[tuple[RunRecord, list[Line]]]:
+    """The logs of all runs that ended after ``begin``, in the order in which they ended."""
+    found = []
+    for record in ledger.records(config=config, states=FINISHED):
+        if record.started < begin - _LONGEST_RUN:
+            break
+        if record.finished is not None and record.finished >= begin and record.log:
+            found.append(record)
+    for record in sorted(found, key=lambda one: (one.finished or one.started, one.key)):
+        yield record, of_record(session, record)
+
+
+def _object(text: str) -> Mapping[str, Any] | None:
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)

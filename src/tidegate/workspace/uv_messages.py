@@ -1,0 +1,68 @@
+"""What uv says when it cannot make an environment, as an error for a person.
+
+Shared by the environments of this machine (``local``) and those in images (``release``).
+"""
+
+from __future__ import annotations
+
+import re
+
+from tidegate.errors import PythonEnvironmentError
+from tidegate.workspace.recipe import Recipe
+
+_LONGEST = 900
+
+
+class NotOnPyPI(Exception):
+    """Packages that environment.yml asks of conda, and that PyPI does not have."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__(", ".join(sorted(names)))
+        self.names = names
+
+
+def failure(message: str, recipe: Recipe) -> NotOnPyPI | PythonEnvironmentError:
+    """The error that a message of uv's stands for."""
+    missing = {
+        _plain(name)
+        for name in re.findall(r"([\w.-]+) was not found in the package registry", message)
+    }
+    from_conda = frozenset(name for name in recipe.conda if _plain(name) in missing)
+    if from_conda:
+        return NotOnPyPI(from_conda)
+    if "os error 28" in message or "No space left" in message:
+        return PythonEnvironmentError(
+            "the environment cannot be made", why="the disk is full", next="free some space"
+        )
+    if "valid exclude-newer value" in message:
+        return PythonEnvironmentError(
+            f"exclude_newer is {recipe.exclude_newer!r}, which is no date",
+            next="write a date such as 2024-01-31",
+        )
+    return PythonEnvironmentError(
+        f"the environment cannot be made from {recipe.source.name}",
+        why=shortened(message),
+        next="correct the requirements, or name an interpreter with --python",
+        where=recipe.where(message),
+    )
+
+
+def shortened(message: str) -> str:
+    """What matters of uv's message, on one line: its error, without hints and tracebacks."""
+    lines = [line for line in message.splitlines() if not line.startswith(("Using ", "warning:"))]
+    start = next((n for n, text in enumerate(lines) if re.match(r"\s*(error:|×)", text)), 0)
+    kept: list[str] = []
+    for line in lines[start:]:
+        if re.match(r"\s*(hint:|\[stderr\]|\[stdout\])", line):
+            break
+        kept.append(re.sub(r"^\s*(error:|cause:|Caused by:|[×│╰─▶├]+)?[ │╰─▶]*", "", line))
+    last = re.findall(r"^\s*((?:\w+\.)*\w*Error: .*)$", message, re.MULTILINE)
+    if last and "build" in " ".join(kept).lower():
+        kept.append(last[-1])
+    text = " ".join(" ".join(kept).split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _plain(name: str) -> str:
+    """A package's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
