@@ -23,12 +23,12 @@ from benchmarks.emulator import Emulator, Traffic, emulator
 from benchmarks.plain import PlainTsdat
 from benchmarks.report import Figure, median
 from tidegate.runtime.manifest import Config, Pipeline
+from tidegate.runtime.protocols import Target
 from tidegate.runtime.publish import STORE, content_hash
 from tidegate.runtime.runs import Product, Run, RunRecord, Window
 from tidegate.runtime.select import window_runs
 from tidegate.runtime.stage import stage, work_folder
 from tidegate.runtime.summary import summarize_file
-from tidegate.runtime.target import Target
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.s3 import S3Inputs, S3Outputs
 

@@ -15,11 +15,12 @@ import pytest
 from tidegate.errors import StorageError
 from tidegate.runtime.events import FileArrived, ScheduleDue
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
+from tidegate.runtime.protocols import Target
 from tidegate.runtime.publish import STORE, publish
 from tidegate.runtime.runs import Input, Product, Run
 from tidegate.runtime.select import select
 from tidegate.runtime.summary import Summary
-from tidegate.runtime.target import MemoryInputs, MemoryLedger, MemoryOutputs, Target
+from tidegate.runtime.testing import MemoryInputs, MemoryLedger, MemoryOutputs
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.workspace import adopt
 from tidegate.workspace.adopt import Adoption, RawFiles, Survey, begin_of, pattern

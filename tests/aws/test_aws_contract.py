@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from implementations import InputsUnderTest, OutputsUnderTest
 from test_contract_ledger_model import LedgerMachine
 
-from tidegate.runtime.target import Ledger
+from tidegate.runtime.protocols import Ledger
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.s3 import S3Inputs, S3Outputs

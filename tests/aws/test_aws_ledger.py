@@ -12,8 +12,8 @@ import pytest
 from samples import CONFIG, LEASE, STREAM, T0, at, carry_out, claim, finish, ingest, product
 
 from tidegate.errors import StorageError
+from tidegate.runtime.protocols import ClaimLost, Span
 from tidegate.runtime.runs import Input, Product, QualitySummary, Run, RunRecord
-from tidegate.runtime.target import ClaimLost, Span
 from tidegate.targets.aws import ledger as module
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import DynamoLedger, table_definition

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from implementations import INPUTS, LEDGERS, OUTPUTS, InputsUnderTest, OutputsUnderTest
 
-from tidegate.runtime.target import Ledger
+from tidegate.runtime.protocols import Ledger
 
 
 @pytest.fixture(params=LEDGERS)

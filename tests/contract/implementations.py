@@ -11,14 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate.runtime.target import (
-    Inputs,
-    Ledger,
-    MemoryInputs,
-    MemoryLedger,
-    MemoryOutputs,
-    Outputs,
-)
+from tidegate.runtime.protocols import Inputs, Ledger, Outputs
+from tidegate.runtime.testing import MemoryInputs, MemoryLedger, MemoryOutputs
 from tidegate.targets.local.folders import FolderInputs, FolderOutputs
 from tidegate.targets.local.ledger import SqliteLedger
 

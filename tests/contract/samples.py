@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
+from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import (
     Failure,
     FailureKind,
@@ -20,7 +21,6 @@ from tidegate.runtime.runs import (
     State,
     Window,
 )
-from tidegate.runtime.target import Ledger
 
 T0 = datetime(2022, 4, 5, 12, tzinfo=timezone.utc)
 CONFIG = "lidar/humboldt"

@@ -26,9 +26,10 @@ from samples import (
     records,
 )
 
+from tidegate.runtime.ledger_rules import overlaps
+from tidegate.runtime.protocols import ClaimLost, Ledger, Span
 from tidegate.runtime.records import dumps, loads
 from tidegate.runtime.runs import Failure, Input, Product, Run, RunRecord, Window
-from tidegate.runtime.target import ClaimLost, Ledger, Span, overlaps
 
 
 def test_a_first_claim_is_granted(ledger: Ledger) -> None:

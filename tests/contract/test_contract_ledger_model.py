@@ -23,8 +23,9 @@ from hypothesis.stateful import (
 from implementations import LEDGERS, Factory
 from samples import CONFIG, LEASE, STREAM, T0, at, product
 
+from tidegate.runtime.protocols import ClaimLost, Ledger, Span
 from tidegate.runtime.runs import FINISHED, Input, Product, Run, RunRecord, State, Window
-from tidegate.runtime.target import ClaimLost, Ledger, MemoryLedger, Span
+from tidegate.runtime.testing import MemoryLedger
 
 CONFIGS = (CONFIG, "vap/x")
 FILES = ("a", "b", "\udcff")

@@ -17,9 +17,9 @@ from e2e_cloud import Cloud, created, eventually
 
 from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.process import WorkerProcess
+from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Product, RunRecord
 from tidegate.runtime.select import takes
-from tidegate.runtime.target import Ledger
 from tidegate.targets.aws.messages import scheduled
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.schedule import last_due

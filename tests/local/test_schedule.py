@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Config
-from tidegate.runtime.target import MemoryLedger
+from tidegate.runtime.testing import MemoryLedger
 from tidegate.targets.local import schedule as module
 from tidegate.targets.local.schedule import Schedule, due_between, last_due, next_due
 

@@ -9,9 +9,10 @@ from tidegate.errors import StorageError
 from tidegate.runtime.dispatch import Context, execute, handle
 from tidegate.runtime.events import FileArrived, ScheduleDue
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
+from tidegate.runtime.protocols import Target
 from tidegate.runtime.runs import Product, Run
-from tidegate.runtime.target import MemoryInputs, MemoryLedger, MemoryOutputs, Target
 from tidegate.runtime.task import Outcome
+from tidegate.runtime.testing import MemoryInputs, MemoryLedger, MemoryOutputs
 
 NOON = datetime(2022, 4, 5, 12, tzinfo=timezone.utc)
 INGEST = Config("lidar", "humboldt", "Ingest", "S3", "pipeline.yaml", input_path="lidar/humboldt/")

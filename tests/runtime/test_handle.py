@@ -19,9 +19,9 @@ from tidegate.errors import (
 )
 from tidegate.runtime.dispatch import backoff, handle
 from tidegate.runtime.events import Requested
+from tidegate.runtime.protocols import ClaimLost, Target
 from tidegate.runtime.runs import Failure, Input, Run
 from tidegate.runtime.stage import stage, tsdat_time
-from tidegate.runtime.target import ClaimLost, Target
 from tidegate.runtime.task import Outcome
 
 LEASE = timedelta(minutes=17)

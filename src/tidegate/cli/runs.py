@@ -35,9 +35,9 @@ from tidegate.cli.options import (
 )
 from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
+from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Run, RunRecord, State
-from tidegate.runtime.target import Ledger
 from tidegate.scaffold import demo
 from tidegate.targets.local.service import Listener, Settings
 from tidegate.workspace import adopting, commands, opening, rerun, session

@@ -28,11 +28,11 @@ from tidegate.errors import (
 from tidegate.runtime.events import Event
 from tidegate.runtime.log import LOG, RAW, RunLog
 from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.protocols import Claim, ClaimLost, Target
 from tidegate.runtime.publish import publish
 from tidegate.runtime.runs import Failure, FailureKind, Run, RunRecord
 from tidegate.runtime.select import select
 from tidegate.runtime.stage import remove, stage, work_folder
-from tidegate.runtime.target import Claim, ClaimLost, Target
 from tidegate.runtime.task import Outcome, Perform
 
 logger = logging.getLogger(__name__)

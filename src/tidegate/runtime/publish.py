@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from tidegate.runtime.protocols import Ledger, Target
 from tidegate.runtime.runs import Product, Run, RunRecord
-from tidegate.runtime.target import Ledger, Target
 
 STORE = "store"
 """The folder inside a work folder below which products lie under their keys."""

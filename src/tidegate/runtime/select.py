@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
 from tidegate.runtime.events import Event, FileArrived, ScheduleDue
+from tidegate.runtime.ledger_rules import overlaps
 from tidegate.runtime.manifest import Config, Pipeline
+from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import SETTLED, Product, Run, Window, window_at, windows_over
-from tidegate.runtime.target import Ledger, overlaps
 
 _FIRST_PAUSE = timedelta(minutes=10)
 _LONGEST_PAUSE = timedelta(days=1)

@@ -12,10 +12,10 @@ from typing import Any
 
 from tidegate.errors import ConfigurationError, StorageError
 from tidegate.runtime.manifest import Config
+from tidegate.runtime.protocols import Inputs, Outputs, Target
 from tidegate.runtime.publish import STORE
 from tidegate.runtime.records import utc
 from tidegate.runtime.runs import RunRecord
-from tidegate.runtime.target import Inputs, Outputs, Target
 from tidegate.runtime.task import Task
 
 _LONGEST_NAME = 255

@@ -24,10 +24,10 @@ from statistics import median
 from typing import Literal, NamedTuple, Protocol
 
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
+from tidegate.runtime.protocols import ClaimLost, Ledger
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import ADOPTED, ADOPTER, Input, Product, Run, RunRecord
 from tidegate.runtime.summary import Summary
-from tidegate.runtime.target import ClaimLost, Ledger
 
 BATCH = 500
 """So many products go on record in one step."""

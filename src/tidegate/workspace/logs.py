@@ -14,8 +14,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
 from tidegate.errors import UsageError
+from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import FINISHED, RunRecord
-from tidegate.runtime.target import Ledger
 from tidegate.workspace import rerun
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -13,9 +13,9 @@ from typing import Literal
 
 from tidegate.errors import UsageError
 from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Input, Run, RunRecord, Window, windows_over
 from tidegate.runtime.select import takes, window_runs
-from tidegate.runtime.target import Ledger
 
 Only = Literal["missing", "stale", "failed"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Input, Run, RunRecord
-from tidegate.runtime.target import Ledger
 from tidegate.workspace.adopt import Store
 from tidegate.workspace.folder import Workspace
 

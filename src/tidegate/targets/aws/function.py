@@ -34,10 +34,10 @@ from tidegate.errors import RunTimeout, WorkerLost
 from tidegate.runtime.dispatch import Context, backoff, execute
 from tidegate.runtime.events import FileArrived, Requested, ScheduleDue
 from tidegate.runtime.process import WorkerProcess, resident_memory
+from tidegate.runtime.protocols import ClaimLost, Target
 from tidegate.runtime.records import loads
 from tidegate.runtime.runs import FINISHED, Failure, Run, RunRecord
 from tidegate.runtime.select import select, takes
-from tidegate.runtime.target import ClaimLost, Target
 from tidegate.runtime.task import Outcome, Task
 from tidegate.targets.aws import messages
 from tidegate.targets.aws.clients import Clients, explained

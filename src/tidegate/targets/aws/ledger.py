@@ -51,9 +51,10 @@ from operator import itemgetter
 from typing import Any, get_args
 
 from tidegate.errors import LedgerError, StorageError
+from tidegate.runtime.ledger_rules import decide_claim, ended, overlaps
+from tidegate.runtime.protocols import Claim, ClaimLost, Span
 from tidegate.runtime.records import dumps, loads
 from tidegate.runtime.runs import FINISHED, SETTLED, Input, Product, Run, RunRecord, State
-from tidegate.runtime.target import Claim, ClaimLost, Span, decide_claim, ended, overlaps
 from tidegate.targets.aws.clients import Clients, ConditionFailed, Missing, explained
 
 Item = dict[str, Any]
@@ -151,7 +152,7 @@ class _Unit:
 
 
 class DynamoLedger:
-    """``runtime.target.Ledger`` in one DynamoDB table; safe to use from several threads.
+    """``runtime.protocols.Ledger`` in one DynamoDB table; safe to use from several threads.
 
     ``keep_runs`` is after what time a run that has ended is forgotten, None for never; its products
     stay, and what it took counts as taken.

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
 from tidegate.errors import LedgerError, StorageError, TidegateError
+from tidegate.runtime.ledger_rules import decide_claim, ended
+from tidegate.runtime.protocols import Claim, ClaimLost, Span
 from tidegate.runtime.records import dumps, loads
 from tidegate.runtime.runs import (
     ADOPTER,
@@ -34,7 +36,6 @@ from tidegate.runtime.runs import (
     RunRecord,
     State,
 )
-from tidegate.runtime.target import Claim, ClaimLost, Span, decide_claim, ended
 
 T = TypeVar("T")
 
@@ -193,7 +194,7 @@ class Seen(NamedTuple):
 
 
 class SqliteLedger:
-    """``runtime.target.Ledger`` in one SQLite file; made when it is not there.
+    """``runtime.protocols.Ledger`` in one SQLite file; made when it is not there.
 
     Raises:
         LedgerError: the file is not a ledger, is damaged, is of a newer Tidegate, or cannot be

@@ -26,9 +26,9 @@ from tidegate.runtime.dispatch import Context, backoff, execute
 from tidegate.runtime.events import ScheduleDue
 from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.process import WorkerProcess
+from tidegate.runtime.protocols import Target
 from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.select import Selection, select
-from tidegate.runtime.target import Target
 from tidegate.runtime.task import Perform
 from tidegate.targets.local.cleaner import Cleaner
 from tidegate.targets.local.folders import FolderInputs, FolderOutputs

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from tidegate.runtime.manifest import Config
-from tidegate.runtime.target import Ledger
+from tidegate.runtime.protocols import Ledger
 
 
 class Silence:
