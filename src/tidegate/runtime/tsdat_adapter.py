@@ -14,7 +14,6 @@ import os
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -23,17 +22,20 @@ from typing import Any
 
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Pipeline
+from tidegate.runtime.pipeline_failures import (
+    config_message_of,
+    failure_of,
+    is_from_plots,
+    message_of,
+    place_of,
+)
 from tidegate.runtime.publish import STORE, content_hash
-from tidegate.runtime.runs import Failure, Product
+from tidegate.runtime.runs import Product
 from tidegate.runtime.stage import INPUTS
 from tidegate.runtime.summary import Summary, summarize, summarize_file
 from tidegate.runtime.task import Outcome, Task
 
 logger = logging.getLogger("tidegate")
-
-_PLOTS = ("hook_plot_dataset", "uploadable_dir", "save_ancillary_file")
-_NETWORK = ("requests", "urllib3", "botocore", "boto3", "http.client", "aiohttp", "fsspec")
-_MESSAGE = 600
 
 
 def load() -> str:
@@ -102,10 +104,10 @@ def run(task: Task) -> Outcome:
             pipeline.run(list(task.arguments))
         except BaseException as error:
             os.chdir(home)  # the pipeline may have left it, and what follows names files from here
-            logger.error("%s", _message(error), exc_info=error)
-            if not (saves and _in_plots(error)):
-                return Outcome(failure=_failure(error), seconds=seconds)
-            plots_failed = _message(error)
+            logger.error("%s", message_of(error), exc_info=error)
+            if not (saves and is_from_plots(error)):
+                return Outcome(failure=failure_of(error), seconds=seconds)
+            plots_failed = message_of(error)
         finally:
             _close_figures()
     ran = time.monotonic()
@@ -155,8 +157,8 @@ def _read(config_file: str) -> Any:
             raise
         raise ConfigurationError(
             f"Tsdat rejects {config_file}",
-            why=_config_message(error),
-            where=_where(error),
+            why=config_message_of(error),
+            where=place_of(error),
             next="correct the config; `tidegate check` asks Tsdat again",
         ) from error
 
@@ -188,8 +190,8 @@ def _instantiate(config_file: str, store: Path) -> Any:
             raise
         raise ConfigurationError(
             f"Tsdat cannot set up {config_file}",
-            why=_config_message(error),
-            where=_where(error),
+            why=config_message_of(error),
+            where=place_of(error),
             next="correct the config or the code that it names",
         ) from error
 
@@ -408,100 +410,3 @@ def _close_figures() -> None:
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None:
         pyplot.close("all")
-
-
-# --- failures --------------------------------------------------------------------------------
-
-
-def _failure(error: BaseException) -> Failure:
-    if isinstance(error, ConfigurationError):
-        return Failure("configuration", f"{error.what}: {error.why}", error.where, error.next)
-    if isinstance(error, MemoryError):
-        return Failure(
-            "out-of-memory", _message(error), _where(error), "raise `memory` for this config"
-        )
-    if isinstance(error, (ImportError, NameError, SyntaxError)):
-        return Failure(
-            "configuration",
-            _message(error),
-            _where(error),
-            "the pipelines' environment or code lacks something: see requirements.txt",
-        )
-    if _passing(error):
-        return Failure("transient", _message(error), _where(error), "it is tried again by itself")
-    if isinstance(error, SystemExit):
-        message = f"the pipeline asked Python to exit (SystemExit {error.code})"
-        return Failure("bad-input", message, _where(error), _LOOK)
-    return Failure("bad-input", _message(error), _where(error), _LOOK)
-
-
-_LOOK = "see the run's log; mend the file or the pipeline, then `tidegate retry`"
-
-
-def _passing(error: BaseException) -> bool:
-    """Whether a failure lies outside the data: a network, a full disk, a machine in trouble."""
-    import errno
-    import socket
-
-    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
-        return True
-    reason = getattr(error, "reason", None)  # of urllib's URLError
-    if isinstance(reason, OSError) and reason is not error:
-        return _passing(reason)
-    if isinstance(error, OSError) and error.errno in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EIO,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-    ):
-        return True
-    return type(error).__module__.startswith(_NETWORK)
-
-
-def _in_plots(error: BaseException) -> bool:
-    """Whether an exception came out of the plotting hook, which comes after the data is saved."""
-    return any(frame.name in _PLOTS for frame in traceback.extract_tb(error.__traceback__))
-
-
-def _message(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {text}"[:_MESSAGE]
-
-
-def _config_message(error: BaseException) -> str:
-    """The innermost cause in Tsdat's words: its outer exceptions only say that there was one."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, KeyError) and len(error.args) == 1:
-        return f"the key {error} is missing"
-    problems = getattr(error, "errors", None)
-    if not callable(problems):
-        return _message(error)
-    lines = [
-        f"{'.'.join(str(part) for part in problem.get('loc', ()))}: {problem.get('msg', '')}"
-        for problem in problems()
-    ]
-    more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
-    return ("; ".join(lines[:3]) + more)[:_MESSAGE]
-
-
-def _where(error: BaseException) -> str:
-    """``file:line`` of the innermost frame inside the repository, the working directory."""
-    here = os.getcwd()
-    cause: BaseException | None = error
-    while cause is not None:  # Tsdat wraps what it meets while it reads a config
-        places = [
-            (frame.filename, frame.lineno) for frame in traceback.extract_tb(cause.__traceback__)
-        ]
-        if isinstance(cause, SyntaxError) and cause.filename:
-            places.append((cause.filename, cause.lineno))
-        for filename, line in reversed(places):
-            path = os.path.abspath(filename)
-            inside = path.startswith(here + os.sep) and "site-packages" not in path
-            if inside and os.path.isfile(path):
-                return f"{os.path.relpath(path, here)}:{line}"
-        cause = cause.__cause__
-    return ""

@@ -1,0 +1,111 @@
+"""What an exception that left a pipeline means: its kind, message, place, and what to do next."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import traceback
+
+from tidegate.errors import ConfigurationError
+from tidegate.runtime.runs import Failure
+
+_PLOTS = ("hook_plot_dataset", "uploadable_dir", "save_ancillary_file")
+_NETWORK = ("requests", "urllib3", "botocore", "boto3", "http.client", "aiohttp", "fsspec")
+_LONGEST_MESSAGE = 600
+_LOOK = "see the run's log; correct the file or the pipeline, then `tidegate retry`"
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The failure to put on record for an exception."""
+    if isinstance(error, ConfigurationError):
+        return Failure("configuration", f"{error.what}: {error.why}", error.where, error.next)
+    if isinstance(error, MemoryError):
+        return Failure(
+            "out-of-memory", message_of(error), place_of(error), "raise `memory` for this config"
+        )
+    if isinstance(error, (ImportError, NameError, SyntaxError)):
+        return Failure(
+            "configuration",
+            message_of(error),
+            place_of(error),
+            "the pipelines' environment or code lacks something: see requirements.txt",
+        )
+    if _may_pass(error):
+        return Failure(
+            "transient", message_of(error), place_of(error), "it is tried again by itself"
+        )
+    if isinstance(error, SystemExit):
+        message = f"the pipeline asked Python to exit (SystemExit {error.code})"
+        return Failure("bad-input", message, place_of(error), _LOOK)
+    return Failure("bad-input", message_of(error), place_of(error), _LOOK)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a failure lies outside the data: a network, a full disk, a machine in trouble."""
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
+        return True
+    reason = getattr(error, "reason", None)  # of urllib's URLError
+    if isinstance(reason, OSError) and reason is not error:
+        return _may_pass(reason)
+    if isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENETUNREACH,
+        errno.EHOSTUNREACH,
+    ):
+        return True
+    return type(error).__module__.startswith(_NETWORK)
+
+
+def is_from_plots(error: BaseException) -> bool:
+    """Whether an exception came out of the plotting hook, which comes after the data is saved."""
+    return any(frame.name in _PLOTS for frame in traceback.extract_tb(error.__traceback__))
+
+
+def message_of(error: BaseException) -> str:
+    """The exception's type and text in one line of bounded length."""
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text}"[:_LONGEST_MESSAGE]
+
+
+def config_message_of(error: BaseException) -> str:
+    """The message of the innermost cause: Tsdat's outer exceptions only say that there was one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return f"the key {error} is missing"
+    problems = getattr(error, "errors", None)
+    if not callable(problems):
+        return message_of(error)
+    lines = [
+        f"{'.'.join(str(part) for part in problem.get('loc', ()))}: {problem.get('msg', '')}"
+        for problem in problems()
+    ]
+    more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return ("; ".join(lines[:3]) + more)[:_LONGEST_MESSAGE]
+
+
+def place_of(error: BaseException) -> str:
+    """``file:line`` of the innermost frame inside the repository, or "".
+
+    The repository is the working directory.
+    """
+    here = os.getcwd()
+    cause: BaseException | None = error
+    while cause is not None:  # Tsdat wraps the exceptions that it meets while it reads a config
+        places = [
+            (frame.filename, frame.lineno) for frame in traceback.extract_tb(cause.__traceback__)
+        ]
+        if isinstance(cause, SyntaxError) and cause.filename:
+            places.append((cause.filename, cause.lineno))
+        for filename, line in reversed(places):
+            path = os.path.abspath(filename)
+            inside = path.startswith(here + os.sep) and "site-packages" not in path
+            if inside and os.path.isfile(path):
+                return f"{os.path.relpath(path, here)}:{line}"
+        cause = cause.__cause__
+    return ""
