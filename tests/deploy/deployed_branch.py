@@ -21,10 +21,10 @@ from tidegate import config as configuration
 from tidegate.deploy.cloudformation.stacks import Stacks
 from tidegate.deploy.cloudformation.upload import Upload, upload_to
 from tidegate.deploy.core import branch as branches
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.codepipeline import plan_codepipeline
 from tidegate.deploy.design.model import Plan, Zip
 from tidegate.deploy.design.plan import Options, plan_release
-from tidegate.deploy.design.roles import Place
 from tidegate.deploy.design.templates import synthesize
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import DynamoLedger, create_table

@@ -42,10 +42,10 @@ from tidegate.deploy.cloudformation.stacks import (
 )
 from tidegate.deploy.cloudformation.states import Event
 from tidegate.deploy.cloudformation.upload import upload_to
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.model import Zip
 from tidegate.deploy.design.placement import stack_name
 from tidegate.deploy.design.plan import Options
-from tidegate.deploy.design.roles import Place
 from tidegate.deploy.design.templates import Template
 from tidegate.errors import ConfigurationError
 from tidegate.targets.aws.clients import Clients

@@ -47,8 +47,8 @@ from tidegate.deploy.cloudformation.stack_api import CloudFormationError
 from tidegate.deploy.cloudformation.stacks import Stacks
 from tidegate.deploy.cloudformation.upload import upload_to
 from tidegate.deploy.core.history import History, Release
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.plan import Options
-from tidegate.deploy.design.roles import Place
 from tidegate.deploy.design.templates import Template, build, synthesize
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import create_table

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tidegate.deploy.core.console import Console
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 
 OREGON = Console(Place("123456789012", "us-west-2"))
 

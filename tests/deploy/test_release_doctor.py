@@ -19,7 +19,7 @@ pytest.importorskip("boto3")
 
 from ministack_process import CREDENTIALS, MiniStack, ministack
 
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.doctor import account, github, here, limits
 from tidegate.deploy.doctor.finding import Finding
 from tidegate.runtime.manifest import Manifest

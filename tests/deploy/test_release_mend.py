@@ -9,7 +9,7 @@ import pytest
 from release_samples import ACCOUNT, REGION
 
 from tidegate.deploy.cloudformation.drift_repair import references, without
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 from tidegate.errors import TidegateError
 
 PLACE = Place(ACCOUNT, REGION)

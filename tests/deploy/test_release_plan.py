@@ -24,10 +24,11 @@ from release_samples import (
 )
 
 from tidegate.config.models import AwsKeys
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design import metrics, placement
 from tidegate.deploy.design.model import ConfigResources, Image, Plan, describe
 from tidegate.deploy.design.plan import GRACE, Options, plan_release
-from tidegate.deploy.design.roles import Place, literal
+from tidegate.deploy.design.roles import literal
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.events import ScheduleDue
 from tidegate.runtime.manifest import Config, Manifest

@@ -22,10 +22,10 @@ from tidegate.deploy.bootstrap import data_stores
 from tidegate.deploy.cloudformation.stacks import Stacks
 from tidegate.deploy.cloudformation.upload import upload_to
 from tidegate.deploy.core.package import Tool
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.codepipeline import plan_codepipeline
 from tidegate.deploy.design.model import Plan, Zip
 from tidegate.deploy.design.plan import Options, plan_release
-from tidegate.deploy.design.roles import Place
 from tidegate.deploy.design.templates import Template, synthesize
 from tidegate.deploy.images.content import PACKAGE, runtime_files
 from tidegate.runtime.runs import FINISHED, Input, RunRecord

@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.artifacts import SOURCE, TEMPLATES
+from tidegate.deploy.core.place import Place
 from tidegate.errors import ConfigurationError, StorageError, TidegateError
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
 
 State = Literal["missing", "ours", "somebody else's", "wrong region", "not permitted"]
 
-SOURCE, TEMPLATES, TIDEGATE = "source/", "templates/", "tidegate/"
-"""Where in the artifacts bucket source code, templates and Tidegate itself lie."""
 DENIED = frozenset({"403", "AccessDenied", "AccessDeniedException", "Forbidden"})
 _OPEN = dict.fromkeys(
     ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True

@@ -20,8 +20,8 @@ from tidegate.config.models import PipelinesConfig
 from tidegate.deploy.bootstrap import buckets, table
 from tidegate.deploy.bootstrap.buckets import DENIED, Bucket, State
 from tidegate.deploy.bootstrap.table import Table
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.plan import tag_value
-from tidegate.deploy.design.roles import Place
 from tidegate.errors import ConfigurationError, LedgerError, StorageError
 from tidegate.targets.aws.clients import Clients, code_of
 from tidegate.targets.aws.names import Names

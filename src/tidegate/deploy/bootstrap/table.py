@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 from tidegate.errors import LedgerError
 from tidegate.targets.aws.clients import Clients, code_of, explained
 from tidegate.targets.aws.ledger import TIME_TO_LIVE, create_table, table_definition

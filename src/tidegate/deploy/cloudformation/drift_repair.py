@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 from tidegate.errors import TidegateError
 
 HANGS_ON = {

@@ -16,7 +16,7 @@ from typing import Any
 from tidegate.deploy.cloudformation.stacks import Stacks
 from tidegate.deploy.cloudformation.template_text import template_of
 from tidegate.deploy.cloudformation.upload import Upload
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.templates import INLINE
 from tidegate.errors import TidegateError
 from tidegate.targets.aws.clients import Clients, explained

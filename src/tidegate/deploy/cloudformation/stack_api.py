@@ -15,7 +15,7 @@ from tidegate.deploy.cloudformation import states
 from tidegate.deploy.cloudformation.drift_detection import Resource
 from tidegate.deploy.cloudformation.states import Event, StackState
 from tidegate.deploy.cloudformation.template_text import template_of
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 from tidegate.errors import TidegateError
 from tidegate.targets.aws.clients import Clients, explained
 

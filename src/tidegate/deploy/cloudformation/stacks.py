@@ -47,9 +47,9 @@ from tidegate.deploy.cloudformation.planned import (
 from tidegate.deploy.cloudformation.stack_api import CloudFormationError, StackApi
 from tidegate.deploy.cloudformation.states import StackState, failed_to_go_back
 from tidegate.deploy.cloudformation.upload import Upload, given
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design import placement
 from tidegate.deploy.design.model import Plan
-from tidegate.deploy.design.roles import Place
 from tidegate.deploy.design.templates import Template
 from tidegate.deploy.resources.kinds import name_from, own_name, word
 from tidegate.errors import ConfigurationError
@@ -61,7 +61,6 @@ __all__ = ["PlanOutdated", "Planned", "StackBusy", "StackStuck", "Stacks", "surp
 
 OLD = 86_400
 """Change sets of Tidegate's that nobody has executed for so long are deleted, s."""
-_SIBLINGS = 99
 _UNCHANGED = ("didn't contain changes", "No updates are to be performed")
 _PREFIX = "tidegate-"
 
@@ -93,7 +92,9 @@ class Stacks:
     def branch_stacks(self, names: Names) -> tuple[StackState, ...]:
         """The pipelines stack of a branch and its siblings, as many as there are, by number."""
         there = self.api.names()
-        known = (placement.stack_name(names, number) for number in range(1, _SIBLINGS + 1))
+        known = (
+            placement.stack_name(names, number) for number in range(1, placement.MOST_STACKS + 1)
+        )
         found = (self.state(name) for name in known if name in there)
         return tuple(state for state in found if state.exists)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.artifacts import TEMPLATES
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.templates import LARGEST, Template
 from tidegate.errors import ConfigurationError
 from tidegate.targets.aws.clients import Clients, explained
@@ -14,7 +15,7 @@ Upload = Callable[[str, str], str]
 """Puts the template of a stack where CloudFormation can read it, and gives its URL."""
 
 
-def upload_to(bucket: str, clients: Clients, place: Place, prefix: str = "templates/") -> Upload:
+def upload_to(bucket: str, clients: Clients, place: Place, prefix: str = TEMPLATES) -> Upload:
     """Puts templates into a bucket, named by their content."""
 
     def upload(stack: str, body: str) -> str:

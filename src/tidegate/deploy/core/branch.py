@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from tidegate import config as configuration
 from tidegate.config import AwsKeys, Reading
 from tidegate.deploy.core.history import History
-from tidegate.deploy.design.roles import Place
-from tidegate.deploy.images.base_image import is_loopback
+from tidegate.deploy.core.hosts import is_loopback
+from tidegate.deploy.core.place import Place
 from tidegate.errors import ConfigurationError, UsageError
 from tidegate.targets.aws.clients import Clients, explained
 from tidegate.targets.aws.names import Names

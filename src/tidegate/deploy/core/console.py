@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 
 _HOSTS = {
     "aws": "console.aws.amazon.com",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import tidegate
-from tidegate.deploy.bootstrap.buckets import TIDEGATE
+from tidegate.deploy.core.artifacts import TIDEGATE
 from tidegate.errors import PythonEnvironmentError
 from tidegate.targets.aws.clients import Clients, Missing, explained
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tidegate.deploy.bootstrap.buckets import TEMPLATES
+from tidegate.deploy.core.artifacts import TEMPLATES
 from tidegate.deploy.core.history import PARTITIONS
-from tidegate.deploy.design.roles import Place, Statement
+from tidegate.deploy.core.place import Place
+from tidegate.deploy.design.roles import Statement
 from tidegate.targets.aws.names import Names
 
 _ANY_NAME = "Configs come and go with pushes: the names of their resources begin alike."

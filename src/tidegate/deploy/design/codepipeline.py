@@ -17,11 +17,12 @@ from tidegate.config.models import AwsKeys
 from tidegate.config.reader import FILE_NAME
 from tidegate.deploy.core.console import Console
 from tidegate.deploy.core.package import Tool
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design import build_roles
 from tidegate.deploy.design.buildspec import PIPELINES, buildspec
 from tidegate.deploy.design.model import described_role, described_statements
 from tidegate.deploy.design.plan import ledger_indexes, tag_value
-from tidegate.deploy.design.roles import Place, Role, Statement
+from tidegate.deploy.design.roles import Role, Statement
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Architecture
 from tidegate.targets.aws.names import Names

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.metrics import Alarm, Watched
-from tidegate.deploy.design.roles import Place, Role, Statement
+from tidegate.deploy.design.roles import Role, Statement
 
 TWO_WEEKS = 14 * 86_400
 """As long as SQS keeps a message, s."""

@@ -20,6 +20,8 @@ SHARED = 10
 """Kept free in each stack for what its configs share."""
 RESERVED = 15
 """Counted for each config, whatever it needs today: so that no setting makes a stack too large."""
+MOST_STACKS = 99
+"""Pipelines stacks that a branch may have: what is looked for in AWS, by number."""
 METADATA = "Tidegate"
 """The key of a template's metadata under which it says which configs it holds."""
 

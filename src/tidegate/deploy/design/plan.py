@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.config.models import AwsKeys
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design import metrics, placement
 from tidegate.deploy.design.metrics import Watched
 from tidegate.deploy.design.model import (
@@ -22,7 +23,7 @@ from tidegate.deploy.design.model import (
     StackPlan,
     Zip,
 )
-from tidegate.deploy.design.roles import Place, Role, function_statements, scheduler_statements
+from tidegate.deploy.design.roles import Role, function_statements, scheduler_statements
 from tidegate.deploy.design.schedules import aws_expressions
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Architecture, Config, Manifest

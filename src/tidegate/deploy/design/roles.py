@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tidegate.deploy.core.place import Place
 from tidegate.runtime.manifest import Config
 
 
@@ -55,44 +56,6 @@ class Role:
     """The condition under which the service may take it on."""
     boundary: str = ""
     """The ARN of the policy that says what it may do at most."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """An account and region of AWS, for ARNs."""
-
-    account: str
-    """Twelve digits."""
-    region: str
-    """Such as ``us-west-2``."""
-
-    @property
-    def partition(self) -> str:
-        """``aws``, or what stands for it in China and in GovCloud."""
-        if self.region.startswith("cn-"):
-            return "aws-cn"
-        return "aws-us-gov" if self.region.startswith("us-gov-") else "aws"
-
-    @property
-    def domain(self) -> str:
-        """What the names of AWS's hosts end in."""
-        return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
-
-    def arn(self, service: str, resource: str) -> str:
-        """The ARN of something in this account and region."""
-        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
-
-    def bucket(self, name: str, key: str = "") -> str:
-        """The ARN of a bucket, or of keys in it."""
-        return f"arn:{self.partition}:s3:::{name}" + (f"/{key}" if key else "")
-
-    def role(self, name: str) -> str:
-        """The ARN of a role."""
-        return f"arn:{self.partition}:iam::{self.account}:role/{name}"
-
-    def policy(self, name: str) -> str:
-        """The ARN of a policy."""
-        return f"arn:{self.partition}:iam::{self.account}:policy/{name}"
 
 
 def function_statements(

@@ -10,7 +10,7 @@ from typing import Any
 
 from tidegate.config import AwsKeys
 from tidegate.deploy.core.console import Console
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.doctor.finding import Finding, of_error, ok, problem, unknown, warning
 from tidegate.errors import ConfigurationError, StorageError, TidegateError
 from tidegate.targets.aws.clients import Clients, explained

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tidegate import config as configuration
 from tidegate.config import AwsKeys, Reading
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.doctor import account, github, here, holding, limits
 from tidegate.deploy.doctor.finding import Finding, of_error, problem, unknown
 from tidegate.errors import TidegateError

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tidegate.deploy.core.console import Console
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.doctor.finding import Finding, of_error, ok, problem, unknown, warning
 from tidegate.errors import StorageError
 from tidegate.targets.aws.clients import Clients, explained

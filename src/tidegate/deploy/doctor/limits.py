@@ -8,10 +8,10 @@ from typing import Any
 
 from tidegate.config import AwsKeys
 from tidegate.deploy.core.console import Console
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.design import metrics
 from tidegate.deploy.design.model import Plan
 from tidegate.deploy.design.plan import outline
-from tidegate.deploy.design.roles import Place
 from tidegate.deploy.doctor.finding import Finding, of_error, ok, problem, unknown, warning
 from tidegate.errors import ConfigurationError, StorageError, TidegateError
 from tidegate.runtime.manifest import Manifest

@@ -18,6 +18,7 @@ from pathlib import Path
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from tidegate.deploy.core.history import Release
+from tidegate.deploy.core.hosts import is_loopback
 from tidegate.deploy.images.content import BASE, Architecture, ImageRecipe
 from tidegate.errors import ConfigurationError, StorageError
 from tidegate.workspace.recipe import Recipe, read_recipe
@@ -149,12 +150,6 @@ def split_reference(reference: str) -> tuple[str, str, str]:
     host = "registry-1.docker.io" if host == "docker.io" else host
     name, colon, tag = path.rpartition(":")
     return (host, name, tag) if colon else (host, path, "latest")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a registry is on this machine: such ones are asked without TLS, as Docker does."""
-    name = host.rsplit(":", 1)[0] if host.count(":") == 1 else host.strip("[]")
-    return name in ("localhost", "::1") or name.startswith("127.")
 
 
 def _head(url: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:

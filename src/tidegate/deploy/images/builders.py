@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tidegate.deploy.images.base_image import is_loopback
+from tidegate.deploy.core.hosts import is_loopback
 from tidegate.deploy.images.registry import Credentials
 from tidegate.errors import TidegateError, UsageError
 

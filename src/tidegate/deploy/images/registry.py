@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
-from tidegate.deploy.images.base_image import is_loopback
+from tidegate.deploy.core.hosts import is_loopback
 from tidegate.errors import ConfigurationError, StorageError
 from tidegate.targets.aws.clients import Clients, explained
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.deploy.design.roles import Place
+from tidegate.deploy.core.place import Place
 from tidegate.deploy.resources.ownership import Kind
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
 

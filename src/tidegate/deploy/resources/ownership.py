@@ -35,8 +35,6 @@ Kind = Literal[
 ]
 """The kinds of things that a branch has, beside its stacks and its data."""
 
-SIBLINGS = 40
-"""More pipelines stacks than this no branch has: each holds 32 configs."""
 STACK_TAG = "aws:cloudformation:stack-name"
 """The tag that says in which stack something lies."""
 
@@ -116,7 +114,7 @@ class Belongings:
         for kind, (name, limit) in numbered.items():
             found[kind] |= {
                 name if n == 1 else fit(f"{name}-{n}", limit=limit): "schedules"
-                for n in range(1, SIBLINGS + 1)
+                for n in range(1, placement.MOST_STACKS + 1)
             }
         for pipeline, config in self.configs:
             for kind, name in _of_config(names, pipeline, config):
@@ -251,7 +249,9 @@ def older_functions(names: Names, pipeline: str, config: str) -> tuple[str, str]
 
 def stack_names(names: Names) -> tuple[str, ...]:
     """The pipelines stack, its siblings as many as there may be, and the CodePipeline stack."""
-    siblings = [placement.stack_name(names, number) for number in range(1, SIBLINGS + 1)]
+    siblings = [
+        placement.stack_name(names, number) for number in range(1, placement.MOST_STACKS + 1)
+    ]
     return (*siblings, names.codepipeline_stack)
 
 

@@ -27,6 +27,7 @@ from tidegate.deploy.cloudformation.stacks import Planned, Stacks
 from tidegate.deploy.cloudformation.states import StackState
 from tidegate.deploy.cloudformation.upload import upload_to
 from tidegate.deploy.core import package
+from tidegate.deploy.core.artifacts import SOURCE
 from tidegate.deploy.core.branch import Branch, commit_of
 from tidegate.deploy.design.codepipeline import (
     CodePipelineOptions,
@@ -42,8 +43,6 @@ from tidegate.targets.aws.clients import explained
 Say = Callable[[str], None]
 Agree = Callable[[ChangeSet], bool]
 How = Literal["pipeline", "bundle"]
-SOURCES = "source/"
-"""Where bundles of source code lie in the artifacts bucket."""
 OURS = "Tidegate: "
 """How the descriptions of Tidegate's own stacks begin."""
 _PARAMETER = "WithCodePipeline"
@@ -227,7 +226,7 @@ def build_bundle(
             bundle = make_bundle(place, Path(folder) / f"{name}.zip")
             say(f"uploading {bundle.count} files of {place}")
             sources[name] = builds.upload(
-                branch.artifacts_bucket, SOURCES, bundle.file, bundle.sha256, branch.clients
+                branch.artifacts_bucket, SOURCE, bundle.file, bundle.sha256, branch.clients
             )
     variables = {
         "TIDEGATE_COMMIT": commit_of(repository) if commit is None else commit,

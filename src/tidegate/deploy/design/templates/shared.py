@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.deploy.design.roles import Place, Role, Statement
+from tidegate.deploy.core.place import Place
+from tidegate.deploy.design.roles import Role, Statement
 from tidegate.errors import PythonEnvironmentError
 
 if TYPE_CHECKING:

@@ -1,0 +1,43 @@
+"""An account and region of AWS, and the ARNs in it; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Place:
+    """An account and region of AWS, for ARNs."""
+
+    account: str
+    """Twelve digits."""
+    region: str
+    """Such as ``us-west-2``."""
+
+    @property
+    def partition(self) -> str:
+        """``aws``, or what stands for it in China and in GovCloud."""
+        if self.region.startswith("cn-"):
+            return "aws-cn"
+        return "aws-us-gov" if self.region.startswith("us-gov-") else "aws"
+
+    @property
+    def domain(self) -> str:
+        """What the names of AWS's hosts end in."""
+        return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of something in this account and region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+    def bucket(self, name: str, key: str = "") -> str:
+        """The ARN of a bucket, or of keys in it."""
+        return f"arn:{self.partition}:s3:::{name}" + (f"/{key}" if key else "")
+
+    def role(self, name: str) -> str:
+        """The ARN of a role."""
+        return f"arn:{self.partition}:iam::{self.account}:role/{name}"
+
+    def policy(self, name: str) -> str:
+        """The ARN of a policy."""
+        return f"arn:{self.partition}:iam::{self.account}:policy/{name}"
