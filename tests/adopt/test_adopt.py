@@ -22,8 +22,11 @@ from tidegate.runtime.select import select
 from tidegate.runtime.summary import Summary
 from tidegate.runtime.testing import MemoryInputs, MemoryLedger, MemoryOutputs
 from tidegate.targets.local.ledger import SqliteLedger
-from tidegate.workspace import adopt
-from tidegate.workspace.adopt import Adoption, RawFiles, Survey, begin_of, pattern
+from tidegate.workspace.adoption import recording
+from tidegate.workspace.adoption.product_names import begin_from_name, template_pattern
+from tidegate.workspace.adoption.raw_files import RawFiles
+from tidegate.workspace.adoption.recording import Adoption
+from tidegate.workspace.adoption.survey import Survey, survey
 from tidegate.workspace.local_session import FolderStore
 from tidegate.workspace.rerun import Scope, to_reprocess
 
@@ -83,7 +86,7 @@ class Folder:
 
     def survey(self, ledger, **wish) -> Survey:
         on_record = {product.key for product in ledger.products()}
-        return Survey.of(MANIFEST, self.store, on_record, **wish)
+        return survey(MANIFEST, self.store, on_record, **wish)
 
     def adopt(self, ledger, *, read=None, raw=None, **wish) -> Adoption:
         adoption = Adoption(MANIFEST, ledger, self.store, read, raw)
@@ -126,9 +129,9 @@ def ledger(request, tmp_path):
     ],
 )  # fmt: skip
 def test_a_name_tells_when_its_file_begins(template, name, begin):
-    match = pattern(template).match(name)
+    match = template_pattern(template).match(name)
     assert match is not None
-    assert begin_of(match.groupdict()) == datetime.fromisoformat(begin + "+00:00")
+    assert begin_from_name(match.groupdict()) == datetime.fromisoformat(begin + "+00:00")
 
 
 @pytest.mark.parametrize(
@@ -137,17 +140,17 @@ def test_a_name_tells_when_its_file_begins(template, name, begin):
      f"{STREAM}.20220405.123456.wind.png", f"a/{STREAM}.20220405.123456.nc"],
 )  # fmt: skip
 def test_other_names_do_not_fit(name):
-    assert pattern("{datastream}.{date_time}.{extension}").match(name) is None
+    assert template_pattern("{datastream}.{date_time}.{extension}").match(name) is None
 
 
 def test_a_value_that_stands_twice_is_the_same():
-    assert pattern("{location_id}/{location_id}.x.nc").match("a/a.x.nc")
-    assert not pattern("{location_id}/{location_id}.x.nc").match("a/b.x.nc")
+    assert template_pattern("{location_id}/{location_id}.x.nc").match("a/a.x.nc")
+    assert not template_pattern("{location_id}/{location_id}.x.nc").match("a/b.x.nc")
 
 
 def test_a_date_that_is_none_is_no_time():
-    assert begin_of({"date_time": "20221305.000000"}) is None
-    assert begin_of({"location_id": "x"}) is None
+    assert begin_from_name({"date_time": "20221305.000000"}) is None
+    assert begin_from_name({"location_id": "x"}) is None
 
 
 # --- what lies there -------------------------------------------------------------------------
@@ -157,7 +160,7 @@ def test_data_and_plots_are_told_apart_and_the_rest_is_told_of(folder, ledger):
     folder.write(data_key(day(1)), plot_key(day(1)), data_key(day(1), OTHER))
     folder.write("storage/root/notes.md", "storage/root/data/humboldt/old/x.nc", "elsewhere/y.nc")
     survey = folder.survey(ledger)
-    found = {c.found.key: (c.config, c.kind, c.datastream) for c in survey.candidates}
+    found = {c.file.key: (c.config, c.kind, c.datastream) for c in survey.candidates}
     assert found == {
         data_key(day(1)): ("lidar/humboldt", "data", STREAM),
         plot_key(day(1)): ("lidar/humboldt", "ancillary", STREAM),
@@ -187,9 +190,9 @@ def test_a_datastream_that_no_config_names_is_left_until_someone_says_whose(fold
     folder.write(data_key(day(1), "humboldt.special.b1"), data_key(day(1)))
     survey = folder.survey(ledger)
     assert [c.datastream for c in survey.candidates] == [STREAM]
-    ((stream, ids),) = survey.unclaimed
-    assert stream == "humboldt.special.b1"
-    assert "lidar/humboldt" in ids
+    (source,) = survey.unclaimed
+    assert source.datastream == "humboldt.special.b1"
+    assert "lidar/humboldt" in source.configs
     assert not folder.survey(ledger, config="lidar/morro").candidates
     folder.adopt(ledger, config="lidar/morro", datastream="humboldt.special.b1")
     (product,) = ledger.products()
@@ -251,7 +254,7 @@ def test_a_vap_finds_what_was_adopted(folder, ledger):
 
 
 def test_an_adoption_that_dies_goes_on(folder, ledger, monkeypatch):
-    monkeypatch.setattr(adopt, "BATCH", 4)
+    monkeypatch.setattr(recording, "BATCH", 4)
     keys = [key for n in range(1, 11) for key in (data_key(day(n)), plot_key(day(n)))]
     folder.write(*keys)
     finish, calls = ledger.finish, []
@@ -401,7 +404,7 @@ def test_raw_files_that_products_name_count_as_done(folder, ledger):
 
 
 def test_one_raw_file_may_have_products_of_several_times(folder, ledger, monkeypatch):
-    monkeypatch.setattr(adopt, "BATCH", 1)
+    monkeypatch.setattr(recording, "BATCH", 1)
     folder.write(data_key(day(1)), data_key(day(2)))
     named = dict.fromkeys(("d20220401", "d20220402"), ("lidar/humboldt/a.sta",))
     folder.adopt(ledger, read=reading(**named), raw=raw("lidar/humboldt/a.sta"))
@@ -421,8 +424,8 @@ def test_a_name_that_several_raw_files_have_names_none(folder, ledger):
 def test_raw_files_are_taken_when_someone_says_so(ledger, folder):
     files = [Input(f"lidar/humboldt/{n}", "1", 1) for n in range(3)]
     adoption = Adoption(MANIFEST, ledger, folder.store)
-    assert adoption.take(HUMBOLDT, files) == 3
-    assert adoption.take(HUMBOLDT, files) == 0
+    assert adoption.count_as_done(HUMBOLDT, files) == 3
+    assert adoption.count_as_done(HUMBOLDT, files) == 0
     assert ledger.untaken(HUMBOLDT.id, files) == []
     event = FileArrived(files[0], NOW)
     assert select(MANIFEST.configs, event, ledger).runs == ()

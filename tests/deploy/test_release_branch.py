@@ -12,7 +12,7 @@ import pytest
 from tidegate.deploy.core.branch import commit_of, open_branch
 from tidegate.deploy.workflow.bundle import make_bundle
 from tidegate.errors import TidegateError, UsageError
-from tidegate.workspace.opening import Problems
+from tidegate.workspace.loading import ConfigProblems
 
 CONFIG = """
 pipelines_repo_name: waves
@@ -50,12 +50,12 @@ def test_a_branch_has_its_own_keys(folder: Path) -> None:
 
 def test_a_key_for_aws_is_missing(folder: Path) -> None:
     (folder / "pipelines_config.yml").write_text(CONFIG.replace("account_id: 123456789012", ""))
-    with pytest.raises(Problems, match="'account_id' is needed to deploy to AWS"):
+    with pytest.raises(ConfigProblems, match="'account_id' is needed to deploy to AWS"):
         open_branch(folder, "main")
 
 
 def test_codepipeline_needs_more(folder: Path) -> None:
-    with pytest.raises(Problems, match="github_codestar_arn"):
+    with pytest.raises(ConfigProblems, match="github_codestar_arn"):
         open_branch(folder, "main", codepipeline=True)
 
 

@@ -75,9 +75,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def session(workspace: Path):
     """The workspace, read, with what Tsdat says of each config."""
     from tidegate.workspace.folder import Workspace
-    from tidegate.workspace.opening import open_session
+    from tidegate.workspace.loading import load_workspace
 
-    return open_session(Workspace(workspace), python=sys.executable)
+    return load_workspace(Workspace(workspace), python=sys.executable)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from tidegate.runtime.runs import FINISHED, Input, RunRecord
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
-from tidegate.workspace.opening import Session
+from tidegate.workspace.loading import LoadedWorkspace
 
 T = TypeVar("T")
 BRANCH, CODE = "main", "code.zip"
@@ -81,7 +81,7 @@ def zipped(repository: Path) -> bytes:
     return buffer.getvalue()
 
 
-def images(session: Session, bucket: str, folder: Path) -> dict[str, Zip]:
+def images(session: LoadedWorkspace, bucket: str, folder: Path) -> dict[str, Zip]:
     """The code of each pipeline. The tiny ones start faster (``FAST``): they need no ``act``."""
     made = {}
     for pipeline in {config.pipeline for config in session.manifest.configs}:
@@ -98,7 +98,7 @@ class Cloud:
 
     stack: MiniStack
     clients: Clients
-    session: Session
+    session: LoadedWorkspace
     plan: Plan
     bundle: Path
     """The certificate that the emulator is known by."""
@@ -251,7 +251,7 @@ class Cloud:
         return {**self.stack.environment, "AWS_CA_BUNDLE": str(self.bundle)}
 
 
-def deploy(stack: MiniStack, session: Session, folder: Path, bundle: Path) -> Cloud:
+def deploy(stack: MiniStack, session: LoadedWorkspace, folder: Path, bundle: Path) -> Cloud:
     """As a deployment does: what holds data, then the CodePipeline stack, then the pipelines'."""
     clients, place, model = stack.clients(), Place(ACCOUNT, REGION), session.reading.require()
     keys, names = model.for_branch(BRANCH), Names("e2e", BRANCH)

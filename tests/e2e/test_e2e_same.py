@@ -30,7 +30,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tidegate.targets.aws.ledger import create_table
-from tidegate.workspace.opening import Session
+from tidegate.workspace.loading import LoadedWorkspace
 
 CONFIGS = ("tiny/same", "tiny/other", "tiny_vap/same")
 numbers = itertools.count(1)
@@ -50,7 +50,7 @@ def fresh_log() -> Iterator[None]:
 
 @pytest.fixture
 def functions(
-    session: Session, cloud: Cloud, worker: Lasting, tmp_path: Path
+    session: LoadedWorkspace, cloud: Cloud, worker: Lasting, tmp_path: Path
 ) -> Callable[[], Functions]:
     def make() -> Functions:
         clients, number, clock = cloud.clients, next(numbers), Clock()

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from tidegate.errors import UsageError
+from tidegate.runtime.log_line import LogLine
 from tidegate.workspace import logs
-from tidegate.workspace.logs import Line
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 RUN = {
@@ -23,13 +23,13 @@ RUN = {
 }
 
 
-def line(text: object) -> Line:
+def line(text: object) -> LogLine:
     written = text if isinstance(text, str) else json.dumps(text)
-    return Line(NOON, "lidar/humboldt", written)
+    return LogLine(NOON, "lidar/humboldt", written)
 
 
 def test_a_line_of_a_run() -> None:
-    told = logs.told(line(RUN))
+    told = logs.readable_line(line(RUN))
     assert told is not None
     assert told.when == NOON - timedelta(seconds=1.877)
     assert (told.level, told.run, told.action) == ("WARNING", "3f9a001122", "warning")
@@ -37,7 +37,7 @@ def test_a_line_of_a_run() -> None:
 
 
 def test_an_exception_is_shown_with_its_traceback() -> None:
-    told = logs.told(line({**RUN, "exception": "Traceback\n  here"}))
+    told = logs.readable_line(line({**RUN, "exception": "Traceback\n  here"}))
     assert told is not None
     assert told.message == "a\nb\nTraceback\n  here"
 
@@ -53,7 +53,7 @@ def test_an_exception_is_shown_with_its_traceback() -> None:
     ],
 )
 def test_what_is_for_machines_is_left_out(text: object) -> None:
-    assert logs.told(line(text)) is None
+    assert logs.readable_line(line(text)) is None
 
 
 @pytest.mark.parametrize(
@@ -67,26 +67,26 @@ def test_what_is_for_machines_is_left_out(text: object) -> None:
     ],
 )
 def test_other_lines_are_shown_as_they_are(text: str, level: str) -> None:
-    told = logs.told(line(text))
+    told = logs.readable_line(line(text))
     assert told is not None
     assert (told.message, told.level, told.when) == (text, level, NOON)
 
 
 def test_tabs_are_blanks() -> None:
-    told = logs.told(line("REPORT RequestId: 1\tDuration: 5 ms\n"))
+    told = logs.readable_line(line("REPORT RequestId: 1\tDuration: 5 ms\n"))
     assert told is not None
     assert told.message == "REPORT RequestId: 1  Duration: 5 ms"
 
 
 def test_an_object_without_a_message_is_shown_whole() -> None:
-    told = logs.told(line({"success": False, "mapping_name": "x"}))
+    told = logs.readable_line(line({"success": False, "mapping_name": "x"}))
     assert told is not None
     assert json.loads(told.message) == {"success": False, "mapping_name": "x"}
 
 
 def test_as_data() -> None:
-    assert logs.data(line(RUN)) == {"config_id": "lidar/humboldt", **RUN}
-    assert logs.data(line("REPORT\n")) == {
+    assert logs.line_data(line(RUN)) == {"config_id": "lidar/humboldt", **RUN}
+    assert logs.line_data(line("REPORT\n")) == {
         "config_id": "lidar/humboldt",
         "time": "2026-11-24T12:00:00.000+00:00",
         "message": "REPORT",
@@ -94,10 +94,10 @@ def test_as_data() -> None:
 
 
 def test_whose_a_line_is() -> None:
-    assert logs.is_of(line(RUN), "3f9a00112233" + "0" * 52)
-    assert not logs.is_of(line(RUN), "3f9a00112234" + "0" * 52)
-    assert not logs.is_of(line({**RUN, "run": ""}), "3f9a00112233" + "0" * 52)
-    assert not logs.is_of(line("3f9a00112233"), "3f9a00112233" + "0" * 52)
+    assert logs.belongs_to_run(line(RUN), "3f9a00112233" + "0" * 52)
+    assert not logs.belongs_to_run(line(RUN), "3f9a00112234" + "0" * 52)
+    assert not logs.belongs_to_run(line({**RUN, "run": ""}), "3f9a00112233" + "0" * 52)
+    assert not logs.belongs_to_run(line("3f9a00112233"), "3f9a00112233" + "0" * 52)
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_whose_a_line_is() -> None:
     ],
 )
 def test_since(text: str, expected: datetime) -> None:
-    assert logs.since(text, NOON) == expected
+    assert logs.parse_since(text, NOON) == expected
 
 
 @pytest.mark.parametrize("text", ["", "h", "1y", "-1h", "1.5h", "soon"])
 def test_since_never(text: str) -> None:
     with pytest.raises(UsageError, match="write how long ago"):
-        logs.since(text, NOON)
+        logs.parse_since(text, NOON)

@@ -8,7 +8,7 @@ import pytest
 from service_workspace import HERE, VAP, config, csv, eventually, ingest, make
 
 from tidegate.targets.local.service import Listener, Service, Settings
-from tidegate.workspace import opening
+from tidegate.workspace import loading
 from tidegate.workspace.folder import Workspace
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ class Running:
     def __init__(self, place, **settings):
         self.now = T0
         self.records, self.messages, self.workers = [], [], []
-        opened = opening.open_session(Workspace.at(place.root), python=sys.executable)
+        opened = loading.load_workspace(Workspace.at(place.root), python=sys.executable)
         made = Settings(opened.python, opened.repository, workers=1, **settings)
         listener = Listener(record=self.ended, message=self.messages.append)
         self.service = Service(opened.workspace, opened.manifest, made, listener, lambda: self.now)
@@ -128,7 +128,7 @@ def test_a_fault_of_our_own_ends_the_service_in_words(place, monkeypatch):
     monkeypatch.setattr(service, "execute", broken)
     place.put("tiny/one/x.csv", csv())
     place.age()
-    opened = opening.open_session(Workspace.at(place.root), python=sys.executable)
+    opened = loading.load_workspace(Workspace.at(place.root), python=sys.executable)
     made = Settings(opened.python, opened.repository, workers=1)
     with pytest.raises(service.TidegateError, match="ZeroDivisionError") as raised:
         Service(opened.workspace, opened.manifest, made).once()

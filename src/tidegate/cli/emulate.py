@@ -13,8 +13,8 @@ from tidegate.cli.options import HERE, MAIN, Branch, Dir, Json, Python, stopping
 from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
 from tidegate.runtime.runs import RunRecord
-from tidegate.workspace import opening
 from tidegate.workspace.folder import Workspace
+from tidegate.workspace.loading import load_workspace, short_path
 
 if TYPE_CHECKING:
     from tidegate.deploy.emulator.deployment import Emulated, Ended
@@ -47,7 +47,7 @@ def emulate(
     from tidegate.deploy.emulator.server import clients, emulator
 
     out = View(as_json=as_json)
-    opened = opening.open_session(Workspace.at(directory), python=python, say=out.note)
+    opened = load_workspace(Workspace.at(directory), python=python, say=out.note)
     keys = keys_of(opened, branch)
     folder = opened.workspace.state / "emulator"
     assert keys.account_id is not None
@@ -74,11 +74,11 @@ def emulate(
             else:
                 for name, value in running.environment.items():
                     out.line(f"export {name}={plain(value)}")
+                root, input = map(short_path, (opened.workspace.root, opened.workspace.input))
                 out.note(
-                    "In another shell, these make every command take it for AWS, such as"
-                    f" `tidegate runs -w {opening.shown(opened.workspace.root)} --target aws`."
-                    f"\nFiles in {opening.shown(opened.workspace.input)} are uploaded as they come;"
-                    " Ctrl-C ends it"
+                    "run these lines in another shell to use the emulator there, for example with"
+                    f" `tidegate runs -w {root} --target aws`."
+                    f"\nNew files in {input} are uploaded; press Ctrl-C to stop"
                 )
                 _on(deployed, tell, ended)
     if as_json:

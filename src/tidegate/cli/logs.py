@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Annotated
 
@@ -15,19 +15,17 @@ from tidegate.cli import view
 from tidegate.cli.options import HERE, MAIN, Branch, In, Json, Profile, Region, Target
 from tidegate.cli.view import View, plain
 from tidegate.errors import StorageError, TidegateError, UsageError
+from tidegate.runtime.log_line import LogLine
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import FINISHED, RunRecord
 from tidegate.workspace import logs as lines
 from tidegate.workspace import rerun, session
-from tidegate.workspace.logs import Line
 from tidegate.workspace.session import Session, Where
 
 app = typer.Typer()
 
 _LOOK = 1.0
 _COLOURS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "DEBUG": "bright_black"}
-
-Show = Callable[[Iterable[Line]], None]
 
 
 @app.command(
@@ -56,7 +54,7 @@ def logs(
 ) -> None:
     """Show what functions and runs have logged, as lines that people can read."""
     out = View(as_json=as_json)
-    begin = lines.since(since, datetime.now(timezone.utc))
+    begin = lines.parse_since(since, datetime.now(timezone.utc))
     opened = session.glance(Where(directory, target, branch, profile, region))
     chosen = [rerun.named_config(opened.manifest, config)] if config else opened.manifest.configs
     try:
@@ -70,21 +68,21 @@ def logs(
         out.note("")
 
 
-def _show(out: View, found: Iterable[Line]) -> int:
+def _show(out: View, found: Iterable[LogLine]) -> int:
     """Print lines as they come; how many there were."""
     count = 0
     for line in found:
         if out.as_json:
-            sys.stdout.write(json.dumps(lines.data(line)) + "\n")
+            sys.stdout.write(json.dumps(lines.line_data(line)) + "\n")
             count += 1
-        elif shown := lines.told(line):
+        elif shown := lines.readable_line(line):
             out.line(_readable(shown))
             count += 1
         sys.stdout.flush()
     return count
 
 
-def _readable(told: lines.Told) -> str:
+def _readable(told: lines.ReadableLine) -> str:
     colour = _COLOURS.get(told.level, "white")
     parts = [
         view.moment(told.when),
@@ -105,14 +103,14 @@ def _run(out: View, opened: Session, key: str, follow: bool) -> None:
     """The log that was kept with a run; of one that is going on, what CloudWatch has of it."""
     with opened.ledger() as ledger:
         record = rerun.find_record(ledger, key)
-        count = _show(out, lines.of_record(opened, record))
+        count = _show(out, lines.lines_of_run(opened, record))
         if not count:
             _unkept(out, opened, record)
         while follow and record.state not in FINISHED:
             time.sleep(_LOOK)
             found = rerun.find_record(ledger, record.key)
             if (found.attempt, found.state) != (record.attempt, record.state):
-                _show(out, lines.of_record(opened, found))
+                _show(out, lines.lines_of_run(opened, found))
             record = found
 
 
@@ -130,7 +128,7 @@ def _unkept(out: View, opened: Session, record: RunRecord) -> None:
             found = cloudwatch.read(
                 opened.clients, groups, record.started, end=record.finished, term=record.key[:12]
             )
-            if _show(out, (line for line in found if lines.is_of(line, record.key))):
+            if _show(out, (line for line in found if lines.belongs_to_run(line, record.key))):
                 return
     if record.state in FINISHED:
         out.note(f"the log of the run {record.key[:10]} is not kept any more")
@@ -193,9 +191,9 @@ def _kept(out: View, opened: Session, config: str | None, begin: datetime, follo
     """The logs of the runs on this machine, as they ended."""
     seen: set[tuple[str, int]] = set()
 
-    def news() -> Iterator[Line]:
+    def news() -> Iterator[LogLine]:
         with opened.ledger() as ledger:
-            for record, found in lines.of_records(opened, ledger, config, begin):
+            for record, found in lines.lines_of_runs(opened, ledger, config, begin):
                 if (record.key, record.attempt) not in seen:
                     seen.add((record.key, record.attempt))
                     yield from found

@@ -40,8 +40,12 @@ from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Run, RunRecord, State
 from tidegate.scaffold import demo
 from tidegate.targets.local.service import Listener, Settings
-from tidegate.workspace import adopting, commands, opening, rerun, session
+from tidegate.workspace import commands, loading, rerun, session
+from tidegate.workspace.adoption import command as adoption
+from tidegate.workspace.adoption.command import AdoptOptions
+from tidegate.workspace.environment_options import EnvironmentOptions, make_environment
 from tidegate.workspace.folder import Workspace
+from tidegate.workspace.loading import LoadedWorkspace
 from tidegate.workspace.session import Means, Where
 
 app = typer.Typer()
@@ -53,8 +57,8 @@ def check(directory: Dir = HERE, python: Python = None, as_json: Json = False) -
     out = View(as_json=as_json)
     workspace = Workspace.at(directory)
     try:
-        opened = opening.open_session(workspace, python=python, say=out.note)
-    except opening.Problems as error:
+        opened = loading.load_workspace(workspace, python=python, say=out.note)
+    except loading.ConfigProblems as error:
         if as_json:
             out.data({"ok": False, "problems": to_json(error.problems)})
             raise typer.Exit(2) from None
@@ -97,9 +101,9 @@ def env(
 ) -> None:
     """Make the pipelines' Python environment from requirements.txt or environment.yml."""
     out = View(as_json=as_json)
-    reading = opening.read(Workspace.at(directory))
-    made = commands.make_environment(
-        Workspace.at(directory), reading, python=python, exclude_newer=exclude_newer, say=out.note
+    reading = loading.read_config(Workspace.at(directory))
+    made = make_environment(
+        Workspace.at(directory), reading, EnvironmentOptions(python, exclude_newer), out.note
     )
     if as_json:
         out.data({"python": str(made)})
@@ -123,7 +127,7 @@ def up(
 ) -> None:
     """Watch input/, run schedules, and carry out what is due, until Ctrl-C."""
     out = View(as_json=as_json)
-    opened = opening.open_session(Workspace.at(directory), python=python, say=out.note)
+    opened = loading.load_workspace(Workspace.at(directory), python=python, say=out.note)
     settings = Settings(opened.python, opened.repository, workers=workers, poll=poll)
     with (
         commands.service(opened, settings, _listener(out)) as service,
@@ -398,20 +402,20 @@ def adopt(
     out = View(as_json=as_json)
     where = Where(directory, target, branch, profile, region)
     opened = session.open_session(where, Means(python, say=out.note))
-    wish = adopting.Wish(config, datastream, read, inputs, dry_run)
+    options = AdoptOptions(config, datastream, read, inputs, dry_run)
     with out.progress() as progress:
 
         def bar(title: str, total: int) -> Callable[[int], None]:
             task = progress.add_task(title, total=total)
             return lambda count: progress.advance(task, count)
 
-        report = adopting.adopt(opened, wish, out.note, bar)
+        report = adoption.adopt(opened, options, out.note, bar)
     if as_json:
-        out.data(adopting.report_data(report))
+        out.data(adoption.report_data(report))
         return
     rows = [view.stream_row(stream) for stream in report.streams]
     out.table(view.STREAM_COLUMNS, rows)
-    for remark in adopting.remarks(report, wish):
+    for remark in adoption.remarks(report, options):
         out.note(remark)
 
 
@@ -428,7 +432,7 @@ def demo_command(
     command = [python] if python else demo.default_python()
     out.note(f"writing {demo.DAYS} days of raw lidar files into {workspace.input}")
     demo.write_raw_files(workspace, command)
-    opened = opening.open_session(workspace, python=command[0], say=out.note)
+    opened = loading.load_workspace(workspace, python=command[0], say=out.note)
     settings = Settings(opened.python, opened.repository, workers=workers)
     records: list[RunRecord] = []
     _once(out, opened, settings, records)
@@ -438,7 +442,7 @@ def demo_command(
     _show_demo(out, opened, records)
 
 
-def _once(out: View, opened: opening.Session, settings: Settings, records: list[RunRecord]) -> None:
+def _once(out: View, opened: LoadedWorkspace, settings: Settings, records: list[RunRecord]) -> None:
     with (
         commands.service(opened, settings, _listener(out, records)) as service,
         stopping(service.stop, out),
@@ -446,7 +450,7 @@ def _once(out: View, opened: opening.Session, settings: Settings, records: list[
         service.once()
 
 
-def _show_demo(out: View, opened: opening.Session, records: Sequence[RunRecord]) -> None:
+def _show_demo(out: View, opened: LoadedWorkspace, records: Sequence[RunRecord]) -> None:
     with opened.ledger() as ledger:
         found = list(ledger.products())
         counts = ledger.counts()
@@ -463,7 +467,7 @@ def _show_demo(out: View, opened: opening.Session, records: Sequence[RunRecord])
     states = ("succeeded", "empty", "failed")
     rows = [(c, *(str(counts[c].get(s, 0)) for s in states)) for c in sorted(counts)]  # type: ignore[call-overload]
     out.table(("config", *states), rows)
-    folder = str(opening.shown(opened.workspace.root))
+    folder = str(loading.short_path(opened.workspace.root))
     data = [product for product in found if product.kind == "data"]
     out.line(f"\n{len(found)} products in {plain(folder)}/output, such as")
     for product in [*data[:1], *data[-1:], *(p for p in found if p.key.endswith(".png"))][:3]:

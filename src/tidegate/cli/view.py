@@ -18,7 +18,7 @@ from rich.text import Text
 from tidegate.errors import TidegateError
 from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Product, Run, RunRecord
-from tidegate.workspace.adopting import Stream
+from tidegate.workspace.adoption.command import StreamSummary
 
 COLOURS = {
     "succeeded": "green",
@@ -246,7 +246,7 @@ def product_row(product: Product) -> tuple[str, ...]:
 STREAM_COLUMNS = ("config", "datastream", "data", "other", "first (UTC)", "last (UTC)")
 
 
-def stream_row(stream: Stream) -> tuple[str, ...]:
+def stream_row(stream: StreamSummary) -> tuple[str, ...]:
     """The files of one datastream as a row of ``tidegate adopt``."""
     return (
         plain(stream.config),

@@ -28,9 +28,9 @@ from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
 from tidegate.targets.aws.requests import queue_url, redeliver, send
 from tidegate.targets.aws.s3 import ETAG, S3Inputs
-from tidegate.workspace import opening as local
-from tidegate.workspace import rerun
-from tidegate.workspace.adopt import Found, Store
+from tidegate.workspace import loading, rerun
+from tidegate.workspace.environment_options import find_interpreter
+from tidegate.workspace.product_files import ProductFiles, StoredFile
 from tidegate.workspace.session import Ended, Job, Means, Say, Where
 
 _POLL, _LONGEST_POLL = 1.0, 5.0
@@ -43,12 +43,12 @@ _NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 def glance(where: Where, means: Means) -> AwsSession:
     """See ``targets.glance``: the config file alone is read, and AWS is not asked."""
     _check_boto3()
-    file = local.shown(where.workspace.config)
+    file = loading.short_path(where.workspace.config)
     # The pipelines repository need not be here: what is deployed counts.
     reading = configuration.read(file, files=False)
     resolution = configuration.resolve(reading, None)
     if resolution.manifest is None or reading.model is None:
-        raise local.Problems(reading.file, resolution.problems)
+        raise loading.ConfigProblems(reading.file, resolution.problems)
     keys = reading.model.for_branch(where.branch)
     repository = _needed(keys.pipelines_repo_name, "pipelines_repo_name", reading.file)
     clients = Clients(profile=where.profile, region=where.region or keys.region)
@@ -63,7 +63,7 @@ def open_session(where: Where, means: Means) -> AwsSession:
         return replace(opened, manifest=_deployed(opened))
     except _Untold as error:
         means.say(f"{error}\nTsdat is asked about the repository on this machine instead.")
-    here = local.open_session(where.workspace, python=means.python, say=means.say)
+    here = loading.load_workspace(where.workspace, python=means.python, say=means.say)
     return replace(opened, manifest=here.manifest)
 
 
@@ -320,7 +320,7 @@ class AwsSession:
         return count
 
     @contextmanager
-    def store(self) -> Iterator[Store]:
+    def store(self) -> Iterator[ProductFiles]:
         """The output bucket."""
         bucket = _needed(self.keys.output_bucket_name, "output_bucket_name", self.file)
         raw = [config.input_path for config in self.manifest.configs if config.input_path]
@@ -329,8 +329,8 @@ class AwsSession:
 
     def reader(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter on this machine: files are fetched to be read."""
-        reading = local.read(self.where.workspace)
-        python = local.interpreter(
+        reading = loading.read_config(self.where.workspace)
+        python = find_interpreter(
             self.where.workspace, reading, python=self.means.python, say=self.means.say
         )
         assert reading.repository is not None
@@ -413,7 +413,7 @@ def _about(record: RunRecord, run: Run) -> bool:
 
 @dataclass(frozen=True)
 class BucketStore:
-    """``adopt.Store`` over a bucket."""
+    """``ProductFiles`` over a bucket."""
 
     bucket: str
     """Its name."""
@@ -427,7 +427,7 @@ class BucketStore:
         """The bucket, for a person."""
         return f"s3://{self.bucket}"
 
-    def list(self, prefix: str) -> Iterator[Found]:
+    def list(self, prefix: str) -> Iterator[StoredFile]:
         """All objects below a prefix; the empty ones that stand for folders do not count."""
         start = f"{prefix}/" if prefix else ""
         with explained("list", f"arn:aws:s3:::{self.bucket}/{start}"):
@@ -437,18 +437,18 @@ class BucketStore:
                     key = item["Key"]
                     if not key.endswith("/") and not key.startswith(("tidegate/logs/", *self.raw)):
                         version = ETAG + item["ETag"].strip('"')
-                        yield Found(key, item["Size"], version, item["LastModified"])
+                        yield StoredFile(key, item["Size"], version, item["LastModified"])
 
-    def identify(self, found: Found) -> tuple[int, str]:
+    def identify(self, file: StoredFile) -> tuple[int, str]:
         """Size and ETag: to know the sha256, every object would have to be read."""
-        return found.size, found.version
+        return file.size, file.version
 
     @contextmanager
-    def copy(self, found: Found) -> Iterator[Path]:
+    def copy(self, file: StoredFile) -> Iterator[Path]:
         """A copy of an object, for as long as it is needed."""
         with tempfile.TemporaryDirectory(prefix="tidegate-adopt-") as folder:
-            place = Path(folder) / found.key.rsplit("/", 1)[-1]
-            version = found.version.removeprefix(ETAG)
-            S3Inputs(self.bucket, self.clients).fetch(Input(found.key, version, found.size), place)
-            assert content_hash(place)[0] == found.size
+            place = Path(folder) / file.key.rsplit("/", 1)[-1]
+            version = file.version.removeprefix(ETAG)
+            S3Inputs(self.bucket, self.clients).fetch(Input(file.key, version, file.size), place)
+            assert content_hash(place)[0] == file.size
             yield place

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-from tidegate.config import Reading
 from tidegate.errors import UsageError
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import FINISHED, Input, Run
@@ -22,17 +21,8 @@ from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.outside_inputs import Outside, OutsideInputs
 from tidegate.targets.local.queue import Queue, Queued
 from tidegate.targets.local.service import Listener, Service, Settings
-from tidegate.workspace import environment, rerun
-from tidegate.workspace.folder import Workspace
-from tidegate.workspace.opening import (
-    Say,
-    Session,
-    Wishes,
-    keep_wishes,
-    key_below,
-    read_wishes,
-    wanted,
-)
+from tidegate.workspace import rerun
+from tidegate.workspace.loading import LoadedWorkspace, Say, input_key
 
 Ledger = SqliteLedger
 Stop = Callable[[], None]
@@ -41,38 +31,9 @@ _POLL = 0.2
 _CHECK = 10
 
 
-def make_environment(
-    workspace: Workspace,
-    reading: Reading,
-    *,
-    python: str | None,
-    exclude_newer: str | None,
-    say: Say,
-) -> Path:
-    """Make the pipelines' environment; returns its interpreter.
-
-    Raises:
-        PythonEnvironmentError: it cannot be made.
-    """
-    model, repository = reading.require(), reading.repository
-    assert repository is not None
-    before = read_wishes(workspace)
-    wishes = Wishes(python or before.python, exclude_newer or before.exclude_newer)
-    configured, newest = wanted(model, wishes)
-    made = environment.make(
-        repository,
-        workspace.root,
-        configured=python or configured,
-        exclude_newer=exclude_newer or newest,
-        say=say,
-    )
-    keep_wishes(workspace, wishes)
-    return Path(made.python)
-
-
 @contextmanager
 def service(
-    opened: Session,
+    opened: LoadedWorkspace,
     settings: Settings,
     listener: Listener,
     outside: Outside | None = None,
@@ -90,7 +51,7 @@ def service(
 
 
 def file_runs(
-    opened: Session, files: Sequence[str], *, config: str | None, clump: bool, all: bool
+    opened: LoadedWorkspace, files: Sequence[str], *, config: str | None, clump: bool, all: bool
 ) -> tuple[list[Run], dict[str, Path]]:
     """The runs of raw files that a person named; and where those lie that are not in ``input/``.
 
@@ -103,7 +64,7 @@ def file_runs(
     inputs = FolderInputs(opened.workspace.input)
     for file in files:
         path = Path(file)
-        key = key_below(opened.workspace, path)
+        key = input_key(opened.workspace, path)
         fitting = (
             [rerun.named_config(opened.manifest, config)]
             if config
@@ -122,7 +83,7 @@ def file_runs(
     return [rerun.asked(run, now) for run in runs], outside
 
 
-def raw_files(opened: Session, config: Config, say: Say = lambda text: None) -> list[Input]:
+def raw_files(opened: LoadedWorkspace, config: Config, say: Say = lambda text: None) -> list[Input]:
     """The raw files of an ingest, at their present versions."""
     with opened.ledger() as ledger:
         now = datetime.now(timezone.utc)
@@ -132,7 +93,7 @@ def raw_files(opened: Session, config: Config, say: Say = lambda text: None) -> 
         return intake.list(config)
 
 
-def estimate(opened: Session, id: str, count: int, workers: int) -> str:
+def estimate(opened: LoadedWorkspace, id: str, count: int, workers: int) -> str:
     """How long so many runs will take, from those that have succeeded; "" where none has."""
     with opened.ledger() as ledger:
         average = ledger.average_seconds(id)
@@ -177,7 +138,7 @@ class Job(Protocol):
 
 @contextmanager
 def carrying_out(
-    opened: Session,
+    opened: LoadedWorkspace,
     settings: Settings,
     runs: Sequence[Run],
     listener: Listener,

@@ -17,8 +17,8 @@ from tidegate.targets.local.folders import FolderInputs
 from tidegate.targets.local.intake import batched
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.service import Listener, Settings
-from tidegate.workspace import commands, opening
-from tidegate.workspace.adopt import Found, Store
+from tidegate.workspace import commands, loading
+from tidegate.workspace.product_files import ProductFiles, StoredFile
 from tidegate.workspace.session import Ended, Job, Means, Say, Where
 
 _BATCH = 500
@@ -26,12 +26,12 @@ _BATCH = 500
 
 def glance(where: Where) -> LocalSession:
     """See ``targets.glance``."""
-    return LocalSession(opening.glance(where.workspace), Means())
+    return LocalSession(loading.load_without_tsdat(where.workspace), Means())
 
 
 def open_session(where: Where, means: Means) -> LocalSession:
     """See ``targets.open_session``."""
-    opened = opening.open_session(where.workspace, python=means.python, say=means.say)
+    opened = loading.load_workspace(where.workspace, python=means.python, say=means.say)
     return LocalSession(opened, means)
 
 
@@ -39,7 +39,7 @@ def open_session(where: Where, means: Means) -> LocalSession:
 class LocalSession:
     """``targets.Session`` over a workspace."""
 
-    opened: opening.Session
+    opened: loading.LoadedWorkspace
     """The workspace, read."""
     means: Means
     """How runs are to be carried out."""
@@ -108,7 +108,7 @@ class LocalSession:
         return 0
 
     @contextmanager
-    def store(self) -> Iterator[Store]:
+    def store(self) -> Iterator[ProductFiles]:
         """``output/``, while no service writes to it."""
         with self.opened.workspace.lock():
             yield FolderStore(self.opened.workspace.output)
@@ -124,7 +124,7 @@ def _is_done(ledger: SqliteLedger, config: Config, key: str) -> bool:
 
 @dataclass(frozen=True)
 class FolderStore:
-    """``adopt.Store`` over a folder."""
+    """``ProductFiles`` over a folder."""
 
     root: Path
     """Where keys begin."""
@@ -132,9 +132,9 @@ class FolderStore:
     @property
     def place(self) -> str:
         """The folder, for a person."""
-        return str(opening.shown(self.root))
+        return str(loading.short_path(self.root))
 
-    def list(self, prefix: str) -> Iterator[Found]:
+    def list(self, prefix: str) -> Iterator[StoredFile]:
         """Files below a prefix; a zarr folder is one. Hidden ones are nobody's."""
         for folder, folders, names in os.walk(self.root / prefix):
             here = Path(folder)
@@ -151,19 +151,19 @@ class FolderStore:
                     continue
                 key = (here / name).relative_to(self.root).as_posix()
                 modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
-                yield Found(key, status.st_size, "", modified)
+                yield StoredFile(key, status.st_size, "", modified)
 
-    def identify(self, found: Found) -> tuple[int, str]:
+    def identify(self, file: StoredFile) -> tuple[int, str]:
         """Size and sha256."""
         try:
-            return content_hash(self.root / found.key)
+            return content_hash(self.root / file.key)
         except OSError as error:
             raise StorageError(
-                f"cannot read {found.key}",
+                f"cannot read {file.key}",
                 why=error.strerror or str(error),
                 next="make it readable, or move it away; then adopt again: it goes on from here",
             ) from error
 
-    def copy(self, found: Found) -> AbstractContextManager[Path]:
+    def copy(self, file: StoredFile) -> AbstractContextManager[Path]:
         """The file itself."""
-        return nullcontext(self.root / found.key)
+        return nullcontext(self.root / file.key)

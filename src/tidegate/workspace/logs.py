@@ -14,31 +14,18 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
 from tidegate.errors import UsageError
+from tidegate.runtime.log_line import LogLine
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import FINISHED, RunRecord
 from tidegate.workspace import rerun
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST_RUN = timedelta(days=1)
-_SECRETIVE = re.compile(r"(START|END|INIT_START) ")
+_LAMBDA_MARKS = re.compile(r"(START|END|INIT_START) ")
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a log, as it was written."""
-
-    when: datetime
-    """When."""
-    config: str
-    """The id of the config whose log it is."""
-    text: str
-    """The line itself."""
-    id: str = ""
-    """What tells it from all others, where its source says so."""
-
-
-@dataclass(frozen=True)
-class Told:
+class ReadableLine:
     """What a line says to a person."""
 
     when: datetime
@@ -55,16 +42,16 @@ class Told:
     """The message; it may have several lines."""
 
 
-def told(line: Line) -> Told | None:
+def readable_line(line: LogLine) -> ReadableLine | None:
     """A line as a person reads it; None for what is for machines: metrics, the marks of Lambda."""
     entry = _object(line.text)
     if entry is None:
         # Lambda's own lines have tabs in them.
         text = line.text.rstrip().replace("\t", "  ")
-        if not text or _SECRETIVE.match(text):
+        if not text or _LAMBDA_MARKS.match(text):
             return None
         level = "ERROR" if "Task timed out" in text or "Runtime exited" in text else ""
-        return Told(line.when, level, line.config, "", "", text)
+        return ReadableLine(line.when, level, line.config, "", "", text)
     if "_aws" in entry:
         return None
     message = str(entry.get("message", ""))
@@ -73,7 +60,7 @@ def told(line: Line) -> Told | None:
     trace = entry.get("exception") or entry.get("stack_trace")
     if trace:
         message += f"\n{trace if isinstance(trace, str) else json.dumps(trace)}"
-    return Told(
+    return ReadableLine(
         _time(entry.get("time")) or line.when,
         str(entry.get("level", "")),
         line.config,
@@ -83,7 +70,7 @@ def told(line: Line) -> Told | None:
     )
 
 
-def data(line: Line) -> dict[str, Any]:
+def line_data(line: LogLine) -> dict[str, Any]:
     """A line as ``--json`` gives it: the object that was logged, or the text in one."""
     entry = _object(line.text)
     if entry is not None:
@@ -92,14 +79,14 @@ def data(line: Line) -> dict[str, Any]:
     return {"config_id": line.config, "time": when, "message": line.text.rstrip("\n")}
 
 
-def is_of(line: Line, run: str) -> bool:
+def belongs_to_run(line: LogLine, run: str) -> bool:
     """Whether a line is of that run, by its key."""
     entry = _object(line.text)
     found = str(entry.get("run", "")) if entry is not None else ""
     return len(found) >= 4 and run.startswith(found)
 
 
-def since(text: str, now: datetime) -> datetime:
+def parse_since(text: str, now: datetime) -> datetime:
     """The moment that a person means: an hour ago is ``1h``; or a time.
 
     Raises:
@@ -121,17 +108,17 @@ class _Session(Protocol):
     def log(self, record: RunRecord) -> list[str]: ...
 
 
-def of_record(session: _Session, record: RunRecord) -> list[Line]:
+def lines_of_run(session: _Session, record: RunRecord) -> list[LogLine]:
     """The log of one run, as it was kept with the run."""
     return [
-        Line(_time((_object(text) or {}).get("time")) or record.started, record.run.config, text)
+        LogLine(_time((_object(text) or {}).get("time")) or record.started, record.run.config, text)
         for text in session.log(record)
     ]
 
 
-def of_records(
+def lines_of_runs(
     session: _Session, ledger: Ledger, config: str | None, begin: datetime
-) -> Iterator[tuple[RunRecord, list[Line]]]:
+) -> Iterator[tuple[RunRecord, list[LogLine]]]:
     """The logs of all runs that ended after ``begin``, in the order in which they ended."""
     found = []
     for record in ledger.records(config=config, states=FINISHED):
@@ -140,7 +127,7 @@ def of_records(
         if record.finished is not None and record.finished >= begin and record.log:
             found.append(record)
     for record in sorted(found, key=lambda one: (one.finished or one.started, one.key)):
-        yield record, of_record(session, record)
+        yield record, lines_of_run(session, record)
 
 
 def _object(text: str) -> Mapping[str, Any] | None:

@@ -17,8 +17,8 @@ from typing import Literal, Protocol
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Input, Run, RunRecord
-from tidegate.workspace.adopt import Store
 from tidegate.workspace.folder import Workspace
+from tidegate.workspace.product_files import ProductFiles
 
 Name = Literal["local", "aws"]
 Say = Callable[[str], None]
@@ -112,7 +112,7 @@ class Session(Protocol):
     def redeliver(self) -> int:
         """Deliver anew what was given up, on record or not; returns how many messages."""
 
-    def store(self) -> AbstractContextManager[Store]:
+    def store(self) -> AbstractContextManager[ProductFiles]:
         """Where products lie, for ``tidegate adopt``."""
 
     def reader(self) -> tuple[Sequence[str], Path]:

@@ -21,7 +21,7 @@ from tidegate.deploy.core.place import Place
 from tidegate.errors import ConfigurationError, UsageError
 from tidegate.targets.aws.clients import Clients, explained
 from tidegate.targets.aws.names import Names
-from tidegate.workspace import opening
+from tidegate.workspace import loading
 from tidegate.workspace.folder import Workspace
 
 
@@ -107,10 +107,10 @@ def open_branch(
     """
     workspace = Workspace.at(directory)
     # The pipelines repository need not be here: only a release reads it.
-    reading = configuration.read(opening.shown(workspace.config), files=False)
+    reading = configuration.read(loading.short_path(workspace.config), files=False)
     keys, problems = configuration.aws_problems(reading, branch, codepipeline=codepipeline)
     if keys is None:
-        raise opening.Problems(reading.file, problems)
+        raise loading.ConfigProblems(reading.file, problems)
     if region is not None:
         keys = keys.model_copy(update={"region": region})
     clients = Clients(profile=profile, region=keys.region)

@@ -17,7 +17,7 @@ from tidegate.deploy.doctor.finding import Finding, of_error, problem, unknown
 from tidegate.errors import TidegateError
 from tidegate.targets.aws.clients import Clients, Missing
 from tidegate.targets.aws.names import Names
-from tidegate.workspace import opening
+from tidegate.workspace import loading
 from tidegate.workspace.folder import Workspace
 
 _AT_ONCE = 8
@@ -46,7 +46,7 @@ def examine(asked: Asked) -> list[Finding]:
         UsageError: there is no such folder.
     """
     workspace = Workspace.at(asked.directory)
-    reading = configuration.read(opening.shown(workspace.config), files=False)
+    reading = configuration.read(loading.short_path(workspace.config), files=False)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         # Programs are slow to start: they run while AWS is asked.
         local = [pool.submit(_carried, *check) for check in _on_this_machine(asked, reading)]

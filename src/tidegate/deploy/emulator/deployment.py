@@ -20,7 +20,7 @@ from tidegate.targets.aws.clients import Clients, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
 from tidegate.targets.local.folders import FolderInputs, Found
-from tidegate.workspace.opening import Session
+from tidegate.workspace.loading import LoadedWorkspace
 from tidegate.workspace.repository import walk
 
 Say = Callable[[str], None]
@@ -32,7 +32,7 @@ _LOOK = 1.0
 _NEWS = 500
 
 
-def keys_of(opened: Session, branch: str) -> AwsKeys:
+def keys_of(opened: LoadedWorkspace, branch: str) -> AwsKeys:
     """The keys for AWS; where the config has none, names of the emulator's own."""
     keys = opened.reading.require().for_branch(branch)
     name = keys.pipelines_repo_name or "pipelines"
@@ -51,7 +51,7 @@ def keys_of(opened: Session, branch: str) -> AwsKeys:
 class Emulated:
     """A workspace that is deployed to an emulator."""
 
-    opened: Session
+    opened: LoadedWorkspace
     """The workspace."""
     keys: AwsKeys
     """What it is called there."""

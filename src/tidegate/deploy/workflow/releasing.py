@@ -44,7 +44,8 @@ from tidegate.deploy.images.registry import EcrRegistry
 from tidegate.errors import ConfigurationError, TidegateError, UsageError
 from tidegate.runtime.manifest import Architecture, Manifest
 from tidegate.runtime.records import dumps, loads
-from tidegate.workspace import opening
+from tidegate.workspace import loading
+from tidegate.workspace.environment_options import environment_options
 
 Say = Callable[[str], None]
 Agree = Callable[[Sequence[ChangeSet]], bool]
@@ -131,17 +132,17 @@ def prepare(
         TidegateError: the config is not good, or AWS cannot be asked.
     """
     check_buckets(branch.keys, os.environ)
-    opened = opening.open_session(
+    opened = loading.load_workspace(
         branch.workspace, python=wishes.python, repository=repository, say=say
     )
     architecture = _architecture(opened.manifest, wishes.options)
     wishes = replace(wishes, options=replace(wishes.options, architecture=architecture))
     previous = branch.history.last()
-    python, newest = opening.wanted(opened.reading.require(), opening.read_wishes(branch.workspace))
+    environment = environment_options(opened.reading.require(), branch.workspace)
     recipe = read_image_recipe(
         opened.repository,
-        python=python,
-        exclude_newer=newest,
+        python=environment.python,
+        exclude_newer=environment.exclude_newer,
         architecture=architecture,
         base=wishes.base,
         previous=previous,

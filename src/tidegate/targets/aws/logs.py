@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from tidegate.runtime.log_line import LogLine
 from tidegate.targets.aws.clients import Clients, explained
-from tidegate.workspace.logs import Line
 
 _AT_ONCE = 8
 _LATE = timedelta(seconds=30)
@@ -18,7 +18,7 @@ _LATE = timedelta(seconds=30)
 _PAUSE, _PAUSE_OF_ONE = 2.0, 0.25
 """Seconds between two looks, and for each group: CloudWatch takes five questions a second."""
 
-Page = tuple[list[Line], str]
+Page = tuple[list[LogLine], str]
 
 
 def missing(clients: Clients, groups: Mapping[str, str]) -> set[str]:
@@ -41,7 +41,7 @@ def read(
     *,
     end: datetime | None = None,
     term: str = "",
-) -> Iterator[Line]:
+) -> Iterator[LogLine]:
     """The lines of log groups from ``begin`` on, merged by time; of one group, as they came.
 
     ``groups`` says the config of each; ``term`` is text that a line must have in it.
@@ -73,7 +73,9 @@ def read(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _lines(pool: ThreadPoolExecutor, fetch: Any, group: str, page: Future[Page]) -> Iterator[Line]:
+def _lines(
+    pool: ThreadPoolExecutor, fetch: Any, group: str, page: Future[Page]
+) -> Iterator[LogLine]:
     while True:
         lines, token = page.result()
         if token:  # the next page comes while this one is read
@@ -90,7 +92,7 @@ def follow(
     *,
     term: str = "",
     stopped: threading.Event | None = None,
-) -> Iterator[Line]:
+) -> Iterator[LogLine]:
     """As ``read``, and then what comes, until ``stopped``; each line once."""
     stop = stopped or threading.Event()
     pause = max(_PAUSE, _PAUSE_OF_ONE * len(groups))
@@ -108,11 +110,11 @@ def follow(
         stop.wait(pause)
 
 
-def _line(event: Mapping[str, Any], config: str) -> Line:
+def _line(event: Mapping[str, Any], config: str) -> LogLine:
     when = datetime.fromtimestamp(event["timestamp"] / 1000, timezone.utc)
     text = str(event["message"]).rstrip("\n")
     id = event.get("eventId") or f"{event.get('logStreamName')} {event['timestamp']} {text}"
-    return Line(when, config, text, str(id))
+    return LogLine(when, config, text, str(id))
 
 
 def _millis(moment: datetime) -> int:

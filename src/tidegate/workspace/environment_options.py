@@ -1,0 +1,110 @@
+"""Which Python and which packages the pipelines' environment gets: from the config and commands.
+
+The config's ``python:`` and ``exclude_newer:`` come first. Without them, the last options of
+``tidegate env`` are used; they are saved in the workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.config import PipelinesConfig, Reading
+from tidegate.runtime.records import dumps, loads
+from tidegate.workspace import environment
+from tidegate.workspace.folder import Workspace
+
+Say = Callable[[str], None]
+_FILE = "environment.json"
+
+
+@dataclass(frozen=True)
+class EnvironmentOptions:
+    """How to make the pipelines' environment."""
+
+    python: str | None = None
+    """A Python version, or the path of an interpreter."""
+    exclude_newer: str | None = None
+    """Ignore packages published after this date, YYYY-MM-DD."""
+
+
+def environment_options(model: PipelinesConfig, workspace: Workspace) -> EnvironmentOptions:
+    """The config's options, and the saved ones where the config has none."""
+    saved = read_saved_options(workspace)
+    date = f"{model.exclude_newer:%Y-%m-%d}" if model.exclude_newer else None
+    return EnvironmentOptions(model.python or saved.python, date or saved.exclude_newer)
+
+
+def read_saved_options(workspace: Workspace) -> EnvironmentOptions:
+    """The options that ``tidegate env`` was given last; empty when there are none."""
+    try:
+        return loads(EnvironmentOptions, (workspace.state / _FILE).read_text())
+    except (OSError, ValueError):
+        return EnvironmentOptions()
+
+
+def save_options(workspace: Workspace, options: EnvironmentOptions) -> None:
+    """Save the options of ``tidegate env`` for later commands."""
+    workspace.prepare()
+    (workspace.state / _FILE).write_text(dumps(options) + "\n")
+
+
+def make_environment(
+    workspace: Workspace, reading: Reading, given: EnvironmentOptions, say: Say
+) -> Path:
+    """Make the pipelines' environment, and save the options ``given`` on the command line.
+
+    Returns the path of its interpreter.
+
+    Raises:
+        PythonEnvironmentError: it cannot be made.
+    """
+    model, repository = reading.require(), reading.repository
+    assert repository is not None
+    options = environment_options(model, workspace)
+    made = environment.make(
+        repository,
+        workspace.root,
+        configured=given.python or options.python,
+        exclude_newer=given.exclude_newer or options.exclude_newer,
+        say=say,
+    )
+    saved = read_saved_options(workspace)
+    save_options(
+        workspace,
+        EnvironmentOptions(
+            given.python or saved.python, given.exclude_newer or saved.exclude_newer
+        ),
+    )
+    return Path(made.python)
+
+
+def find_interpreter(
+    workspace: Workspace, reading: Reading, *, python: str | None, say: Say
+) -> tuple[str, ...]:
+    """The command that starts the pipelines' interpreter; makes the environment if it is missing.
+
+    Raises:
+        PythonEnvironmentError: there is no usable interpreter, and none can be made.
+    """
+    model, repository = reading.require(), reading.repository
+    assert repository is not None
+    options = environment_options(model, workspace)
+    found = environment.find(
+        repository,
+        workspace.root,
+        python=python,
+        configured=options.python,
+        exclude_newer=options.exclude_newer,
+    )
+    if isinstance(found, environment.Missing):
+        say(f"the pipelines need a Python environment: {found.why}")
+        found = environment.make(
+            repository,
+            workspace.root,
+            configured=options.python,
+            exclude_newer=options.exclude_newer,
+            say=say,
+        )
+    return (str(found.python),)

@@ -1,0 +1,193 @@
+"""Load a workspace: read its config, find the pipelines' interpreter, and ask Tsdat about it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tidegate import config as configuration
+from tidegate.config import Note, Problem, Reading
+from tidegate.errors import ConfigurationError, TidegateError, UsageError
+from tidegate.runtime.manifest import Manifest, Pipeline
+from tidegate.runtime.process import WorkerProcess
+from tidegate.runtime.records import from_json, to_json
+from tidegate.runtime.runs import RunRecord
+from tidegate.runtime.wording import quantity
+from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.workspace.environment_options import find_interpreter
+from tidegate.workspace.folder import Workspace
+from tidegate.workspace.repository import releases
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LoadedWorkspace:
+    """A workspace with a valid config."""
+
+    workspace: Workspace
+    """Its folders."""
+    reading: Reading
+    """Its config file."""
+    repository: Path
+    """The root of the pipelines repository."""
+    python: tuple[str, ...]
+    """The command that starts the pipelines' interpreter; empty if Tsdat was not asked."""
+    manifest: Manifest
+    """Its configs, with all settings."""
+    notes: tuple[Note, ...] = ()
+    """Remarks on the config: allowed, but perhaps not intended."""
+
+    @contextmanager
+    def ledger(self) -> Iterator[SqliteLedger]:
+        """The ledger; it is created if it does not exist."""
+        self.workspace.prepare()
+        with SqliteLedger(self.workspace.ledger) as ledger:
+            yield ledger
+
+    def log(self, record: RunRecord) -> list[str]:
+        """The lines of a run's log; empty if the log was deleted."""
+        try:
+            text = (self.workspace.state / record.log).read_text("utf-8", "replace")
+        except OSError:
+            return []
+        return text.splitlines()
+
+
+class ConfigProblems(ConfigurationError):
+    """All problems of a config file."""
+
+    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            f"{file} has {quantity(len(self.problems), 'problem')}",
+            why="\n".join(str(problem) for problem in self.problems),
+            next="correct the file, then run `tidegate check`",
+        )
+
+
+def read_config(workspace: Workspace, repository: Path | None = None) -> Reading:
+    """Read the config file of a workspace.
+
+    ``repository`` is the pipelines repository to use instead of the one that the config names.
+
+    Raises:
+        ConfigProblems: the config has problems.
+    """
+    reading = configuration.read(short_path(workspace.config), repository=repository)
+    if reading.model is None or reading.repository is None:
+        raise ConfigProblems(reading.file, reading.problems)
+    return reading
+
+
+def load_workspace(
+    workspace: Workspace,
+    *,
+    python: str | None = None,
+    repository: Path | None = None,
+    say: Say = lambda text: None,
+) -> LoadedWorkspace:
+    """Read the config, find or make the environment, and ask Tsdat about each config file.
+
+    ``repository`` is the pipelines repository to use instead of the one that the config names.
+
+    Raises:
+        ConfigProblems: the config has problems, or Tsdat rejects a config file.
+        PythonEnvironmentError: the pipelines' environment is missing and cannot be made.
+    """
+    reading = read_config(workspace, repository)
+    model = reading.require()
+    assert reading.repository is not None
+    repository = Path(os.path.abspath(reading.repository))
+    command = find_interpreter(workspace, reading, python=python, say=say)
+    files = configuration.config_files(model)
+    by_pipeline = {
+        p.name: [c.config_file_path for c in p.configs.values()] for p in model.pipelines
+    }
+    hashes = releases(repository, by_pipeline)
+    described = _describe(workspace, repository, command, files, hashes)
+    resolution = configuration.resolve(reading, described)
+    if resolution.manifest is None:
+        raise ConfigProblems(reading.file, resolution.problems)
+    manifest = replace(resolution.manifest, releases=hashes)
+    return LoadedWorkspace(workspace, reading, repository, command, manifest, resolution.notes)
+
+
+def load_without_tsdat(workspace: Workspace) -> LoadedWorkspace:
+    """Read the config only, for commands that read the ledger: starts and makes nothing.
+
+    Raises:
+        ConfigProblems: the config has problems.
+    """
+    reading = read_config(workspace)
+    resolution = configuration.resolve(reading, None)
+    if resolution.manifest is None:
+        raise ConfigProblems(reading.file, resolution.problems)
+    assert reading.repository is not None
+    return LoadedWorkspace(workspace, reading, reading.repository, (), resolution.manifest)
+
+
+def ask_tsdat(
+    repository: Path, command: Iterable[str], files: Iterable[str]
+) -> dict[str, Pipeline | TidegateError]:
+    """For each config file, what Tsdat says about it: its description, or why it is rejected."""
+    worker = WorkerProcess(list(command), repository)
+    try:
+        return {file: worker.describe(file) for file in files}
+    finally:
+        worker.close()
+
+
+def _describe(
+    workspace: Workspace,
+    repository: Path,
+    command: tuple[str, ...],
+    files: Iterable[str],
+    hashes: Mapping[str, str],
+) -> dict[str, Pipeline | TidegateError]:
+    """Ask Tsdat, or take the cached answer for the same code: Tsdat takes seconds to start."""
+    identity = json.dumps([sorted(hashes.items()), list(command), str(repository)])
+    name = hashlib.sha256(identity.encode()).hexdigest()
+    cache = workspace.state / "described.json"
+    try:
+        cached = json.loads(cache.read_text())
+        if cached["of"] == name:
+            return {file: from_json(Pipeline, cached["files"][file]) for file in files}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    described = ask_tsdat(repository, command, files)
+    if all(isinstance(answer, Pipeline) for answer in described.values()):
+        workspace.state.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"of": name, "files": to_json(described)})
+        part = cache.with_suffix(".part")
+        part.write_text(text)
+        part.replace(cache)
+    return described
+
+
+def short_path(path: Path) -> Path:
+    """The path relative to the current folder if it is in it, else as it is; for messages."""
+    try:
+        relative = Path(os.path.relpath(path))
+    except ValueError:  # another drive
+        return path
+    return relative if not str(relative).startswith("..") else path
+
+
+def input_key(workspace: Workspace, file: Path) -> str | None:
+    """The key of a file in ``input/``: its path there. None for a file elsewhere.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}", next="name files that exist")
+    place = Path(os.path.abspath(file))
+    if workspace.input in place.parents:
+        return place.relative_to(workspace.input).as_posix()
+    return None
