@@ -150,9 +150,9 @@ def test_a_person_is_told(place):
     (place / "output/storage/root/notes.md").write_text("by hand")
     told = tidegate(place, "adopt", "--python", sys.executable)
     assert told.stdout.split("\t")[:2] == ["lidar/humboldt", "humboldt.buoy_z05-lidar-10m.a1"]
-    assert "1 files have names that no config gives; they are left alone" in told.stderr
-    assert "2 raw files of lidar/humboldt have not been run: `tidegate up`" in told.stderr
-    assert "lidar_vap/humboldt reads humboldt.buoy_z05-lidar-10m.a1" in told.stderr
+    assert "skipped 1 file: the name fits no config's file name template" in told.stderr
+    assert "2 raw files of lidar/humboldt not processed yet" in told.stderr
+    assert "lidar_vap/humboldt treats humboldt.buoy_z05-lidar-10m.a1 as new input" in told.stderr
 
 
 def test_no_such_config(place):

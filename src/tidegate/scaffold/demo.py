@@ -22,9 +22,9 @@ _MARK = "demo"
 
 
 def examples() -> Path:
-    """The folder of the example: beside the package in a wheel, in the checkout otherwise."""
-    packed = Path(__file__).parent / "examples"
-    return packed if packed.is_dir() else Path(__file__).parents[2] / "examples"
+    """The folder of the example: in the package if that was installed from a wheel, else beside it."""
+    packed = Path(__file__).parents[1] / "examples"
+    return packed if packed.is_dir() else Path(__file__).parents[3] / "examples"
 
 
 def make_workspace(folder: Path) -> Workspace:
