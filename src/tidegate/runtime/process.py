@@ -69,11 +69,19 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, python: Sequence[str], repository: Path, environment: Mapping[str, str] | None = None
+        self,
+        python: Sequence[str],
+        repository: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        fork: bool = False,
     ) -> None:
+        """``fork``: carry each request out in a copy of the process, so that none sees what another
+        has imported or changed; for development, where the code changes between runs."""
         self._python = list(python)
         self._repository = repository
         self._environment = dict(environment or {})
+        self._fork = fork
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         self.ready: Mapping[str, str] = {}
@@ -181,6 +189,21 @@ class WorkerProcess:
             self.kill()
             return None
 
+    def call(self, function: str, arguments: Mapping[str, Any], timeout: float = START) -> Any:
+        """The result of a function of Tidegate's that is called in the worker, as JSON has it.
+
+        For what only the pipelines' environment can do, such as reading a netCDF file.
+
+        Raises:
+            TidegateError: it failed, took too long, or the worker died.
+        """
+        self.start()
+        request = {"op": "call", "function": function, "arguments": arguments}
+        answer = self._ask(request, timeout, None)
+        if "result" not in answer:
+            raise _told(answer)
+        return answer["result"]
+
     def close(self) -> None:
         """End the process: kindly if it is idle, for good after a moment."""
         if self._process is None:
@@ -220,13 +243,17 @@ class WorkerProcess:
         deadline = time.monotonic() + timeout
         self._check_silent()
         try:
-            self._send(json.dumps(request).encode() + b"\n", deadline)
-            return self._answer(deadline, memory)
+            asked = {**request, "fork": True} if self._fork else request
+            self._send(json.dumps(asked).encode() + b"\n", deadline)
+            answer = self._answer(deadline, memory)
         except RunTimeout as error:
             raise RunTimeout(
                 f"the run was stopped after {timeout:g} s",
                 next="raise `timeout` for this config, or find out what takes so long in its log",
             ) from error
+        if "died" in answer:
+            raise _died(int(answer["died"]))
+        return answer
 
     def _check_silent(self) -> None:
         """What nobody asked for must not be taken for the answer to what is asked next."""
@@ -292,6 +319,8 @@ class WorkerProcess:
     def _check_memory(self, limit: int) -> None:
         assert self._process is not None
         used = resident_memory(self._process.pid)
+        if self._fork:  # the run is the child's; the process that it is a copy of only waits
+            used -= resident_memory(self._process.pid, children=False)
         if used > limit:
             self.kill()
             raise RunOutOfMemory(
@@ -305,21 +334,18 @@ class WorkerProcess:
             self._process.wait(2.0)
         code = self._process.returncode
         self.kill()
-        return WorkerLost(
-            f"the worker process {_ending(code)}",
-            next="it is tried again; if it happens again, look for a crash in compiled code",
-        )
+        return _died(code)
 
 
-def resident_memory(pid: int) -> float:
-    """Resident memory of a process and its children, MB; 0 where there is no /proc."""
+def resident_memory(pid: int, *, children: bool = True) -> float:
+    """Resident memory of a process (and its children), MB; 0 where there is no /proc."""
     total, waiting = 0, [pid]
     while waiting:
         one = waiting.pop()
         try:
             total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE
-            for children in Path(f"/proc/{one}/task").glob("*/children"):
-                waiting += map(int, children.read_text().split())
+            for listed in Path(f"/proc/{one}/task").glob("*/children") if children else ():
+                waiting += map(int, listed.read_text().split())
         except (OSError, ValueError, IndexError):
             continue
     return total / 2**20
@@ -329,6 +355,13 @@ def _readable(fd: int, seconds: float) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         return bool(selector.select(seconds))
+
+
+def _died(code: int | None) -> WorkerLost:
+    return WorkerLost(
+        f"the worker process {_ending(code)}",
+        next="it is tried again; if it happens again, look for a crash in compiled code",
+    )
 
 
 def _ending(code: int | None) -> str:

@@ -5,6 +5,11 @@ One line in, one line out:
     {"op": "run", "task": {…}}                →  {"outcome": {…}}
     {"op": "describe", "file": "pipelines/…"} →  {"pipeline": {…}} or {"error": {…}}
     {"op": "summarize", "path": "/….nc"}      →  {"summary": {…}}, null where it cannot be read
+    {"op": "call", "function": "tidegate.quality.…", "arguments": {…}} →  {"result": …}
+
+With ``"fork": true`` a request is carried out in a copy of this process, which ends with it: Tsdat
+need not be imported again, and no code or state of the repository is left for the next request.
+Where that copy died, the answer is ``{"died": exit code, or minus the signal}``.
 
 The first line out is ``{"ready": {…}}``, once Tsdat is imported. A line that is not of this form is
 answered with an error, and the next one is read. Standard output is kept for this protocol alone:
@@ -16,9 +21,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import importlib
 import json
 import os
 import platform
+import select
 import shutil
 import signal
 import sys
@@ -26,6 +33,7 @@ import tempfile
 import threading
 import time
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,6 +74,8 @@ def respond(line: bytes) -> dict[str, Any]:
     try:
         request = json.loads(line)
         op = request["op"]
+        if request.get("fork"):
+            return _respond_in_fork(json.dumps({**request, "fork": False}).encode())
         if op == "run":
             return {"outcome": to_json(perform(from_json(Task, request["task"])))}
         if op == "describe":
@@ -74,6 +84,9 @@ def respond(line: bytes) -> dict[str, Any]:
         if op == "summarize":
             with _quiet():
                 return {"summary": to_json(summarize_file(Path(request["path"])))}
+        if op == "call":
+            with _quiet():
+                return {"result": to_json(_call(str(request["function"]), request["arguments"]))}
         raise ValueError(f"unknown op {op!r}")
     except BaseException as error:
         return {"error": _error(error)}
@@ -94,6 +107,60 @@ def perform(task: Task) -> Outcome:
     finally:
         log.close()
     return Outcome(**{**vars(outcome), "peak_memory": _peak_memory()})
+
+
+def _call(name: str, arguments: dict[str, Any]) -> Any:
+    """Call a function of Tidegate's that reads datasets, which only this environment can."""
+    module, _, function = name.rpartition(".")
+    if not module.startswith("tidegate."):
+        raise ValueError(f"{name!r} is no function of Tidegate's")
+    return getattr(importlib.import_module(module), function)(**arguments)
+
+
+def _respond_in_fork(line: bytes) -> dict[str, Any]:
+    """Have a copy of this process carry a request out; however that ends, this one goes on."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # From Python 3.12 on: there are threads. Ours only sleeps, and holds no lock.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            os.close(reading)
+            _die_with_parent()
+            me = os.getpid()
+            answer = respond(line)
+            if os.getpid() == me:  # else it is a fork that user code made
+                with os.fdopen(writing, "wb", buffering=0) as pipe:
+                    _answer(pipe, answer)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        data, status = _read_line(reading, child)
+    finally:
+        os.close(reading)
+    if not data.endswith(b"\n"):
+        return {"died": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)}
+    answer = json.loads(data)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _read_line(pipe: int, child: int) -> tuple[bytes, int]:
+    """What ``child`` writes up to the end of its line or its life, and its status at the end."""
+    data, ended, status = b"", 0, 0
+    while not data.endswith(b"\n"):
+        # Asked before reading: what it started may hold the pipe open for longer than it lived.
+        ended, status = (ended, status) if ended else os.waitpid(child, os.WNOHANG)
+        if select.select([pipe], [], [], 0.0 if ended else 0.05)[0]:
+            block = os.read(pipe, 1 << 20)
+            if not block:
+                break
+            data += block
+        elif ended:
+            break
+    return data, status if ended else os.waitpid(child, 0)[1]
 
 
 def _take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
