@@ -21,7 +21,7 @@ from tidegate.config.schema import COMMITTED, schema
 from tidegate.errors import ConfigurationError, UsageError
 from tidegate.scaffold.deployment import Answers, gather, plan
 from tidegate.scaffold.deployment.files import CDK_CLI
-from tidegate.scaffold.discovery import Discovered
+from tidegate.workspace.discovery import Discovered
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "pipelines"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.errors import UsageError
-from tidegate.scaffold.discovery import Discovered, discover
+from tidegate.workspace.discovery import Discovered, discover
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pipelines"
 INGEST = "classname: tsdat.IngestPipeline\n"

@@ -17,8 +17,8 @@ from tidegate import __version__
 from tidegate.config import AwsKeys, PipelinesConfig, read, values
 from tidegate.deploy.core.package import pack
 from tidegate.errors import UsageError
-from tidegate.scaffold.discovery import Discovered, discover
 from tidegate.targets.aws.names import fit
+from tidegate.workspace.discovery import Discovered, discover
 from tidegate.workspace.folder import CONFIG
 
 KEYS = (

@@ -10,7 +10,7 @@ import yaml
 
 from tidegate.config import AwsKeys, problems_error, read
 from tidegate.scaffold.deployment.answers import KEYS, Answers
-from tidegate.scaffold.discovery import Discovered
+from tidegate.workspace.discovery import Discovered
 from tidegate.workspace.folder import CONFIG
 
 _EXAMPLES = (
