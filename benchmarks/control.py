@@ -115,7 +115,7 @@ def _write_to_ledger(
     ledger: SqliteLedger, rows: Sequence[Seen], records: Sequence[RunRecord]
 ) -> None:
     """What ``enqueue``, ``claim`` and ``finish`` leave, of many runs in one transaction."""
-    with ledger.writing() as db:
+    with ledger.database.writing() as db:
         write_seen(db, rows)
         for record in records:
             _write_record(db, None, record.key, record, lease=None)

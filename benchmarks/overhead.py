@@ -127,7 +127,7 @@ def _recorded(ledger: SqliteLedger, key: str) -> float:
     """
     seen, deadline = -1, time.monotonic() + 120.0
     while time.monotonic() < deadline:
-        version = ledger.version()
+        version = ledger.database.version()
         if version != seen:
             seen = version
             if any(record.state == "succeeded" for record in ledger.about(_CONFIG, key)):

@@ -24,7 +24,7 @@ from tidegate.runtime.runs import Input, Product, ProductRef
 from tidegate.runtime.select import counts
 from tidegate.targets.local import folders as module
 from tidegate.targets.local.folders import HIDDEN, FolderInputs, FolderOutputs, Found
-from tidegate.targets.local.ledger import Seen, SqliteLedger
+from tidegate.targets.local.ledger import SeenFile, SqliteLedger
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_unchanged_files_are_not_read_again(root: Path, monkeypatch: pytest.Monk
     put(root / "a")
     put(root / "\udcff")
     with SqliteLedger(root.parent / "ledger.db") as ledger:
-        inputs = FolderInputs(root, seen=ledger)
+        inputs = FolderInputs(root, seen=ledger.seen_files)
         first = sorted(inputs.list(""), key=lambda input: input.key)
         assert [input.version for input in first] == [version()] * 2
         with failing(monkeypatch, "open", errno.EIO):
@@ -576,5 +576,5 @@ def test_inodes_fit_into_the_ledger(root: Path) -> None:
     found = module._found("a", status)  # type: ignore[arg-type]
     assert isinstance(found, Found)
     with SqliteLedger(root.parent / "ledger.db") as ledger:
-        ledger.note_seen([Seen(*found, "f" * 64)])
-        assert ledger.seen_at(["a"])["a"][:5] == tuple(found)
+        ledger.seen_files.add([SeenFile(*found, "f" * 64)])
+        assert ledger.seen_files.at(["a"])["a"][:5] == tuple(found)

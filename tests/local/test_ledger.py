@@ -20,8 +20,7 @@ import pytest
 from tidegate.errors import LedgerError, StorageError
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Input, Product, Run, RunRecord, State, Window
-from tidegate.targets.local import ledger as module
-from tidegate.targets.local.ledger import APPLICATION_ID, Seen, SqliteLedger
+from tidegate.targets.local.ledger import SeenFile, SqliteLedger, changes, products, runs, schema
 from tidegate.targets.local.queue import Queue
 
 T0 = datetime(2022, 4, 5, tzinfo=timezone.utc)
@@ -79,13 +78,13 @@ def test_what_was_written_is_there_after_opening_again(path: Path) -> None:
 
 
 def test_settings(ledger: SqliteLedger, path: Path) -> None:
-    with ledger.writing() as db:
+    with ledger.database.writing() as db:
         told = [
             db.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         ]
     assert told == ["wal", 1, 1, 60_000]
-    with pytest.raises(LedgerError), ledger.reading() as db:
+    with pytest.raises(LedgerError), ledger.database.reading() as db:
         db.execute("DELETE FROM runs")
 
 
@@ -112,7 +111,7 @@ def test_a_ledger_of_version_1_is_migrated(path: Path) -> None:
         assert Queue(ledger).enqueue([ingest("c")], T0) == [ingest("c")]
         carry_out(ledger, ingest("c"))
     with closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (len(module.MIGRATIONS),)
+        assert db.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
         migrated = _schema(db)
     fresh = path.with_name("fresh.db")
     SqliteLedger(fresh).close()
@@ -132,7 +131,7 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
         db.execute("nonsense")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, broken))
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
         with pytest.raises(LedgerError):
             SqliteLedger(path)
     with SqliteLedger(path) as ledger:
@@ -186,7 +185,7 @@ def test_damage_that_shows_up_later_is_told(path: Path) -> None:
 
 def test_an_entry_that_is_no_record_is_told(ledger: SqliteLedger) -> None:
     record = carry_out(ledger, ingest())
-    with ledger.writing() as db:
+    with ledger.database.writing() as db:
         db.execute("UPDATE runs SET record = '{}'")
     with pytest.raises(LedgerError, match="not a RunRecord"):
         ledger.record(record.key)
@@ -248,7 +247,7 @@ def test_using_it_after_close_is_our_own_error(path: Path) -> None:
 
 def test_a_full_disk_is_told_and_nothing_is_half_done(ledger: SqliteLedger, path: Path) -> None:
     kept = carry_out(ledger, ingest("kept"), products=(data("p"),))
-    with ledger.writing() as db:
+    with ledger.database.writing() as db:
         pages = db.execute("PRAGMA page_count").fetchone()[0]
         db.execute(f"PRAGMA max_page_count = {pages + 4}")
     run = ingest("big")
@@ -260,7 +259,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_done(ledger: SqliteLedger, path
     assert ledger.record(run.key) == claim.record
     assert [p.key for p in ledger.products()] == ["p"]
     assert ledger.product("p") == kept.products[0]
-    with ledger.writing() as db:
+    with ledger.database.writing() as db:
         db.execute("PRAGMA max_page_count = 100000")
     ledger.finish(replace(claim.record, state="succeeded", products=many))
     assert len(list(ledger.products())) == 1001
@@ -283,7 +282,7 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
         assert sum(1 for _ in ledger.products()) == written
         (small_disk / "ballast").unlink()
         carry_out(ledger, ingest("one more"), products=(data("one more"),))
-    with SqliteLedger(path) as ledger, ledger.reading() as db:
+    with SqliteLedger(path) as ledger, ledger.database.reading() as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -337,7 +336,7 @@ import os, signal, sys
 from pathlib import Path
 from tidegate.targets.local.ledger import SqliteLedger
 ledger = SqliteLedger(Path(sys.argv[1]))
-with ledger.writing() as db:
+with ledger.database.writing() as db:
     db.execute("INSERT INTO state VALUES ('half', 'done')")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -350,14 +349,14 @@ with ledger.writing() as db:
 
 
 def test_version_tells_that_another_one_wrote(ledger: SqliteLedger, path: Path) -> None:
-    before = ledger.version()
+    before = ledger.database.version()
     ledger.set_state("a", "1")
     ledger.record("x")
-    assert ledger.version() == before
+    assert ledger.database.version() == before
     with SqliteLedger(path) as other:
-        assert ledger.version() == before
+        assert ledger.database.version() == before
         other.set_state("a", "2")
-        assert ledger.version() != before
+        assert ledger.database.version() != before
 
 
 def test_iterators_hold_nothing_open(ledger: SqliteLedger) -> None:
@@ -375,7 +374,7 @@ def test_iterators_hold_nothing_open(ledger: SqliteLedger) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(ledger._idle) <= 9
+    assert len(ledger.database._idle) <= 9
 
 
 # What a service needs.
@@ -404,27 +403,34 @@ def test_counts_and_average(ledger: SqliteLedger) -> None:
     carry_out(ledger, ingest("x", config="x/y"), "empty")
     assert ledger.counts() == {CONFIG: {"succeeded": 4, "failed": 1}, "x/y": {"empty": 1}}
     assert ledger.average_seconds(CONFIG) == 1.5
-    assert ledger.average_seconds(CONFIG, runs=2) == 2.5
+    assert ledger.average_seconds(CONFIG, latest=2) == 2.5
 
 
-def seen(key: str, n: int = 1) -> Seen:
-    return Seen(key, n, n * 10**9, n * 10**9 + 1, 2**63 - 1, f"{n:064x}")
+def seen(key: str, n: int = 1) -> SeenFile:
+    return SeenFile(key, n, n * 10**9, n * 10**9 + 1, 2**63 - 1, f"{n:064x}")
 
 
 def test_seen_files(ledger: SqliteLedger) -> None:
     names = ["a/x", "a/é", "a/\udcff", "ab", "b/x", "\udcff/y", "a/\U0010ffff"]
-    ledger.note_seen(seen(name) for name in names)
-    ledger.note_seen([seen("b/x", 2)])
-    assert {row.key for row in ledger.seen()} == set(names)
-    assert {row.key for row in ledger.seen("a/")} == {"a/x", "a/é", "a/\udcff", "a/\U0010ffff"}
-    assert list(ledger.seen("b/")) == [seen("b/x", 2)]
-    assert list(ledger.seen("\udcff/")) == [seen("\udcff/y")]
-    assert list(ledger.seen("c")) == []
-    assert ledger.seen_at(["a/\udcff", "none"]) == {"a/\udcff": seen("a/\udcff")}
-    ledger.forget_seen(["a/\udcff", "none", "ab"])
-    assert ledger.seen_at(["a/\udcff", "ab"]) == {}
-    ledger.note_seen(seen(f"many/{n:04}") for n in range(2500))
-    assert [row.key for row in ledger.seen("many/")] == [f"many/{n:04}" for n in range(2500)]
+    ledger.seen_files.add(seen(name) for name in names)
+    ledger.seen_files.add([seen("b/x", 2)])
+    assert {row.key for row in ledger.seen_files.below()} == set(names)
+    assert {row.key for row in ledger.seen_files.below("a/")} == {
+        "a/x",
+        "a/é",
+        "a/\udcff",
+        "a/\U0010ffff",
+    }
+    assert list(ledger.seen_files.below("b/")) == [seen("b/x", 2)]
+    assert list(ledger.seen_files.below("\udcff/")) == [seen("\udcff/y")]
+    assert list(ledger.seen_files.below("c")) == []
+    assert ledger.seen_files.at(["a/\udcff", "none"]) == {"a/\udcff": seen("a/\udcff")}
+    ledger.seen_files.forget(["a/\udcff", "none", "ab"])
+    assert ledger.seen_files.at(["a/\udcff", "ab"]) == {}
+    ledger.seen_files.add(seen(f"many/{n:04}") for n in range(2500))
+    assert [row.key for row in ledger.seen_files.below("many/")] == [
+        f"many/{n:04}" for n in range(2500)
+    ]
 
 
 def test_prune_keeps_what_is_referred_to_and_what_is_latest(ledger: SqliteLedger) -> None:
@@ -454,7 +460,7 @@ def test_prune_keeps_what_is_referred_to_and_what_is_latest(ledger: SqliteLedger
 
 
 def plan(ledger: SqliteLedger, statement: str, given: Any) -> str:
-    with ledger.reading() as db:
+    with ledger.database.reading() as db:
         rows = db.execute(f"EXPLAIN QUERY PLAN {statement}", given).fetchall()
     return "\n".join(row[3] for row in rows)
 
@@ -462,7 +468,7 @@ def plan(ledger: SqliteLedger, statement: str, given: Any) -> str:
 def without_scans(steps: str) -> bool:
     return not any(
         step.startswith("SCAN")
-        and "lanes" not in step
+        and "scales" not in step
         and "asked" not in step
         and "CONSTANT" not in step
         for step in steps.splitlines()
@@ -474,7 +480,7 @@ def without_scans(steps: str) -> bool:
 def test_records_follow_an_index_in_order(
     ledger: SqliteLedger, config: str | None, states: tuple[State, ...]
 ) -> None:
-    statement, given = module.records_statement(config, states, "")
+    statement, given = runs.records_statement(config, states, "")
     steps = plan(ledger, statement, {**given, "started": 0, "key": "", "page": 1})
     assert without_scans(steps)
     assert "TEMP B-TREE" not in steps
@@ -485,13 +491,13 @@ def test_records_follow_an_index_in_order(
 
 
 def test_a_prefix_follows_the_index_of_keys(ledger: SqliteLedger) -> None:
-    statement, given = module.records_statement(CONFIG, ("failed",), "ab")
+    statement, given = runs.records_statement(CONFIG, ("failed",), "ab")
     steps = plan(ledger, statement, {**given, "started": 0, "key": "", "page": 1})
     assert "(key>? AND key<?)" in steps
 
 
 def test_overlapping_seeks_once_a_scale(ledger: SqliteLedger) -> None:
-    steps = plan(ledger, module.OVERLAPPING, {"datastream": "s", "begin": 0, "end": 1})
+    steps = plan(ledger, products.OVERLAPPING, {"datastream": "s", "begin": 0, "end": 1})
     wanted = "SEARCH products USING INDEX products_by_time"
     assert f"{wanted} (datastream=? AND kind=? AND scale=? AND begin>? AND begin<?)" in steps
     assert without_scans(steps)
@@ -510,7 +516,7 @@ def test_products_follow_an_index(
     ledger: SqliteLedger, query: dict[str, object], index: str
 ) -> None:
     asked = {"datastream": None, "config": None, "begin": None, "end": None, **query}
-    statement, given = module.products_statement(**asked)  # type: ignore[arg-type]
+    statement, given = products.products_statement(**asked)  # type: ignore[arg-type]
     steps = plan(ledger, statement, {**given, "after": -1, "page": 1})
     assert index in steps
     assert without_scans(steps)
@@ -518,16 +524,16 @@ def test_products_follow_an_index(
 
 def test_look_ups_follow_an_index(ledger: SqliteLedger) -> None:
     asked = "(0,?,?,?),(1,?,?,?)"
-    untaken = plan(ledger, module.UNTAKEN.format(asked=asked), ["x"] * 7)
+    untaken = plan(ledger, runs.UNTAKEN.format(asked=asked), ["x"] * 7)
     assert (
         "SEARCH subjects USING PRIMARY KEY (config=? AND subject=? AND version=? AND size=?)"
         in untaken
     )
-    about = plan(ledger, module.ABOUT, ("c", "s"))
+    about = plan(ledger, runs.ABOUT, ("c", "s"))
     assert "SEARCH subjects USING PRIMARY KEY (config=? AND subject=?)" in about
-    changes = plan(ledger, module.CHANGES, ("s", 0))
-    assert "changes_by_datastream (datastream=? AND id>?)" in changes
-    assert all(without_scans(steps) for steps in (untaken, about, changes))
+    changed = plan(ledger, changes.CHANGES, ("s", 0))
+    assert "changes_by_datastream (datastream=? AND id>?)" in changed
+    assert all(without_scans(steps) for steps in (untaken, about, changed))
 
 
 def _micros(moment: datetime) -> int:
@@ -544,7 +550,7 @@ def _schema(db: sqlite3.Connection) -> set[tuple[str, str]]:
 
 
 VERSION_1 = f"""
-PRAGMA application_id = {APPLICATION_ID};
+PRAGMA application_id = {schema.APPLICATION_ID};
 PRAGMA user_version = 1;
 CREATE TABLE runs (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, config TEXT NOT NULL,
     state TEXT NOT NULL, owner TEXT NOT NULL, attempt INTEGER NOT NULL, started INTEGER NOT NULL,

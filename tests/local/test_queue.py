@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from tidegate.runtime.runs import Input, ProductRef, Run, RunRecord, State, Window
 from tidegate.targets.local import queue as module
-from tidegate.targets.local.ledger import Seen, SqliteLedger
+from tidegate.targets.local.ledger import SeenFile, SqliteLedger
 from tidegate.targets.local.queue import Queue
 
 T0 = datetime(2022, 4, 5, tzinfo=timezone.utc)
@@ -229,10 +229,10 @@ def test_asking_again_for_one_that_waits_for_its_retry(queue: Queue) -> None:
 
 
 def test_cursors_and_files_move_with_the_queue(queue: Queue, ledger: SqliteLedger) -> None:
-    row = Seen("a", 1, 2, 3, 4, "f" * 64)
+    row = SeenFile("a", 1, 2, 3, 4, "f" * 64)
     queue.enqueue([ingest("a")], T0, seen=[row], state=[("cursor", "1")])
     assert ledger.state("cursor") == "1"
-    assert list(ledger.seen()) == [row]
+    assert list(ledger.seen_files.below()) == [row]
     with pytest.raises(ValueError, match="hexadecimal"):
         queue.enqueue([ingest("b")], T0, state=[("cursor", "2")], seen=[row._replace(sha256="x")])
     assert ledger.state("cursor") == "1"
@@ -283,7 +283,7 @@ def test_names_that_are_not_unicode(queue: Queue) -> None:
 
 def test_the_next_run_is_found_by_index(ledger: SqliteLedger) -> None:
     given = {"config": "c", "priority": 0, "now": 0}
-    with ledger.reading() as db:
+    with ledger.database.reading() as db:
         rows = db.execute(f"EXPLAIN QUERY PLAN {module.NEXT}", given).fetchall()
         lanes = db.execute(f"EXPLAIN QUERY PLAN {module.NEXT_PRIORITY}", ("", 0)).fetchall()
         lanes += db.execute(f"EXPLAIN QUERY PLAN {module.NEXT_CONFIG}", ("",)).fetchall()

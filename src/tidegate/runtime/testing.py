@@ -6,14 +6,23 @@ import hashlib
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from tidegate.errors import InputChanged, StorageError
-from tidegate.runtime.ledger_rules import decide_claim, ended, overlaps
+from tidegate.runtime.ledger_rules import (
+    add_publishing,
+    changed_spans,
+    decide_claim,
+    finish_changes,
+    is_claimed_by,
+    matches,
+    overlaps,
+    start_and_key,
+    superseded,
+)
 from tidegate.runtime.protocols import Claim, ClaimLost, Span
-from tidegate.runtime.runs import SETTLED, Input, Product, ProductRef, Run, RunRecord, State
+from tidegate.runtime.runs import Input, Product, ProductRef, Run, RunRecord, State
 
 
 class MemoryInputs:
@@ -115,39 +124,30 @@ class MemoryLedger:
 
     def intend(self, key: str, *, owner: str, attempt: int, products: Sequence[str]) -> None:
         with self._lock:
-            record = self._own(key, owner, attempt)
-            both = tuple(dict.fromkeys((*record.publishing, *products)))
-            self._records[key] = replace(record, publishing=both)
+            record = self._claimed(key, owner, attempt)
+            self._records[key] = add_publishing(record, products)
 
     def finish(self, record: RunRecord) -> None:
         with self._lock:
-            stored = self._own(record.key, record.owner, record.attempt)
-            self._records[record.key] = ended(record, stored)
+            stored = self._claimed(record.key, record.owner, record.attempt)
+            changes = finish_changes(record, stored)
+            self._records[record.key] = changes.record
             self._leases.pop(record.key, None)
-            for key in record.replaces:
+            for key in changes.replaced:
                 before = self._records.get(key)
-                if before is not None and before.state in SETTLED:
-                    self._records[key] = replace(before, state="superseded")
-            for key in record.retired:
-                self._note(self._products.pop(key, None))
-            for product in record.products:
-                self._note(self._products.get(product.key))
-                self._note(product)
-                self._products[product.key] = product
+                after = superseded(before) if before is not None else None
+                if after is not None:
+                    self._records[key] = after
+            for key, product in changes.products.items():
+                self._changes += changed_spans(self._products.pop(key, None), product)
+                if product is not None:
+                    self._products[key] = product
 
-    def _own(self, key: str, owner: str, attempt: int) -> RunRecord:
+    def _claimed(self, key: str, owner: str, attempt: int) -> RunRecord:
         record = self._records.get(key)
-        if record is None or (record.state, record.owner, record.attempt) != (
-            "running",
-            owner,
-            attempt,
-        ):
+        if record is None or not is_claimed_by(record, owner, attempt):
             raise ClaimLost(key)
         return record
-
-    def _note(self, product: Product | None) -> None:
-        if product and product.kind == "data" and product.begin and product.end:
-            self._changes.append((product.datastream, Span(product.begin, product.end)))
 
     def record(self, key: str) -> RunRecord | None:
         return self._records.get(key)
@@ -166,11 +166,9 @@ class MemoryLedger:
         found = [
             record
             for record in list(self._records.values())
-            if (config is None or record.run.config == config)
-            and (not states or record.state in states)
-            and record.key.startswith(prefix)
+            if matches(record, config=config, states=states, prefix=prefix)
         ]
-        found.sort(key=lambda record: (record.started, record.key), reverse=True)
+        found.sort(key=start_and_key, reverse=True)
         yield from found[:limit]
 
     def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:

@@ -74,7 +74,7 @@ class LocalSession:
         inputs, new = FolderInputs(self.opened.workspace.input), 0
         with self.ledger() as ledger:
             for found in batched(inputs.scan(config.input_path or ""), _BATCH):
-                seen = ledger.seen_at(file.key for file in found)
+                seen = ledger.seen_files.at(file.key for file in found)
                 for file in found:
                     noted = seen.get(file.key)
                     taken = config.trigger == "S3" and noted is not None and noted[:5] == file

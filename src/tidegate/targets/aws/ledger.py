@@ -51,7 +51,7 @@ from operator import itemgetter
 from typing import Any, get_args
 
 from tidegate.errors import LedgerError, StorageError
-from tidegate.runtime.ledger_rules import decide_claim, ended, overlaps
+from tidegate.runtime.ledger_rules import decide_claim, finish_changes, overlaps
 from tidegate.runtime.protocols import Claim, ClaimLost, Span
 from tidegate.runtime.records import dumps, loads
 from tidegate.runtime.runs import FINISHED, SETTLED, Input, Product, Run, RunRecord, State
@@ -300,7 +300,9 @@ class DynamoLedger:
             for key in record.retired:
                 if key not in products:
                     made.pop(key, None)
-            after = _Row(ended(record, row.record), _token(), None, tuple(made), row.sure)
+            after = _Row(
+                finish_changes(record, row.record).record, _token(), None, tuple(made), row.sure
+            )
             if self._write_end(after, row, products):
                 return
             _pause(turn)

@@ -28,7 +28,7 @@ from tidegate.errors import InputChanged, StorageError
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import Input, Product, ProductRef
 from tidegate.runtime.select import counts
-from tidegate.targets.local.ledger import Seen
+from tidegate.targets.local.ledger import SeenFile
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ class Found(NamedTuple):
 class SeenFiles(Protocol):
     """What was hashed before, so that unchanged files need not be read again."""
 
-    def seen_at(self, keys: Iterable[str]) -> Mapping[str, Seen]:
+    def at(self, keys: Iterable[str]) -> Mapping[str, SeenFile]:
         """What was noted of files by their keys."""
 
-    def note_seen(self, rows: Iterable[Seen]) -> None:
+    def add(self, rows: Iterable[SeenFile]) -> None:
         """Note files that were hashed."""
 
 
@@ -177,15 +177,15 @@ class FolderInputs:
             InputChanged: it is gone, or is being written to.
             StorageError: it cannot be read.
         """
-        known = self._seen.seen_at([found.key]).get(found.key) if self._seen else None
+        known = self._seen.at([found.key]).get(found.key) if self._seen else None
         if known is not None and known[:5] == tuple(found):
             return Input(found.key, known.sha256, known.size)
         row = self.read(found)
         if self._seen is not None:
-            self._seen.note_seen([row])
+            self._seen.add([row])
         return Input(row.key, row.sha256, row.size)
 
-    def read(self, found: Found) -> Seen:
+    def read(self, found: Found) -> SeenFile:
         """Hash a file; raises as ``identify`` does, and notes nothing."""
         path = self.root / found.key
         try:
@@ -197,7 +197,7 @@ class FolderInputs:
             raise _unreadable(found.key, error) from error
         if before != after:
             raise _changed(found.key)
-        return Seen(*after, digest.hexdigest())
+        return SeenFile(*after, digest.hexdigest())
 
     def list(self, prefix: str) -> Iterator[Input]:
         """The files below a prefix that count as arrived; ``on_error`` is told of bad ones."""

@@ -19,7 +19,7 @@ from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.select import select, takes
 from tidegate.targets.local.folders import FolderInputs, Found
-from tidegate.targets.local.ledger import Seen, SqliteLedger
+from tidegate.targets.local.ledger import SeenFile, SqliteLedger
 from tidegate.targets.local.pool import unforeseen
 from tidegate.targets.local.queue import Queue
 from tidegate.targets.local.watch import Watcher
@@ -167,11 +167,11 @@ class Intake:
         oldest = time.time_ns() - int(config.settle * 1e9)
         for batch in batched(self._inputs.scan(config.input_path or "", self._trouble), _BATCH):
             found = [file for file in batch if file.mtime_ns <= oldest]
-            known = self._ledger.seen_at(file.key for file in found)
+            known = self._ledger.seen_files.at(file.key for file in found)
             rows = [row for file in found if (row := self._row(file, known)) is not None]
             # For a file that also sets off a run of its own, "seen" means that this run is queued.
             new = [r for r in rows if known.get(r.key) != r and not self._wanted(r.key)]
-            self._ledger.note_seen(new)
+            self._ledger.seen_files.add(new)
             listed += [Input(row.key, row.sha256, row.size) for row in rows]
         return listed
 
@@ -183,8 +183,8 @@ class Intake:
 
         ``new`` configs have seen none of them.
         """
-        known = self._ledger.seen_at(file.key for file in found)
-        rows: list[Seen] = []
+        known = self._ledger.seen_files.at(file.key for file in found)
+        rows: list[SeenFile] = []
         runs: list[Run] = []
         for file in found:
             before = known.get(file.key)
@@ -198,7 +198,7 @@ class Intake:
         if rows:
             self._queue.enqueue(runs, self._now(), seen=rows)
 
-    def _row(self, file: Found, known: dict[str, Seen]) -> Seen | None:
+    def _row(self, file: Found, known: dict[str, SeenFile]) -> SeenFile | None:
         """What to note of a file; its content is hashed unless nothing about it has changed."""
         before = known.get(file.key)
         if before is not None and before[:5] == tuple(file):

@@ -14,18 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from tidegate.runtime.ledger_rules import from_micros, to_micros
 from tidegate.runtime.records import dumps, loads
 from tidegate.runtime.runs import SETTLED, Run
-from tidegate.targets.local.ledger import (
-    Seen,
-    SqliteLedger,
-    _at,
-    _batches,
-    _micros,
-    _sql,
-    write_seen,
-    write_state,
-)
+from tidegate.targets.local.ledger import SeenFile, SqliteLedger
+from tidegate.targets.local.ledger.seen_files import write_seen
+from tidegate.targets.local.ledger.state import write_state
+from tidegate.targets.local.ledger.values import batches, to_sql
 
 CLOCK_SLACK = timedelta(minutes=1)
 """Something that was queued further in the future than this shows that the clock was set back."""
@@ -63,7 +58,7 @@ class Queue:
         now: datetime,
         priority: int = 0,
         *,
-        seen: Iterable[Seen] = (),
+        seen: Iterable[SeenFile] = (),
         state: Sequence[tuple[str, str]] = (),
     ) -> list[Run]:
         """Queue runs, and keep what they were selected from, in one step; returns the new ones.
@@ -75,7 +70,7 @@ class Queue:
         rows = [(run, run.key, dumps(run)) for run in runs]
         seen = list(seen)
         new = []
-        with self._ledger.writing() as db:
+        with self._ledger.database.writing() as db:
             open_keys = _open_keys(db, [key for _, key, _ in rows], now)
             for run, key, text in rows:
                 if not run.again and key not in open_keys:
@@ -98,14 +93,14 @@ class Queue:
         """
         if self._nothing_waits():
             return None
-        with self._ledger.writing() as db:
+        with self._ledger.database.writing() as db:
             _mend_clock(db, now)
             best: tuple[int, int, int] | None = None
             for config, priority in _lanes(db):
                 if config in exclude_configs:
                     continue
                 given: dict[str, Any] = {"config": config, "priority": priority}
-                given["now"] = _micros(now)
+                given["now"] = to_micros(now)
                 if only is not None:
                     given["only"] = json.dumps(sorted(only))
                 row = db.execute(NEXT if only is None else NEXT_OF, given).fetchone()
@@ -121,26 +116,26 @@ class Queue:
 
     def postpone(self, key: str, not_before: datetime, now: datetime) -> None:
         """Put a taken run back, to be due later."""
-        with self._ledger.writing() as db:
+        with self._ledger.database.writing() as db:
             _give_back(db, "AND key = ?", (key,))
             db.execute(
                 "UPDATE queue SET not_before = ?, asked = ? WHERE key = ? AND taken = 0",
-                (_micros(not_before), _micros(now), key),
+                (to_micros(not_before), to_micros(now), key),
             )
 
     def give_back(self, key: str) -> None:
         """Put a taken run back where it was."""
-        with self._ledger.writing() as db:
+        with self._ledger.database.writing() as db:
             _give_back(db, "AND key = ?", (key,))
 
     def done(self, key: str) -> None:
         """Take a taken run out; ``SqliteLedger.finish`` has done so if the run has finished."""
-        with self._ledger.writing() as db:
+        with self._ledger.database.writing() as db:
             db.execute("DELETE FROM queue WHERE key = ? AND taken = 1", (key,))
 
     def requeue_taken(self) -> int:
         """At the start: put back all that an earlier process had taken; says how many."""
-        with self._ledger.writing() as db:
+        with self._ledger.database.writing() as db:
             return _give_back(db, "", ())
 
     def recover(self, now: datetime) -> list[Run]:
@@ -148,8 +143,8 @@ class Queue:
 
         They are left by processes that carried a run out without the queue, and died.
         """
-        with self._ledger.reading() as db:
-            rows = db.execute(STRANDED, (_micros(now),)).fetchall()
+        with self._ledger.database.reading() as db:
+            rows = db.execute(STRANDED, (to_micros(now),)).fetchall()
         records = (self._ledger.record(key) for (key,) in rows)
         runs = [record.run for record in records if record is not None]
         return self.enqueue([run for run in runs if not run.adopted], now)
@@ -160,10 +155,10 @@ class Queue:
         statement = PENDING.format(only="" if config is None else "AND config = :config")
         while True:
             given = {"config": config, "seq": seq, "page": _PAGE}
-            with self._ledger.reading() as db:
+            with self._ledger.database.reading() as db:
                 rows = db.execute(statement, given).fetchall()
             for _, priority, not_before, taken, text in rows:
-                yield Queued(loads(Run, text), priority, _at(not_before), bool(taken))
+                yield Queued(loads(Run, text), priority, from_micros(not_before), bool(taken))
             if len(rows) < _PAGE:
                 return
             seq = rows[-1][0]
@@ -171,7 +166,7 @@ class Queue:
     def count(self, config: str | None = None) -> int:
         """How many entries there are, those in work included."""
         only = "" if config is None else " WHERE taken IN (0, 1) AND config = :config"
-        with self._ledger.reading() as db:
+        with self._ledger.database.reading() as db:
             row = db.execute(f"SELECT count(*) FROM queue{only}", {"config": config}).fetchone()
         return int(row[0])
 
@@ -181,15 +176,15 @@ class Queue:
         After a ``take(now)`` that found nothing, ``next_due(after=now)`` is when to look again:
         whatever was due before has to wait for another run to end.
         """
-        with self._ledger.reading() as db:
+        with self._ledger.database.reading() as db:
             row = db.execute(
                 "SELECT min(not_before) FROM queue WHERE taken = 0 AND not_before > ?",
-                (-(1 << 62) if after is None else _micros(after),),
+                (-(1 << 62) if after is None else to_micros(after),),
             ).fetchone()
-        return None if row[0] is None else _at(row[0])
+        return None if row[0] is None else from_micros(row[0])
 
     def _nothing_waits(self) -> bool:
-        with self._ledger.reading() as db:
+        with self._ledger.database.reading() as db:
             return db.execute("SELECT 1 FROM queue WHERE taken = 0 LIMIT 1").fetchone() is None
 
 
@@ -251,8 +246,8 @@ def _lanes(db: sqlite3.Connection) -> Iterator[tuple[str, int]]:
 def _open_keys(db: sqlite3.Connection, keys: Sequence[str], now: datetime) -> set[str]:
     """Those that no record says are done, failed, or in someone's hands."""
     closed = set()
-    moment = _micros(now)
-    for batch in _batches(keys):
+    moment = to_micros(now)
+    for batch in batches(keys):
         marks = ",".join("?" * len(batch))
         rows = db.execute(f"SELECT key, state, lease FROM runs WHERE key IN ({marks})", batch)
         for key, state, lease in rows.fetchall():
@@ -276,7 +271,7 @@ def _put(
                 not_before = ?, asked = ?
             WHERE key = ? AND taken = 0
             """,
-            (text, priority, _micros(now), _micros(now), key),
+            (text, priority, to_micros(now), to_micros(now), key),
         )
         return True
     seq = db.execute(
@@ -284,11 +279,11 @@ def _put(
         INSERT INTO queue (key, config, priority, not_before, asked, again, taken, run)
         VALUES (?, ?, ?, ?, ?, ?, 0, ?)
         """,
-        (key, run.config, priority, _micros(now), _micros(now), run.again, text),
+        (key, run.config, priority, to_micros(now), to_micros(now), run.again, text),
     ).lastrowid
     db.executemany(
         "INSERT OR IGNORE INTO queue_subjects (config, subject, seq) VALUES (?, ?, ?)",
-        [(run.config, _sql(subject), seq) for subject in run.subjects],
+        [(run.config, to_sql(subject), seq) for subject in run.subjects],
     )
     return True
 
@@ -304,7 +299,7 @@ def _give_back(db: sqlite3.Connection, only: str, given: Sequence[Any]) -> int:
 
 def _mend_clock(db: sqlite3.Connection, now: datetime) -> None:
     """A clock that was set back must not hold up what was queued before."""
-    given = {"now": _micros(now), "ahead": _micros(now + CLOCK_SLACK)}
+    given = {"now": to_micros(now), "ahead": to_micros(now + CLOCK_SLACK)}
     db.execute(
         "UPDATE queue SET not_before = min(not_before, :now), asked = :now WHERE asked > :ahead",
         given,
