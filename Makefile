@@ -9,7 +9,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(READY)  ## three days of lidar files, from raw file to plots, in ./demo
-	$(BIN)/tidegate demo demo
+	$(BIN)/tidegate demo
 
 test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests, in two halves side by side
 	-sh scripts/cdk_cli.sh

@@ -46,11 +46,11 @@ def test_said_again(tmp_path):
     actions = {file["path"]: file["action"] for file in told["files"]}
     assert actions.pop("pipelines_config.yml") == "kept"
     assert set(actions.values()) == {"as it is"}
-    assert told["remarks"] == ["pipelines_config.yml is there already, and is left as it is"]
+    assert told["remarks"] == ["pipelines_config.yml exists already and was not changed"]
     assert "Hourly" in config.read_text()
     config.with_name("compose.yml").write_text("services: {}\n")
     again = tidegate(*options, folder=tmp_path)
-    assert "there already, and left as before: compose.yml; --force writes anew" in again.stderr
+    assert "exist already, not changed: compose.yml" in again.stderr
     forced = tidegate(*options, "--force", folder=tmp_path)
     assert "what compose.yml was before is beside it, in compose.yml.old" in forced.stderr
     assert "Hourly" in config.read_text(), "the config is people's own"

@@ -1,4 +1,4 @@
-"""The command line. ``runs`` has the commands about runs; ``main`` is the entry point."""
+"""The command line: each module has one or more commands; ``main`` is the entry point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 from tidegate import __version__
-from tidegate.cli import destroy, doctor, emulate, logs, new, release, runs, status, view
+from tidegate.cli import (
+    adopt,
+    demo,
+    deploy,
+    destroy,
+    doctor,
+    emulate,
+    logs,
+    new,
+    release,
+    runs,
+    setup,
+    status,
+    view,
+)
 from tidegate.cli.view import View
 from tidegate.errors import TidegateError
 
@@ -24,14 +38,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(runs.app)
-app.add_typer(emulate.app)
-app.add_typer(logs.app)
-app.add_typer(release.app)
-app.add_typer(doctor.app)
-app.add_typer(status.app)
-app.add_typer(destroy.app)
-app.add_typer(new.app)
+for module in (
+    *(setup, demo, adopt, new, runs, logs),
+    *(emulate, doctor, deploy, release, status, destroy),
+):
+    app.add_typer(module.app)
 
 PANELS = {
     "Set up": ("check", "env", "demo", "new", "adopt"),
@@ -41,11 +52,11 @@ PANELS = {
         *("release", "releases", "rollback", "destroy"),
     ),
 }
-"""The headings in ``tidegate --help``, each with its commands."""
+"""The headings in ``tidegate --help``, and the commands below them."""
 
 
-def _arrange() -> None:
-    """Put each command below its heading."""
+def _set_headings() -> None:
+    """Set the heading of each command."""
     panels = {name: panel for panel, names in PANELS.items() for name in names}
     for group in app.registered_groups:
         assert group.typer_instance is not None
@@ -58,7 +69,7 @@ def _arrange() -> None:
             command.rich_help_panel = panels.get(command.name or command.callback.__name__)
 
 
-_arrange()
+_set_headings()
 
 
 @app.callback(invoke_without_command=True)
@@ -68,14 +79,14 @@ def root(
         bool, typer.Option("--debug", envvar="TIDEGATE_DEBUG", help="Show tracebacks.")
     ] = False,
 ) -> None:
-    """Options of every command; `debug` is looked at where errors are shown."""
+    """Options of every command; `main` handles `debug`."""
     if version:
         typer.echo(f"tidegate {__version__}")
         raise typer.Exit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command ``tidegate``: errors are told in words, with an exit code; never a traceback."""
+    """Run the command line; returns the exit code. Prints errors without a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or os.environ.get("TIDEGATE_DEBUG", "") not in ("", "0")
     try:
@@ -89,5 +100,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         view.end_output()
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
     except BrokenPipeError:  # such as `tidegate runs | head`
-        view.silence()
+        view.discard_output()
     return 0

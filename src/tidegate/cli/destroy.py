@@ -1,4 +1,4 @@
-"""The command ``destroy``: a branch's end."""
+"""The command ``destroy``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.options import HERE, In, Json, Profile, Region
+from tidegate.cli.options import HERE, BreakLock, In, Json, Profile, Region, Yes
 from tidegate.cli.view import View, plain
 from tidegate.deploy.cloudformation.states import Event
 from tidegate.deploy.core.branch import Branch, open_branch
@@ -17,6 +17,7 @@ from tidegate.deploy.teardown import teardown as removing
 from tidegate.deploy.teardown.teardown import Following, Step, Teardown
 from tidegate.errors import TidegateError, UsageError
 from tidegate.runtime.records import to_json
+from tidegate.runtime.wording import quantity
 
 app = typer.Typer()
 
@@ -24,24 +25,24 @@ _ROUNDS = 3
 
 
 class StillThere(TidegateError):
-    """Not everything could be removed."""
+    """Something of the branch could not be removed."""
 
 
-class BrokenOff(TidegateError):
-    """Someone has broken a removal off."""
+class Interrupted(TidegateError):
+    """Ctrl-C during a removal."""
 
     exit_code = 130
 
 
 @app.command(epilog="Example: tidegate destroy dev --dry-run")
 def destroy(
-    branch: Annotated[str, typer.Argument(help="The branch that is to go.")],
+    branch: Annotated[str, typer.Argument(help="The branch to remove.")],
     delete_data: Annotated[
         list[str] | None,
         typer.Option(
             "--delete-data",
             metavar="NAME",
-            help="Delete this bucket, or the ledger table, with all that is in it. Repeatable.",
+            help="Delete this bucket, or the ledger table, with all data in it; can be repeated.",
         ),
     ] = None,
     used_by: Annotated[
@@ -49,25 +50,25 @@ def destroy(
         typer.Option(
             "--used-by",
             metavar="BRANCH",
-            help="With --delete-data: yes, although this branch uses the bucket too. Repeatable.",
+            help="With --delete-data: delete the bucket although this branch uses it, too; can be"
+            " repeated.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Only say what would go, and what stays.")
+        bool,
+        typer.Option("--dry-run", "-n", help="Only show what would be deleted and kept."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    break_lock: Annotated[
-        bool, typer.Option("--break-lock", help="End the hold of a release that has died.")
-    ] = False,
+    yes: Yes = False,
+    break_lock: BreakLock = False,
     directory: In = HERE,
     profile: Profile = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Remove all of a branch from AWS, but for its data; say first what goes and what stays."""
+    """Delete a deployed branch from AWS, but keep its data; show first what is deleted."""
     out = View(as_json=as_json)
     opened = open_branch(directory, branch, profile=profile, region=region)
-    out.note(f"looking at the account of {opened.who}")
+    out.note(f"working as {opened.who}")
     teardown = removing.plan(opened, delete_data=delete_data or (), used_by=used_by or ())
     if not as_json:
         _show(out, opened, teardown)
@@ -75,7 +76,7 @@ def destroy(
         if as_json:
             out.data({"removed": False, **_data(teardown)})
         elif not teardown.steps:
-            out.note(f"nothing is deployed of {branch}")
+            out.note(f"{branch} is not deployed")
         return
     if not yes:
         _ask(out, branch)
@@ -84,13 +85,13 @@ def destroy(
     left = _remove(out, opened, teardown)
     if as_json:
         out.data({"removed": True, **_data(teardown), "left": [s.what for s in left.steps]})
-    _prove(out, branch, left, as_json)
+    _report(out, branch, left, as_json)
 
 
 def _remove(out: View, branch: Branch, teardown: Teardown) -> Teardown:
-    """Take the steps, and look again, until nothing is left; what is left when that does not help.
+    """Delete, and look again, until nothing is left; returns what could not be deleted.
 
-    What was running when it went may have logged once more.
+    More than one round is needed: functions that still ran may have written new log groups.
     """
     for _ in range(_ROUNDS):
         _carry_out(out, branch, teardown)
@@ -101,7 +102,7 @@ def _remove(out: View, branch: Branch, teardown: Teardown) -> Teardown:
 
 
 def _carry_out(out: View, branch: Branch, teardown: Teardown) -> None:
-    """Take the steps once, with a bar that says how far it is, and how many objects are gone."""
+    """Carry out the steps once, with a progress bar."""
     with out.progress() as progress:
         task = progress.add_task("removing", total=len(teardown.steps))
         gone = 0
@@ -113,19 +114,19 @@ def _carry_out(out: View, branch: Branch, teardown: Teardown) -> None:
         def counted(number: int) -> None:
             nonlocal gone
             gone += number
-            progress.update(task, description=f"{gone:,} objects deleted")
+            progress.update(task, description=f"deleted {quantity(gone, 'object')}")
 
         following = Following(begins, _event(out), counted, out.note)
         try:
             removing.carry_out(branch, teardown, following)
         except KeyboardInterrupt:
-            raise BrokenOff(
-                f"the removal of {branch.name} was broken off",
-                why="what was removed until then is gone",
-                next=f"`tidegate destroy {branch.name}` goes on from here",
+            raise Interrupted(
+                f"the removal of {branch.name} was interrupted",
+                why="what was removed until then stays removed",
+                next=f"run `tidegate destroy {branch.name}` again to continue",
             ) from None
     if gone:
-        out.note(f"{gone:,} objects, old versions among them, were deleted")
+        out.note(f"deleted {quantity(gone, 'object')}, including old versions")
 
 
 def _event(out: View) -> removing.Told:
@@ -139,28 +140,28 @@ def _event(out: View) -> removing.Told:
 def _ask(out: View, branch: str) -> None:
     if not sys.stdin.isatty() or out.as_json:
         raise UsageError(
-            "nobody is there to confirm it",
-            why="this is no terminal, or --json was given",
-            next="look at it with --dry-run, then give --yes",
+            "cannot ask for confirmation",
+            why="standard input is not a terminal, or --json was used",
+            next="check with --dry-run, then use --yes to confirm in advance",
         )
     with suppress(typer.Abort):
-        said = typer.prompt(f"type the name of the branch ({branch}) to remove it", err=True)
+        said = typer.prompt(f"type the name of the branch ({branch}) to confirm", err=True)
         if said.strip() == branch:
             return
-    raise UsageError("nothing was removed", why="the name of the branch was not typed")
+    raise UsageError("nothing was removed", why="the name was not that of the branch")
 
 
 def _show(out: View, branch: Branch, teardown: Teardown) -> None:
     place = branch.place
     out.line(f"[bold]{plain(branch.names.base)}[/] in the account {place.account}, {place.region}")
     if teardown.steps:
-        out.line("\n[bold]goes[/]")
+        out.line("\n[bold]to delete[/]")
         out.table(("", ""), [_row(step) for step in teardown.steps])
     if teardown.stays:
-        out.line("\n[bold]stays[/]")
+        out.line("\n[bold]to keep[/]")
         out.table(("", ""), [(plain(stay.what), plain(stay.why)) for stay in teardown.stays])
     for text in teardown.unseen:
-        out.note(f"could not be looked for: {text}")
+        out.note(f"not checked: {text}")
 
 
 def _row(step: Step) -> tuple[str, str]:
@@ -176,18 +177,18 @@ def _data(teardown: Teardown) -> dict[str, object]:
     return {"goes": steps, "stays": to_json(teardown.stays), "unseen": list(teardown.unseen)}
 
 
-def _prove(out: View, branch: str, left: Teardown, as_json: bool) -> None:
-    """Say what another look has found."""
+def _report(out: View, branch: str, left: Teardown, as_json: bool) -> None:
+    """Say what is left after the removal."""
     if left.steps:
         raise StillThere(
-            f"{len(left.steps)} things of {branch} are still there",
+            f"could not remove {quantity(len(left.steps), 'resource')} of {branch}",
             why="; ".join(step.what for step in left.steps[:5]),
-            next=f"`tidegate destroy {branch}` again: it goes on from here",
+            next=f"run `tidegate destroy {branch}` again to continue",
         )
     if as_json:
         return
-    out.line(f"\n[green]looked again: nothing is left of {plain(branch)}[/]")
+    out.line(f"\n[green]checked again: nothing is left of {plain(branch)}[/]")
     if left.stays:
         out.table(("", ""), [(plain(stay.what), plain(stay.why)) for stay in left.stays])
     for text in left.unseen:
-        out.note(f"but this could not be looked for: {text}")
+        out.note(f"not checked: {text}")

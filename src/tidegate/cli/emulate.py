@@ -1,9 +1,10 @@
-"""``tidegate emulate``: the AWS target on this machine, without an account."""
+"""The command ``emulate``: a deployment on an emulator of AWS on this machine."""
 
 from __future__ import annotations
 
 import importlib.util
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from tidegate.cli.options import HERE, MAIN, Branch, Dir, Json, Python, stopping
 from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
 from tidegate.runtime.runs import RunRecord
+from tidegate.runtime.wording import quantity
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.loading import load_workspace, short_path
 
@@ -31,7 +33,7 @@ def emulate(
     directory: Dir = HERE,
     once: Annotated[
         bool,
-        typer.Option("--once", help="Run all there is, then end: 0 if all went well, else 1."),
+        typer.Option("--once", help="Run everything once, then stop; exit code 1 if a run failed."),
     ] = False,
     branch: Branch = MAIN,
     python: Python = None,
@@ -39,8 +41,8 @@ def emulate(
 ) -> None:
     """Deploy a workspace to an emulator of AWS on this machine: no account, no cost.
 
-    Raw files in input/ are uploaded as they come, functions run them, VAPs run when their
-    schedules are due. What is there is gone when it ends.
+    New files in input/ are uploaded and processed, and schedules run when they are due. When the
+    command ends, everything in the emulator is deleted.
     """
     _check_installed()
     from tidegate.deploy.emulator.deployment import Emulated, keys_of
@@ -52,14 +54,17 @@ def emulate(
     folder = opened.workspace.state / "emulator"
     assert keys.account_id is not None
     assert keys.region is not None
-    out.note("starting an emulator of AWS on this machine")
+    out.note("starting an emulator of AWS")
     with emulator(
         opened.python, folder, account=keys.account_id, region=keys.region, say=out.note
     ) as running:
         deployed = Emulated(opened, keys, branch, clients(running), folder)
         plan = deployed.deploy()
         count = sum(stack.count for stack in plan.stacks)
-        out.note(f"{len(opened.manifest.configs)} configs are deployed: {count} resources")
+        out.note(
+            f"deployed {quantity(len(opened.manifest.configs), 'config')},"
+            f" {quantity(count, 'resource')}"
+        )
         records: list[RunRecord] = []
         ended = threading.Event()
 
@@ -70,32 +75,36 @@ def emulate(
 
         with stopping(ended.set, out):
             if once:
-                _once(deployed, out, tell, ended)
+                _run_once(deployed, out, tell, ended)
             else:
-                for name, value in running.environment.items():
-                    out.line(f"export {name}={plain(value)}")
-                root, input = map(short_path, (opened.workspace.root, opened.workspace.input))
-                out.note(
-                    "run these lines in another shell to use the emulator there, for example with"
-                    f" `tidegate runs -w {root} --target aws`."
-                    f"\nNew files in {input} are uploaded; press Ctrl-C to stop"
-                )
-                _on(deployed, tell, ended)
+                _explain(out, opened.workspace, running.environment)
+                _run_on(deployed, tell, ended)
     if as_json:
         out.data([view.run_data(record) for record in records])
     if once and any(record.state == "failed" for record in records):
         raise typer.Exit(1)
 
 
-def _once(deployed: Emulated, out: View, tell: Ended, ended: threading.Event) -> None:
-    out.note(f"{deployed.upload()} raw files are uploaded")
+def _explain(out: View, workspace: Workspace, environment: Mapping[str, str]) -> None:
+    """Print how other commands can use the emulator."""
+    for name, value in environment.items():
+        out.line(f"export {name}={plain(value)}")
+    out.note(
+        "run these lines in another shell to use the emulator there, for example with"
+        f" `tidegate runs -w {short_path(workspace.root)} --target aws`."
+        f"\nNew files in {short_path(workspace.input)} are uploaded; press Ctrl-C to stop"
+    )
+
+
+def _run_once(deployed: Emulated, out: View, tell: Ended, ended: threading.Event) -> None:
+    out.note(f"uploaded {quantity(deployed.upload(), 'raw file')}")
     deployed.rest(tell, ended.is_set)
     if deployed.fire():
-        out.note("the schedules are due")
+        out.note("running all schedules once")
         deployed.rest(tell, ended.is_set)
 
 
-def _on(deployed: Emulated, tell: Ended, ended: threading.Event) -> None:
+def _run_on(deployed: Emulated, tell: Ended, ended: threading.Event) -> None:
     while not ended.wait(_EVERY):
         deployed.upload()
         for record in deployed.news():
@@ -106,7 +115,7 @@ def _check_installed() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            "an emulator of AWS needs what a deployment to AWS needs",
-            why=f"{', '.join(missing)} cannot be imported",
-            next="install Tidegate with it: `uv tool install 'tidegate[aws,deploy]'`",
+            "`tidegate emulate` needs more packages",
+            why=f"not installed: {', '.join(missing)}",
+            next="install Tidegate with them: `uv tool install 'tidegate[aws,deploy]'`",
         )

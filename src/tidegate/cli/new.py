@@ -1,9 +1,9 @@
-"""The commands ``new …``: the files that something begins with."""
+"""The commands ``new …``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,10 +17,14 @@ from tidegate.scaffold.deployment.files import EARLIER
 from tidegate.workspace.folder import CONFIG
 
 app = typer.Typer(
-    name="new", help="Write the files that a deployment begins with.", no_args_is_help=True
+    name="new", help="Write the files of a new deployment repository.", no_args_is_help=True
 )
 
 _COLOURS = {"written": "green", "replaced": "yellow", "kept": "cyan", "as it is": "bright_black"}
+
+
+def _option(name: str, help: str) -> Any:
+    return typer.Option(name, help=help)
 
 
 @app.command(
@@ -30,48 +34,39 @@ _COLOURS = {"written": "green", "replaced": "yellow", "kept": "cyan", "as it is"
 def deployment(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write to.")],
     source: Annotated[
-        Path | None,
-        typer.Option("--from", help="A pipelines repository, whose pipelines are filled in."),
+        Path | None, _option("--from", "A pipelines repository; its pipelines are filled in.")
     ] = None,
-    org: Annotated[
-        str | None, typer.Option("--org", help="The GitHub organization or user.")
-    ] = None,
+    org: Annotated[str | None, _option("--org", "The GitHub organization or user.")] = None,
     repository: Annotated[
-        str | None, typer.Option("--repository", help="The name of the pipelines repository.")
+        str | None, _option("--repository", "The name of the pipelines repository.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--deployment", help="The name of the deployment repository.")
+        str | None, _option("--deployment", "The name of the deployment repository.")
     ] = None,
     connection: Annotated[
-        str | None, typer.Option("--connection", help="The ARN of the connection to GitHub.")
+        str | None, _option("--connection", "The ARN of the connection to GitHub.")
     ] = None,
-    account: Annotated[
-        str | None, typer.Option("--account", help="The AWS account: twelve digits.")
-    ] = None,
-    region: Annotated[str | None, typer.Option("--region", help="The AWS region.")] = None,
+    account: Annotated[str | None, _option("--account", "The AWS account: twelve digits.")] = None,
+    region: Annotated[str | None, _option("--region", "The AWS region.")] = None,
     input_bucket: Annotated[
-        str | None, typer.Option("--input-bucket", help="The bucket that raw files arrive in.")
+        str | None, _option("--input-bucket", "The bucket that raw files arrive in.")
     ] = None,
     output_bucket: Annotated[
-        str | None, typer.Option("--output-bucket", help="The bucket that products go to.")
+        str | None, _option("--output-bucket", "The bucket for products.")
     ] = None,
     branch: Annotated[
-        str | None, typer.Option("--branch", help="The branch that is deployed; main unless told.")
+        str | None, _option("--branch", "The branch to deploy; default: that of --from, or main.")
     ] = None,
     tidegate: Annotated[
         str | None,
-        typer.Option(
-            "--tidegate", help="Which Tidegate the container gets: a version, address or wheel."
-        ),
+        _option("--tidegate", "Install this Tidegate in the container: version, address or wheel."),
     ] = None,
     force: Annotated[
-        bool,
-        typer.Option("--force", help="Write anew what is there and differs, but for the config."),
+        bool, _option("--force", "Replace files that differ, except pipelines_config.yml.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a deployment repository: pipelines_config.yml, scripts, a container, a workflow."""
-    out = View(as_json=as_json)
     given = {
         "github_org": org,
         "pipelines_repo_name": repository,
@@ -84,14 +79,17 @@ def deployment(
     }
     answers = kit.gather(directory, given, source=source, branch=branch, tidegate=tidegate)
     planned = kit.plan(directory, answers)
-    written = planned.write(force=force)
+    _show(View(as_json=as_json), planned, planned.write(force=force))
+
+
+def _show(out: View, planned: Kit, written: tuple[Written, ...]) -> None:
     remarks, steps = _remarks(written), _steps(planned, written)
-    if as_json:
+    if out.as_json:
         out.data(
             {
-                "folder": str(directory),
+                "folder": str(planned.folder),
                 "files": to_json(written),
-                "missing": answers.missing,
+                "missing": planned.answers.missing,
                 "remarks": remarks,
                 "next": steps,
             }
@@ -103,26 +101,28 @@ def deployment(
     )
     for remark in remarks:
         out.note(remark)
-    out.note("next:")
+    out.note("next steps:")
     for number, step in enumerate(steps, 1):
         out.note(f"  {number}. {step}")
 
 
 def _remarks(written: tuple[Written, ...]) -> list[str]:
-    """What became of files that were there."""
+    """What happened to files that existed before."""
     kept = [path for path in _of(written, "kept") if path != CONFIG]
     remarks = []
     if CONFIG in _of(written, "kept"):
-        remarks.append(f"{CONFIG} is there already, and is left as it is")
+        remarks.append(f"{CONFIG} exists already and was not changed")
     if kept:
-        remarks.append(f"there already, and left as before: {', '.join(kept)}; --force writes anew")
+        remarks.append(
+            f"not changed, because they exist already: {', '.join(kept)}; --force replaces them"
+        )
     for path in _of(written, "replaced"):
-        remarks.append(f"what {path} was before is beside it, in {path}{EARLIER}")
+        remarks.append(f"the previous {path} was saved as {path}{EARLIER}")
     return remarks
 
 
 def _steps(planned: Kit, written: tuple[Written, ...]) -> list[str]:
-    """What a person does now, a sentence each."""
+    """What to do next, one sentence a step."""
     answers, folder = planned.answers, planned.folder
     config, branch = folder / CONFIG, answers.branch
     steps = []
@@ -130,13 +130,13 @@ def _steps(planned: Kit, written: tuple[Written, ...]) -> list[str]:
         keys = ", ".join(f"{key} ({OPTIONS[key]})" for key in answers.missing)
         steps.append(f"fill in {keys} in {config}")
     if not answers.pipelines and CONFIG not in _of(written, "kept"):
-        steps.append(f"write your own pipelines in place of the examples in {config}")
+        steps.append(f"replace the example pipelines in {config} with your own")
     return [
         *steps,
-        f"look {config} over, and have it checked: `tidegate check {folder}`",
-        f"commit all of {folder}, and push it to GitHub",
-        f"see whether it can be deployed: `tidegate doctor {branch} -w {folder}`",
-        f"deploy: `tidegate deploy {branch} -w {folder}`; {folder / 'README.md'} has every step",
+        f"read {config} and check it: `tidegate check {folder}`",
+        f"commit everything in {folder} and push it to GitHub",
+        f"check whether it can be deployed: `tidegate doctor {branch} -w {folder}`",
+        f"deploy: `tidegate deploy {branch} -w {folder}`; {folder / 'README.md'} explains the steps",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, and what they all do at Ctrl-C."""
+"""Options that several commands have, and what all of them do on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,30 +16,52 @@ from tidegate.cli.view import View
 
 Dir = Annotated[Path, typer.Argument(help="The workspace: the folder with pipelines_config.yml.")]
 In = Annotated[
-    Path, typer.Option("--workspace", "-w", help="The workspace.", envvar="TIDEGATE_WORKSPACE")
+    Path,
+    typer.Option(
+        "--workspace",
+        "-w",
+        help="The workspace: the folder with pipelines_config.yml.",
+        envvar="TIDEGATE_WORKSPACE",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Python = Annotated[
-    str | None, typer.Option("--python", help="The interpreter to run the pipelines with.")
+    str | None,
+    typer.Option("--python", help="Run the pipelines with this interpreter or environment."),
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", "-j", min=1, max=64, help="How many runs go on at once.")
+    int, typer.Option("--workers", "-j", min=1, max=64, help="How many runs at the same time.")
 ]
 Target = Annotated[
     Literal["local", "aws"],
-    typer.Option("--target", envvar="TIDEGATE_TARGET", help="Where: on this machine, or on AWS."),
+    typer.Option("--target", envvar="TIDEGATE_TARGET", help="This machine (local) or AWS (aws)."),
 ]
-Branch = Annotated[str, typer.Option("--branch", help="AWS: the branch whose deployment is meant.")]
+Branch = Annotated[str, typer.Option("--branch", help="On AWS: the deployed branch.")]
+BranchName = Annotated[
+    str, typer.Argument(metavar="[BRANCH]", help="The branch of the pipelines repository.")
+]
 Profile = Annotated[
-    str | None, typer.Option("--profile", help="AWS: the profile of your credentials.")
+    str | None, typer.Option("--profile", help="On AWS: the profile with your credentials.")
 ]
 Region = Annotated[
-    str | None, typer.Option("--region", help="AWS: the region, if it is not the config's.")
+    str | None, typer.Option("--region", help="On AWS: the region, instead of the config's.")
 ]
 Wait = Annotated[
     float,
     typer.Option(
-        "--wait", min=0, help="AWS: wait so long for news of the runs, in seconds; 0: only ask."
+        "--wait",
+        min=0,
+        help="On AWS: stop waiting for the runs after this many seconds without news;"
+        " 0: do not wait.",
+    ),
+]
+OnlyConfig = Annotated[str | None, typer.Option("--config", help="Only this config.")]
+OnlyDatastream = Annotated[str | None, typer.Option("--datastream", help="Only this datastream.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+BreakLock = Annotated[
+    bool,
+    typer.Option(
+        "--break-lock", help="Remove the lock of a release or removal that ended unexpectedly."
     ),
 ]
 MAIN = "main"
@@ -50,19 +72,19 @@ HERE = Path(".")
 
 @contextmanager
 def stopping(stop: Callable[[], object], out: View) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop in order; the second Ctrl-C ends at once."""
-    asked: list[int] = []
+    """Call ``stop`` on the first Ctrl-C or SIGTERM; end the process on the second."""
+    received: list[int] = []
 
     def on_signal(number: int, frame: object) -> None:
-        if asked:
+        if received:
             os._exit(128 + number)
-        asked.append(number)
-        # Not in here: what was interrupted may hold the very locks that stopping and printing need.
+        received.append(number)
+        # In a thread: the interrupted code may hold locks that stopping and printing need.
         threading.Thread(target=stop_and_say, daemon=True).start()
 
     def stop_and_say() -> None:
         stop()
-        out.note("stopping: what runs may end; once more to stop at once")
+        out.note("stopping after the running jobs; press Ctrl-C again to stop now")
 
     before = {
         number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The command ``status``: what is deployed, and how it goes."""
+"""The command ``status``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli import view
-from tidegate.cli.options import HERE, MAIN, In, Json, Profile, Region
-from tidegate.cli.view import View, plain
+from tidegate.cli.options import HERE, MAIN, BranchName, In, Json, Profile, Region
+from tidegate.cli.view import View, plain, plain_lines
 from tidegate.deploy import status as telling
 from tidegate.deploy.core.branch import open_branch
 from tidegate.deploy.costs import estimate as costs_of
@@ -23,6 +23,7 @@ from tidegate.deploy.status.model import (
     Unknown,
     Waiting,
 )
+from tidegate.runtime.wording import quantity
 
 app = typer.Typer()
 
@@ -32,19 +33,20 @@ _BAD = {"Failed", "FAILED", "FAULT", "TIMED_OUT", "failed"}
 
 @app.command(epilog="Example: tidegate status main")
 def status(
-    branch: Annotated[str, typer.Argument(help="The branch.")] = MAIN,
+    branch: BranchName = MAIN,
     links: Annotated[
-        bool, typer.Option("--links", help="All pages of AWS's console, those of each config too.")
+        bool,
+        typer.Option("--links", help="Show links to all pages of the AWS console."),
     ] = False,
     costs: Annotated[
-        bool, typer.Option("--costs", help="What it costs a month, by kind of use.")
+        bool, typer.Option("--costs", help="Show the monthly costs by kind of use.")
     ] = False,
     directory: In = HERE,
     profile: Profile = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Show what is deployed of a branch and how it goes, with the page of each thing."""
+    """Show the state of a deployed branch: stacks, builds, releases, alarms, costs, each config."""
     out = View(as_json=as_json)
     found = telling.look(open_branch(directory, branch, profile=profile, region=region))
     if as_json:
@@ -54,7 +56,7 @@ def status(
         f"[bold]{plain(found.branch)}[/] in the account {found.account}, {plain(found.region)}"
     )
     if not found.deployed:
-        out.note(f"nothing is deployed of {branch}: `tidegate deploy {branch}` does it")
+        out.note(f"{branch} is not deployed; `tidegate deploy {branch}` deploys it")
     out.table(("", "", "", "page"), list(_facts(found)))
     out.line("")
     out.table(
@@ -70,16 +72,11 @@ def status(
         out.table(("page of", ""), [(plain(name), plain(url)) for name, url in rows])
 
 
-def plain_lines(text: str) -> str:
-    """Text of several lines, none of it markup."""
-    return "\n".join(plain(line) for line in text.splitlines())
-
-
 # The branch.
 
 
 def _facts(found: Status) -> Iterator[tuple[str, str, str, str]]:
-    """A row for each thing that there is once a branch: what, its name, how it is, its page."""
+    """Rows about the branch: kind, name, state and console page of each part."""
     yield from _stacks(found)
     yield from _builds(found)
     yield from _releases(found)
@@ -89,8 +86,8 @@ def _facts(found: Status) -> Iterator[tuple[str, str, str, str]]:
     elif not images.exists:
         yield "images", plain(images.repository), "none", plain(images.url)
     else:
-        told = f"{images.count}, {view.size(images.size)} in all"
-        yield "images", plain(images.repository), told, plain(images.url)
+        text = f"{images.count}, {view.size(images.size)} in all"
+        yield "images", plain(images.repository), text, plain(images.url)
         for image in images.images:
             how = f"{image.digest[7:19]}, {view.size(image.size)}, {view.moment(image.pushed)}"
             yield "  image", plain(image.pipeline), how if image.digest else "none", ""
@@ -99,13 +96,13 @@ def _facts(found: Status) -> Iterator[tuple[str, str, str, str]]:
     if isinstance(found.alarms, Unknown):
         yield "alarms", "", _unknown(found.alarms), ""
     else:
-        told = f"[bold red]{found.alarms} ring[/]" if found.alarms else "none rings"
-        yield "alarms", "", told, plain(found.urls["dashboard"])
+        text = f"[bold red]{found.alarms} firing[/]" if found.alarms else "none firing"
+        yield "alarms", "", text, plain(found.urls["dashboard"])
     if isinstance(found.cost, Unknown):
         yield "cost", "", _unknown(found.cost), ""
     else:
-        told = f"about ${found.cost.total:,.2f} a month (prices of {found.cost.dated})"
-        yield "cost", "", told, ""
+        text = f"about ${found.cost.total:,.2f} a month (prices of {found.cost.dated})"
+        yield "cost", "", text, ""
 
 
 def _stacks(found: Status) -> Iterator[tuple[str, str, str, str]]:
@@ -115,10 +112,10 @@ def _stacks(found: Status) -> Iterator[tuple[str, str, str, str]]:
     for stack in found.stacks:
         how = stack.status or "none"
         colour = "green" if how.endswith("_COMPLETE") and "ROLLBACK" not in how else "yellow"
-        configs = f", {stack.configs} configs" if stack.configs else ""
+        configs = f", {quantity(stack.configs, 'config')}" if stack.configs else ""
         since = f", {view.moment(stack.changed)}" if stack.changed else ""
-        told = f"[{colour}]{plain(how)}[/]{since}{configs}" if stack.status else "none"
-        yield "stack", plain(stack.name), told, plain(stack.url)
+        text = f"[{colour}]{plain(how)}[/]{since}{configs}" if stack.status else "none"
+        yield "stack", plain(stack.name), text, plain(stack.url)
 
 
 def _builds(found: Status) -> Iterator[tuple[str, str, str, str]]:
@@ -128,10 +125,10 @@ def _builds(found: Status) -> Iterator[tuple[str, str, str, str]]:
     elif not pipeline.exists:
         yield "CodePipeline", plain(pipeline.name), "none", ""
     else:
-        how = _coloured(pipeline.status or "has not run")
+        how = _coloured(pipeline.status or "has not run yet")
         commits = ", ".join(commit[:10] for commit in pipeline.commits.values())
-        told = f"{how}, {view.moment(pipeline.began)} {plain(commits)}".rstrip()
-        yield "CodePipeline", plain(pipeline.name), told, plain(pipeline.url)
+        text = f"{how}, {view.moment(pipeline.began)} {plain(commits)}".rstrip()
+        yield "CodePipeline", plain(pipeline.name), text, plain(pipeline.url)
         if isinstance(pipeline.stages, Unknown):
             yield "  stages", "", _unknown(pipeline.stages), ""
         else:
@@ -156,7 +153,7 @@ def _releases(found: Status) -> Iterator[tuple[str, str, str, str]]:
         yield "release", "", _unknown(current), ""
         return
     if current is None:
-        yield "release", "", "none is on record", ""
+        yield "release", "", "none yet", ""
     else:
         yield "release", plain(current.id), _release(current), ""
     if isinstance(latest, Release) and latest != current:
@@ -176,10 +173,9 @@ def _bucket(bucket: Bucket | Unknown) -> tuple[str, str, str, str]:
     if bucket.objects is None:
         return f"{bucket.role} bucket", plain(bucket.name), "[red]does not exist[/]", ""
     more = " and more" if bucket.more else ""
-    count = "1 object" if bucket.objects == 1 else f"{bucket.objects:,} objects"
-    told = f"{count}, {view.size(bucket.bytes)}{more}"
-    told += f", as of {view.moment(bucket.counted)}" if bucket.counted else ""
-    return f"{bucket.role} bucket", plain(bucket.name), told, plain(bucket.url)
+    text = f"{quantity(bucket.objects, 'object')}, {view.size(bucket.bytes)}{more}"
+    text += f", as of {view.moment(bucket.counted)}" if bucket.counted else ""
+    return f"{bucket.role} bucket", plain(bucket.name), text, plain(bucket.url)
 
 
 # The configs.
@@ -245,7 +241,7 @@ def _next(config: Config) -> str:
         if config.next is None:
             return "-"
         days = (config.next - datetime.now(timezone.utc)).days
-        return view.moment(config.next) + (f" (in {days} days)" if days > 1 else "")
+        return view.moment(config.next) + (f" (in {quantity(days, 'day')})" if days > 1 else "")
     return f"[yellow]{plain(config.schedule.lower())}[/]"
 
 

@@ -1,4 +1,4 @@
-"""What a person or a script sees: Rich on a terminal, plain lines in a pipe, JSON on request."""
+"""What commands print: tables with colours on a terminal, plain lines in a pipe, or JSON."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ COLOURS = {
     "queued": "cyan",
     "superseded": "bright_black",
 }
-"""How each state of a run is shown."""
-
+"""The colour of each state of a run."""
 
 _WIDE = 130
-_WHOLE = ("run", "started", "outcome", "products", "took", "kind", "size", "bad")
+"""Columns of a terminal from which on tables are complete."""
+_NO_WRAP = ("run", "started", "outcome", "products", "took", "kind", "size", "bad")
 
 
 class _Console(Console):
-    """Rich's console; when nobody reads any more, it says so as any file does."""
+    """Rich's console, which raises BrokenPipeError when the reader of a pipe has ended."""
 
     def on_broken_pipe(self) -> None:
-        """Rich would end the process, or whichever of its threads was printing."""
-        silence()
+        """Rich itself would end the process or the printing thread."""
+        discard_output()
         raise BrokenPipeError
 
 
-def silence() -> None:
-    """From now on nothing that is printed goes anywhere: the reader has gone."""
+def discard_output() -> None:
+    """Discard all output from now on: the reader of the pipe has ended."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.close(nothing)
 
 
 def end_output() -> None:
-    """Print what is waiting to be printed, if there is still someone to read it."""
+    """Flush standard output; ignore that the reader of the pipe has ended."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        silence()
+        discard_output()
 
 
 class View:
-    """Where a command's results go: standard output; remarks and errors go to standard error."""
+    """Prints results to standard output, notes and errors to standard error."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
@@ -69,11 +69,11 @@ class View:
         self.err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """A remark that is no result."""
+        """Print a note, which is not part of the result."""
         self.err.print(escape(text))
 
     def error(self, error: TidegateError) -> None:
-        """An error in three parts: what, why, and what to do next."""
+        """Print an error: what happened, why, and what to do next."""
         where = f"{error.where}: " if error.where else ""
         self.err.print(f"[bold red]error:[/] {escape(where + error.what)}")
         if error.why:
@@ -82,7 +82,7 @@ class View:
             self.err.print(f"[bold]next:[/] {escape(error.next)}")
 
     def data(self, value: Any) -> None:
-        """JSON, one document."""
+        """Print one JSON document."""
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
     def table(
@@ -93,10 +93,10 @@ class View:
         empty: str = "",
         wide: Sequence[str] = (),
     ) -> None:
-        """A table on a terminal; in a pipe a line a row, the columns separated by tabs.
+        """Print a table; in a pipe, one line a row, with tabs between the columns.
 
-        Cells are Rich markup; use ``plain`` for text that comes from outside. Columns in ``wide``
-        are left out on a terminal that has no room for them.
+        Cells are Rich markup; use ``plain`` for any other text. Columns in ``wide`` are left out
+        on a narrow terminal. ``empty`` is printed as a note if there are no rows.
         """
         rows = list(rows)
         if not rows and empty:
@@ -105,24 +105,24 @@ class View:
             table = Table(box=None, header_style="bold", pad_edge=False)
             shown = [i for i, name in enumerate(columns) if not (name in wide and self._narrow())]
             for i in shown:
-                table.add_column(columns[i], overflow="fold", no_wrap=columns[i] in _WHOLE)
+                table.add_column(columns[i], overflow="fold", no_wrap=columns[i] in _NO_WRAP)
             for row in rows:
                 table.add_row(*(row[i] for i in shown))
             self.out.print(table)
         else:
             for row in rows:
-                # Not by Rich, which makes blanks of tabs.
+                # Not with Rich, which turns tabs into blanks.
                 self.out.file.write("\t".join(Text.from_markup(c).plain for c in row) + "\n")
 
     def _narrow(self) -> bool:
         return self.out.width < _WIDE
 
     def line(self, text: str) -> None:
-        """One line of markup."""
+        """Print a line of Rich markup."""
         self.out.print(text)
 
     def progress(self) -> Progress:
-        """A progress bar on standard error; silent where that is no terminal."""
+        """A progress bar on standard error; invisible if that is not a terminal."""
         return Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -135,13 +135,18 @@ class View:
 
 
 def plain(text: object) -> str:
-    """Text from outside, so that nothing in it is taken for markup or breaks the line."""
+    """Escape text for Rich: nothing in it is markup, and it stays on one line."""
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
     return escape(shown.encode("utf-8", "backslashreplace").decode())
 
 
+def plain_lines(text: str) -> str:
+    """Escape text of several lines for Rich."""
+    return "\n".join(map(plain, text.splitlines()))
+
+
 def outcome(record: RunRecord) -> str:
-    """A run's state in its colour."""
+    """The outcome of a run, in its colour."""
     colour = "yellow" if record.plots_failed else COLOURS.get(record.state, "white")
     return f"[{colour}]{record.outcome}[/]"
 
@@ -154,7 +159,7 @@ def moment(value: datetime | None) -> str:
 
 
 def size(value: int) -> str:
-    """Bytes in the unit that fits."""
+    """A number of bytes with a suitable unit."""
     number = float(value)
     for unit in ("B", "kB", "MB"):
         if number < 1000:
@@ -164,7 +169,7 @@ def size(value: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that fits."""
+    """A number of seconds with a suitable unit."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 100:
@@ -174,7 +179,7 @@ def duration(seconds: float) -> str:
 
 
 def record_line(record: RunRecord) -> str:
-    """One line for a run that has ended: when, what, how it went."""
+    """One line about a run that has ended: when, which, its outcome; then failure and warnings."""
     at = record.finished or record.started
     parts = [
         f"{at.astimezone(timezone.utc):%H:%M:%S}",
@@ -212,14 +217,14 @@ def run_row(record: RunRecord) -> tuple[str, ...]:
 
 
 def queued_row(run: Run, due: datetime) -> tuple[str, ...]:
-    """A waiting run as a row of ``tidegate runs``."""
+    """A queued run as a row of ``tidegate runs``."""
     state = f"[{COLOURS['queued']}]queued[/]"
     about = plain(run.title)
     return (run.key[:10], f"due {moment(due)}", plain(run.config), about, state, "", "", "")
 
 
 def queued_data(run: Run, due: datetime) -> dict[str, Any]:
-    """A waiting run as ``--json`` gives it."""
+    """A queued run for ``--json``."""
     data = {"key": run.key, "about": run.title, "outcome": "queued", "state": "queued"}
     return {**data, "due": due.isoformat(), "run": to_json(run)}
 
@@ -259,18 +264,18 @@ def stream_row(stream: StreamSummary) -> tuple[str, ...]:
 
 
 def run_data(record: RunRecord) -> dict[str, Any]:
-    """A run as ``--json`` gives it: the record, and what follows from it."""
+    """A run for ``--json``: its record, with key, title and outcome."""
     data = {"key": record.key, "about": record.run.title, "outcome": record.outcome}
     return {**data, **_dict(to_json(record))}
 
 
 def product_data(product: Product) -> dict[str, Any]:
-    """A product as ``--json`` gives it."""
+    """A product for ``--json``."""
     return _dict(to_json(product))
 
 
 def show_run(view: View, record: RunRecord, log: Iterable[str]) -> None:
-    """All that is on record of one run, and the end of its log."""
+    """Print everything about one run, and lines of its log."""
     rows: list[tuple[str, str]] = [
         ("run", record.key),
         ("config", plain(record.run.config)),
@@ -282,7 +287,7 @@ def show_run(view: View, record: RunRecord, log: Iterable[str]) -> None:
         ("finished", moment(record.finished)),
         ("release", record.release or "-"),
         ("took", ", ".join(f"{name} {duration(s)}" for name, s in record.seconds.items())),
-        ("memory", f"{record.peak_memory:.0f} MB at most" if record.peak_memory else "-"),
+        ("memory", f"peak {record.peak_memory:.0f} MB" if record.peak_memory else "-"),
     ]
     rows += [
         ("input", f"{plain(i.key)}  {size(i.size)}  {i.version[:12]}") for i in record.run.inputs
@@ -320,7 +325,7 @@ def show_run(view: View, record: RunRecord, log: Iterable[str]) -> None:
 
 
 def log_line(text: str) -> str:
-    """One JSON line of a run's log as a person reads it."""
+    """A JSON line of a run's log, in a readable form."""
     try:
         entry: Mapping[str, Any] = json.loads(text)
         level, message = str(entry["level"]), str(entry["message"])

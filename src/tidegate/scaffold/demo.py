@@ -22,7 +22,7 @@ _MARK = "demo"
 
 
 def examples() -> Path:
-    """The folder of the example: in the package if it was installed from a wheel, else beside it."""
+    """The folder of the example: in the package if installed from a wheel, else in the checkout."""
     packed = Path(__file__).parents[1] / "examples"
     return packed if packed.is_dir() else Path(__file__).parents[3] / "examples"
 

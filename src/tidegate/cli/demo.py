@@ -1,0 +1,88 @@
+"""The command ``demo``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidegate.cli import view
+from tidegate.cli.options import CPUS, Json, Python, Workers, stopping
+from tidegate.cli.runs import listener
+from tidegate.cli.view import View, plain
+from tidegate.runtime.runs import RunRecord
+from tidegate.runtime.wording import quantity
+from tidegate.scaffold import demo as files
+from tidegate.targets.local.service import Settings
+from tidegate.workspace import commands
+from tidegate.workspace.loading import LoadedWorkspace, load_workspace, short_path
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: tidegate demo my-demo")
+def demo(
+    directory: Annotated[Path, typer.Argument(help="The folder to make.")] = Path("demo"),
+    python: Python = None,
+    workers: Workers = CPUS,
+    as_json: Json = False,
+) -> None:
+    """Make a workspace with example pipelines and three days of raw lidar files, and run it."""
+    out = View(as_json=as_json)
+    workspace = files.make_workspace(directory)
+    command = [python] if python else files.default_python()
+    out.note(f"writing {files.DAYS} days of raw lidar files to {short_path(workspace.input)}")
+    files.write_raw_files(workspace, command)
+    loaded = load_workspace(workspace, python=command[0], say=out.note)
+    settings = Settings(loaded.python, loaded.repository, workers=workers)
+    records: list[RunRecord] = []
+    _run_once(out, loaded, settings, records)
+    files.deliver_again(workspace)
+    out.note(f"delivering {files.DUPLICATE} a second time: the content is the same, so no run")
+    _run_once(out, loaded, settings, records)
+    _show(out, loaded, records)
+
+
+def _run_once(
+    out: View, loaded: LoadedWorkspace, settings: Settings, records: list[RunRecord]
+) -> None:
+    with (
+        commands.service(loaded, settings, listener(out, records)) as service,
+        stopping(service.stop, out),
+    ):
+        service.once()
+
+
+def _show(out: View, loaded: LoadedWorkspace, records: Sequence[RunRecord]) -> None:
+    with loaded.ledger() as ledger:
+        products = list(ledger.products())
+        counts = ledger.counts()
+    if out.as_json:
+        out.data(
+            {
+                "runs": counts,
+                "products": [view.product_data(product) for product in products],
+                "ended": [record.key for record in records],
+            }
+        )
+        return
+    out.line("")
+    states = ("succeeded", "empty", "failed")
+    rows = [(c, *(str(counts[c].get(s, 0)) for s in states)) for c in sorted(counts)]  # type: ignore[call-overload]
+    out.table(("config", *states), rows)
+    folder = str(short_path(loaded.workspace.root))
+    data = [product for product in products if product.kind == "data"]
+    plots = [product for product in products if product.key.endswith(".png")]
+    out.line(f"\n{quantity(len(products), 'product')} in {plain(folder)}/output, for example")
+    for product in [*data[:1], *data[-1:], *plots][:3]:
+        out.line(f"  {plain(product.key)}  {view.size(product.size)}")
+    out.line("\n[bold]try next[/]")
+    for text, why in (
+        (f"tidegate runs -w {folder} --failed", "the incomplete raw file, and why its run failed"),
+        (f"tidegate products -w {folder}", "all products with their times and quality"),
+        (f"tidegate up {folder}", "start the service: new files in input/ are processed"),
+        (f"ls {folder}/pipelines", "the pipelines: change one, then run `tidegate reprocess`"),
+    ):
+        out.line(f"  [bold]{plain(text)}[/]\n      {why}")

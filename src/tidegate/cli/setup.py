@@ -1,0 +1,79 @@
+"""The commands ``check`` and ``env``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Annotated
+
+import typer
+
+from tidegate import config as configuration
+from tidegate.cli import view
+from tidegate.cli.options import HERE, Dir, Json, Python
+from tidegate.cli.view import View, plain
+from tidegate.runtime.records import to_json
+from tidegate.runtime.wording import quantity
+from tidegate.workspace.environment_options import EnvironmentOptions, make_environment
+from tidegate.workspace.folder import Workspace
+from tidegate.workspace.loading import ConfigProblems, load_workspace, read_config
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: tidegate check my-workspace")
+def check(directory: Dir = HERE, python: Python = None, as_json: Json = False) -> None:
+    """Check pipelines_config.yml and every Tsdat config file in it; show what will run when."""
+    out = View(as_json=as_json)
+    try:
+        loaded = load_workspace(Workspace.at(directory), python=python, say=out.note)
+    except ConfigProblems as error:
+        if as_json:
+            out.data({"ok": False, "problems": to_json(error.problems)})
+            raise typer.Exit(2) from None
+        raise
+    rows = configuration.summary(loaded.manifest, datetime.now(timezone.utc))
+    if as_json:
+        out.data({"ok": True, "configs": to_json(rows), "notes": to_json(loaded.notes)})
+        return
+    for note in loaded.notes:
+        out.note(f"note: {note}")
+    out.table(
+        ("config", "kind", "runs", "input", "next (UTC)"),
+        [
+            (
+                plain(row.config),
+                row.kind,
+                plain(row.when),
+                plain(row.over),
+                view.moment(row.next) if row.next else "",
+            )
+            for row in rows
+        ],
+    )
+    out.note(f"no problems in {loaded.reading.file}: {quantity(len(rows), 'config')}")
+
+
+@app.command(epilog="Example: tidegate env --python 3.11")
+def env(
+    directory: Dir = HERE,
+    python: Annotated[
+        str | None,
+        typer.Option("--python", help="A Python version such as 3.11, or an interpreter's path."),
+    ] = None,
+    exclude_newer: Annotated[
+        str | None,
+        typer.Option(
+            "--exclude-newer", help="Ignore packages published after this date, YYYY-MM-DD."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the pipelines' Python environment from requirements.txt or environment.yml."""
+    out = View(as_json=as_json)
+    workspace = Workspace.at(directory)
+    options = EnvironmentOptions(python, exclude_newer)
+    made = make_environment(workspace, read_config(workspace), options, out.note)
+    if as_json:
+        out.data({"python": str(made)})
+    else:
+        out.line(plain(made))
