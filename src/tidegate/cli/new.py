@@ -113,9 +113,7 @@ def _remarks(written: tuple[Written, ...]) -> list[str]:
     if CONFIG in _of(written, "kept"):
         remarks.append(f"{CONFIG} exists already and was not changed")
     if kept:
-        remarks.append(
-            f"not changed, because they exist already: {', '.join(kept)}; --force replaces them"
-        )
+        remarks.append(f"exist already, not changed: {', '.join(kept)}; --force replaces them")
     for path in _of(written, "replaced"):
         remarks.append(f"the previous {path} was saved as {path}{EARLIER}")
     return remarks
@@ -136,7 +134,7 @@ def _steps(planned: Kit, written: tuple[Written, ...]) -> list[str]:
         f"read {config} and check it: `tidegate check {folder}`",
         f"commit everything in {folder} and push it to GitHub",
         f"check whether it can be deployed: `tidegate doctor {branch} -w {folder}`",
-        f"deploy: `tidegate deploy {branch} -w {folder}`; {folder / 'README.md'} explains the steps",
+        f"deploy: `tidegate deploy {branch} -w {folder}`; {folder / 'README.md'} has the steps",
     ]
 
 
