@@ -176,7 +176,7 @@ def test_a_handler_that_raises(cloud: Cloud, inbox: str) -> None:
     cloud.sqs.set_queue_attributes(QueueUrl=queue, Attributes=hidden["Attributes"])
     functions.update_function_configuration(FunctionName=name, Environment=whole)
     [body] = cloud.dead("tiny/broken")
-    assert "back in the queue" in cloud.tidegate("retry", "--failed", codes=(0, 1))
+    assert "back to their queues" in cloud.tidegate("retry", "--failed", codes=(0, 1))
     record = cloud.ended("tiny/broken", key)
     assert (record.state, record.attempt) == ("succeeded", 1)
     assert cloud.dead("tiny/broken") == []

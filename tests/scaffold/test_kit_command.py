@@ -52,7 +52,7 @@ def test_said_again(tmp_path):
     again = tidegate(*options, folder=tmp_path)
     assert "exist already, not changed: compose.yml" in again.stderr
     forced = tidegate(*options, "--force", folder=tmp_path)
-    assert "what compose.yml was before is beside it, in compose.yml.old" in forced.stderr
+    assert "the previous compose.yml was saved as compose.yml.old" in forced.stderr
     assert "Hourly" in config.read_text(), "the config is people's own"
 
 

@@ -45,7 +45,7 @@ def test_other_commands_take_it_for_aws(place):
     place.put("tiny/one/first.csv", csv())
     place.age()
     with contextlib.closing(Up(place, [], {}, "emulate")) as emulation:
-        emulation.says("Ctrl-C ends it", 120)
+        emulation.says("press Ctrl-C to stop", 120)
         exported = dict(
             line.removeprefix("export ").split("=", 1)
             for line in emulation.said.splitlines()

@@ -71,7 +71,7 @@ def test_retry_and_reprocess(asked):
         assert attempts(asked) == {"1": 3, "2": 3, "3": 3, "4": 4, "5": 4}
         nothing = asked.tidegate("reprocess", "tiny/one", "--only", "failed")
         assert "0 runs" in nothing.err
-        assert "nothing has failed" in asked.tidegate("retry", "--failed").err
+        assert "no failed runs" in asked.tidegate("retry", "--failed").err
 
 
 def test_run_files_and_windows(tmp_path):
