@@ -22,6 +22,7 @@ from tidegate.cli import (
     new,
     release,
     runs,
+    service,
     setup,
     status,
     view,
@@ -43,10 +44,11 @@ for module in (
     *(emulate, doctor, deploy, release, status, destroy),
 ):
     app.add_typer(module.app)
+app.add_typer(service.group)
 
 PANELS = {
     "Set up": ("check", "env", "demo", "new", "adopt"),
-    "Runs": ("up", "run", "runs", "show", "products", "retry", "reprocess", "logs"),
+    "Runs": ("up", "run", "runs", "show", "products", "retry", "reprocess", "logs", "service"),
     "Deployment to AWS": (
         *("emulate", "doctor", "bootstrap", "plan", "deploy", "status"),
         *("release", "releases", "rollback", "destroy"),

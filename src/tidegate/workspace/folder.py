@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,10 @@ class Workspace:
                     why=str(error),
                     next="make the workspace writable, or free some space",
                 ) from error
+        with suppress(OSError):  # only so that `git status` does not list it
+            ignore = self.state / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
