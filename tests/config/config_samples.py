@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tidegate.config import Reading, read
+from tidegate.config import ConfigFile, read
 
 VALID = """\
 pipelines:
@@ -54,7 +54,7 @@ class Workspace:
             (self.repository / name).parent.mkdir(parents=True, exist_ok=True)
             (self.repository / name).touch()
 
-    def read(self, content: str | bytes, **options: object) -> Reading:
+    def read(self, content: str | bytes, **options: object) -> ConfigFile:
         raw = content.encode() if isinstance(content, str) else content
         self.file.write_bytes(raw)
         return read(self.file, **options)

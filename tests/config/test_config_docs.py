@@ -179,7 +179,7 @@ def test_documented_examples_are_right(workspace, heading, key, row):
         assert written in VALID
     else:
         reading = workspace.read(f"{written}\n{VALID}")
-        assert [p.what for p in reading.problems if "names no folder" not in p.what] == []
+        assert [p.what for p in reading.problems if "is not a folder" not in p.what] == []
 
 
 def test_all_keys_but_two_have_an_example():

@@ -28,7 +28,7 @@ KEYS = [
     pytest.param(
         ("pipelines:", "zebra: 1\npipelines:"),
         1, "unknown key 'zebra' at the top",
-        "take it out; known here are github_org, pipelines_repo_name, aws_repo_name, account_id,"
+        "remove it; known keys here: github_org, pipelines_repo_name, aws_repo_name, account_id,"
         " region, input_bucket_name, output_bucket_name, create_buckets, keep_runs,"
         " github_codestar_arn,"
         " python, exclude_newer, repository, defaults, branches, pipelines",
@@ -73,7 +73,7 @@ KEYS = [
     ),
     pytest.param(
         (S3, S3 + "\n  trigers: S3"),
-        5, "unknown key 'trigers' in pipeline 'lidar'", "take it out: 'trigger' is there already",
+        5, "unknown key 'trigers' in pipeline 'lidar'", "remove it: 'trigger' exists already",
         id="unknown key beside the right one",
     ),
     pytest.param(
@@ -93,7 +93,7 @@ KEYS = [
     ),
     pytest.param(
         (S3, "  trigger:"), 4, "'trigger' has no value",
-        "write one after it, or take the key out",
+        "write one after it, or remove the key",
         id="key without a value",
     ),
     pytest.param(
@@ -132,30 +132,30 @@ SETTINGS = [
     ("timeout: yes", "must be a whole number of seconds, not yes or no", "'timeout: 900'"),
     ("timeout: [1]", "must be a whole number of seconds, not a list", "'timeout: 900'"),
     ("timeout: {a: 1}", "must be a whole number of seconds, not a mapping", "'timeout: 900'"),
-    ("timeout: 0", "is 0, less than the least, 1", "write 1 or more"),
-    ("timeout: 99999999", "is 99999999, more than the most, 2592000", "write 2592000 or less"),
+    ("timeout: 0", "is 0, less than the minimum, 1", "write 1 or more"),
+    ("timeout: 99999999", "is 99999999, more than the maximum, 2592000", "write 2592000 or less"),
     ("memory: 2GB", "must be a whole number of MB, not '2GB'", "'memory: 1769'"),
-    ("memory: 2", "is 2, less than the least, 128", "write 128 or more"),
-    ("retries: -1", "is -1, less than the least, 0", "write 0 or more"),
+    ("memory: 2", "is 2, less than the minimum, 128", "write 128 or more"),
+    ("retries: -1", "is -1, less than the minimum, 0", "write 0 or more"),
     ("retries: many", "must be a whole number, not 'many'", "'retries: 2'"),
     ("settle: soon", "must be a number of seconds, not 'soon'", "'settle: 2'"),
-    ("settle: -0.5", "is -0.5, less than the least, 0", "write 0 or more"),
+    ("settle: -0.5", "is -0.5, less than the minimum, 0", "write 0 or more"),
     ("architecture: arm", "must be x86_64 or arm64, not 'arm'", "write 'arm64'"),
     (
         "ephemeral_storage: 4GB",
         "must be a whole number of MB, not '4GB'",
         "'ephemeral_storage: 4096'",
     ),
-    ("ephemeral_storage: 511", "is 511, less than the least, 512", "write 512 or more"),
-    ("ephemeral_storage: 10241", "is 10241, more than the most, 10240", "write 10240 or less"),
-    ("concurrency: 0", "is 0, less than the least, 1", "write 1 or more"),
+    ("ephemeral_storage: 511", "is 511, less than the minimum, 512", "write 512 or more"),
+    ("ephemeral_storage: 10241", "is 10241, more than the maximum, 10240", "write 10240 or less"),
+    ("concurrency: 0", "is 0, less than the minimum, 1", "write 1 or more"),
     (
         "expect_every: often",
         "must be a number of seconds, or such as 20min, 6h or 1d, not 'often'",
         "'expect_every: 20min'",
     ),
-    ("expect_every: 0", "is 0, less than the least, 1", "write 1 or more"),
-    ("expect_every: 0h", "is 0, less than the least, 1", "write 1 or more"),
+    ("expect_every: 0", "is 0, less than the minimum, 1", "write 1 or more"),
+    ("expect_every: 0h", "is 0, less than the minimum, 1", "write 1 or more"),
     ("environment: [A]", "must be keys with values, not a list", "'SITE_ALTITUDE: 12'"),
     ("inputs: 2022", "must be a list, not '2022'", "write each item as '- …'"),
 ]
@@ -195,8 +195,8 @@ VAP = [
      "write, for example, 'since: 2022-04-05'"),
     ("since: 0022-04-05", "'since' must lie between 1970 and 2200, not in 22",
      "write, for example, 'since: 2022-04-05'"),
-    ("inputs: ['{begin}']", ("'inputs' is for ingests; pipeline 'lidar_vap' is a VAP, and is given"
-     " its windows"), "take it out"),
+    ("inputs: ['{begin}']", ("'inputs' is for ingests; pipeline 'lidar_vap' is a VAP, which runs on"
+     " windows of time"), "remove it"),
 ]  # fmt: skip
 
 
@@ -220,9 +220,9 @@ SCHEDULES = [
     ("cron(0 2 * * ? *)",
      "is an AWS expression, 'cron(0 2 * * ? *)'; here it is cron's five fields, in UTC",
      "write minute, hour, day, month, weekday, such as '0 2 * * *'"),
-    ("0 25 * * *", "is no cron expression, '0 25 * * *': Bad hour",
+    ("0 25 * * *", "is not a cron expression, '0 25 * * *': Bad hour",
      "write, for example, 'schedule: Hourly'"),
-    ("0 0 31 2 *", "is no cron expression, '0 0 31 2 *': Bad day-of-month",
+    ("0 0 31 2 *", "is not a cron expression, '0 0 31 2 *': Bad day-of-month",
      "write, for example, 'schedule: Hourly'"),
 ]  # fmt: skip
 
@@ -247,7 +247,7 @@ RULES = [
         "write S3 or Cron", id="trigger like no other",
     ),
     pytest.param(
-        [("  schedule: Hourly\n", "")], 14, "pipeline 'lidar_vap' is Cron-triggered and has no"
+        [("  schedule: Hourly\n", "")], 14, "pipeline 'lidar_vap' is Cron-triggered, but has no"
         " 'schedule'", "write 'schedule: Hourly', Daily, Weekly, Monthly or a cron expression",
         id="Cron without schedule",
     ),
@@ -263,34 +263,34 @@ RULES = [
     ),
     pytest.param(
         [(PATH, "")], 6,
-        "config 'lidar/humboldt' is to run when files arrive (trigger: S3) and has no"
+        "config 'lidar/humboldt' runs when files arrive (trigger: S3), but has no"
         " 'input_bucket_path'", "write 'input_bucket_path: lidar/humboldt/'", id="S3 without path",
     ),
     pytest.param(
         [(S3, CRON), (PATH, "")], 7,
         "config 'lidar/humboldt' has neither 'input_bucket_path' nor 'inputs': it has nothing to"
-        " run on", "write 'input_bucket_path: lidar/humboldt/', or 'inputs:' and texts",
+        " run on", "write 'input_bucket_path: lidar/humboldt/', or 'inputs:' with a list of texts",
         id="Cron ingest without inputs",
     ),
     pytest.param(
         [(S3, CRON), (PATH, PATH + "      inputs: [a]\n")], 9,
         "config 'lidar/humboldt' has both 'input_bucket_path' and 'inputs'",
-        "keep one: files that arrive, or texts", id="path and inputs",
+        "keep one: 'input_bucket_path' for files, or 'inputs' for texts", id="path and inputs",
     ),
     pytest.param(
         [(PATH, PATH + "      inputs: [a]\n")], 8,
         "'inputs' is for Cron-triggered ingests; config 'lidar/humboldt' runs when files arrive",
-        "take it out, or write 'trigger: Cron' and a 'schedule:'", id="inputs on S3",
+        "remove it, or write 'trigger: Cron' and a 'schedule:'", id="inputs on S3",
     ),
     pytest.param(
         [(S3, S3 + "\n  window: day")], 5,
-        "'window' is for VAPs; pipeline 'lidar' is an ingest, and runs on what arrives",
-        "take it out", id="window of an ingest",
+        "'window' is for VAPs; pipeline 'lidar' is an ingest, which runs on raw files",
+        "remove it", id="window of an ingest",
     ),
     pytest.param(
         [(PATH, PATH + "      since: 2022-01-01\n")], 8,
-        "'since' is for VAPs; config 'lidar/humboldt' is an ingest, and runs on what arrives",
-        "take it out", id="since of an ingest",
+        "'since' is for VAPs; config 'lidar/humboldt' is an ingest, which runs on raw files",
+        "remove it", id="since of an ingest",
     ),
     pytest.param(
         [("    humboldt:", "    hum boldt:")], 6,
@@ -336,18 +336,18 @@ def test_rules(workspace, changes, line, what, fix):
 
 
 INPUT_PATHS = [
-    ("../lidar", "has an empty part, '.' or '..' in it: '../lidar'"),
-    ("lidar//humboldt", "has an empty part, '.' or '..' in it: 'lidar//humboldt'"),
-    ("/", "names no folder: '/'"),
-    ("./", "names no folder: './'"),
+    ("../lidar", "has an empty part, '.' or '..': '../lidar'"),
+    ("lidar//humboldt", "has an empty part, '.' or '..': 'lidar//humboldt'"),
+    ("/", "is not a folder: '/'"),
+    ("./", "is not a folder: './'"),
     ("''", "is empty"),
     ("lidar/*", "is a folder, not a pattern: 'lidar/*'"),
     (r"lidar\humboldt", r"has backslashes: 'lidar\\humboldt'"),
     ("s3://bucket/lidar", "is a folder of the input bucket, not an address: 's3://bucket/lidar'"),
-    ("' lidar'", "begins or ends with a blank"),
+    ("' lidar'", "begins or ends with a space"),
     ("[lidar]", "must be text, not a list"),
     ("x" * 600, "is longer than 512 bytes"),
-    (r'"a\0b"', "has a control character in it"),
+    (r'"a\0b"', "has a control character"),
 ]
 
 
@@ -367,7 +367,7 @@ def test_input_paths_are_made_alike(workspace, written):
 
 CONFIG_PATHS = [
     ("/pipelines/x.yaml", "is an absolute path: '/pipelines/x.yaml'"),
-    ("pipelines/../x.yaml", "has an empty part, '.' or '..' in it: 'pipelines/../x.yaml'"),
+    ("pipelines/../x.yaml", "has an empty part, '.' or '..': 'pipelines/../x.yaml'"),
     (r"pipelines\x.yaml", r"has backslashes: 'pipelines\\x.yaml'"),
 ]
 
@@ -379,12 +379,12 @@ def test_config_paths(workspace, written, what):
 
 
 ARGUMENTS = [
-    ("'{start:%Y}'", "has a placeholder that is not known in '{start:%Y}'"),
-    ("'{}'", "has a placeholder that is not known in '{}'"),
-    ("'{begin!r}'", "has a placeholder that is not known in '{begin!r}'"),
-    ("'{begin.year}'", "has a placeholder that is not known in '{begin.year}'"),
-    ("'{begin:%99999999999Y}'", "has a format that is not known in '{begin:%99999999999Y}'"),
-    ("'{begin'", "has brackets that do not fit, '{begin': expected '}' before end of string"),
+    ("'{start:%Y}'", "has an unknown placeholder in '{start:%Y}'"),
+    ("'{}'", "has an unknown placeholder in '{}'"),
+    ("'{begin!r}'", "has an unknown placeholder in '{begin!r}'"),
+    ("'{begin.year}'", "has an unknown placeholder in '{begin.year}'"),
+    ("'{begin:%99999999999Y}'", "has an unknown format in '{begin:%99999999999Y}'"),
+    ("'{begin'", "has unmatched brackets, '{begin': expected '}' before end of string"),
     ("{begin:%Y%m}", "must be text, not a mapping"),
     ("''", "is empty"),
 ]
@@ -400,14 +400,14 @@ def test_inputs(workspace, written, what):
 
 
 AWS_KEYS = [
-    ("account_id: XXXXXXXXXXXX", "still holds a placeholder, 'XXXXXXXXXXXX'"),
+    ("account_id: XXXXXXXXXXXX", "still has a placeholder, 'XXXXXXXXXXXX'"),
     ("account_id: 12345", "must be the 12 digits of an AWS account, not '12345'"),
     ("account_id: 1234-5678-9012", "must be the 12 digits of an AWS account, not '1234-5678-9012'"),
     ("region: us-west2", "must be an AWS region, not 'us-west2'"),
-    ("region: <your region>", "still holds a placeholder, '<your region>'"),
-    ("github_org: your-org", "still holds a placeholder, 'your-org'"),
+    ("region: <your region>", "still has a placeholder, '<your region>'"),
+    ("github_org: your-org", "still has a placeholder, 'your-org'"),
     ("github_org: a b", "must be a GitHub organization or user, not 'a b'"),
-    ("pipelines_repo_name: my-repo-here", "still holds a placeholder, 'my-repo-here'"),
+    ("pipelines_repo_name: my-repo-here", "still has a placeholder, 'my-repo-here'"),
     (
         "pipelines_repo_name: a--b",
         (
@@ -448,17 +448,17 @@ AWS_KEYS = [
     (
         "output_bucket_name: xn--abc",
         (
-            "begins or ends with letters that AWS keeps to itself; AWS would refuse the bucket name"
+            "has a beginning or end that is reserved by AWS; AWS would refuse the bucket name"
             " 'xn--abc'"
         ),
     ),
     ("output_bucket_name: s3://tsdat", "must be the bucket's name, not its address"),
     ("create_buckets: maybe", "must be true or false, not 'maybe'"),
     ("create_buckets: 1", "must be true or false, not 1"),
-    ("github_codestar_arn: FILL_ME_IN", "still holds a placeholder, 'FILL_ME_IN'"),
+    ("github_codestar_arn: FILL_ME_IN", "still has a placeholder, 'FILL_ME_IN'"),
     (
         "github_codestar_arn: arn:aws:codestar-connections:us-west-2:...",
-        "still holds a placeholder, 'arn:aws:codestar-connections:us-west-2:...'",
+        "still has a placeholder, 'arn:aws:codestar-connections:us-west-2:...'",
     ),
     (
         "github_codestar_arn: arn:aws:s3:::x",
@@ -484,11 +484,11 @@ def test_placeholders_are_for_aws_keys_alone(workspace):
 OTHER = [
     ("python: '2.7'", 1, "'python' must be a version or an interpreter's path, not '2.7'"),
     ("python: [3]", 1, "'python' must be text, not a list"),
-    ("branches:\n  a b: {}", 2, "a branch's name is none that git allows: 'a b'"),
+    ("branches:\n  a b: {}", 2, "a branch's name is not a valid branch name in git: 'a b'"),
     (
         "defaults:\n  environment:\n    A-B: x",
         3,
-        "a variable's name cannot be that of an environment variable: 'A-B'",
+        "a variable's name is not a valid name of an environment variable: 'A-B'",
     ),
     (
         "defaults:\n  environment:\n    AWS_REGION: x",
@@ -499,8 +499,8 @@ OTHER = [
     ("defaults:\n  environment:\n    A:", 3, "'A' has no value"),
     ("defaults:\n  inputs: []", 2, "'inputs' is empty"),
     ("defaults: 5", 1, "'defaults' must be keys with values, not '5'"),
-    ("repository: nowhere", 1, "'repository' names no folder: 'nowhere'"),
-    ("python: !x 3", 1, "the tag '!x' means nothing here"),
+    ("repository: nowhere", 1, "'repository' is not a folder: 'nowhere'"),
+    ("python: !x 3", 1, "the tag '!x' is not supported"),
     ("<<: 5", 1, "'<<' takes a mapping"),
 ]
 

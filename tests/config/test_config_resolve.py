@@ -142,7 +142,7 @@ def test_what_tsdat_rejects_is_a_problem(workspace):
 def test_a_rejected_file_of_two_configs_is_told_once(workspace):
     content = workspace.valid((MORRO, HUMBOLDT))
     resolution = resolve(workspace.read(content), {HUMBOLDT: ConfigurationError("bad")})
-    assert [(p.line, p.fix) for p in resolution.problems] == [(8, "mend that file")]
+    assert [(p.line, p.fix) for p in resolution.problems] == [(8, "correct that file")]
 
 
 def test_a_file_with_problems_resolves_to_them(workspace):
@@ -178,7 +178,7 @@ def test_notes_on_the_inputs_of_a_vap(workspace):
     made = {HUMBOLDT: ingest("h.lidar.a1"), MORRO: ingest("m.lidar.a1")}
     assert notes(workspace, VALID, {**made, VAP: vap("h.lidar.a1")}) == []
     assert notes(workspace, VALID, {**made, VAP: vap("h.lidar.b1", "m.lidar.a1")}) == [
-        (18, "lidar_vap/humboldt reads h.lidar.b1, which no other config here seems to make")
+        (18, "lidar_vap/humboldt reads h.lidar.b1, which no config in this file makes")
     ]
     # One that Tsdat was not asked about may make it.
     assert notes(workspace, VALID, {HUMBOLDT: made[HUMBOLDT], VAP: vap("h.lidar.b1")}) == []
@@ -270,7 +270,7 @@ def test_no_repository(tmp_path):
     file.write_text(VALID)
     [problem] = read(file).problems
     assert (problem.line, problem.what) == (8, "there is no pipelines repository beside this file")
-    assert problem.fix == "write 'repository:' and its path, seen from this file"
+    assert problem.fix == "write 'repository:' and its path, relative to this file"
     assert read(file, files=False).require().pipelines[0].name == "lidar"
 
 
@@ -308,11 +308,11 @@ def test_what_a_function_cannot_have(workspace):
     keys, problems = aws_problems(workspace.read(content), "main")
     assert keys is None
     assert [(p.line, p.what, p.fix) for p in problems] == [
-        (13, "timeout of lidar/humboldt is 901: a Lambda function takes 900 seconds at most",
+        (13, "timeout of lidar/humboldt is 901: a Lambda function allows at most 900 seconds",
          "write 'timeout: 900'"),
-        (13, "timeout of lidar/morro is 901: a Lambda function takes 900 seconds at most",
+        (13, "timeout of lidar/morro is 901: a Lambda function allows at most 900 seconds",
          "write 'timeout: 900'"),
-        (18, "memory of lidar/humboldt is 10241: a Lambda function takes 10240 MB at most",
+        (18, "memory of lidar/humboldt is 10241: a Lambda function allows at most 10240 MB",
          "write 'memory: 10240'"),
     ]  # fmt: skip
 

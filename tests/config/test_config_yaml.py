@@ -15,17 +15,17 @@ from tidegate.config.source import MOST_BYTES
 BROKEN = [
     pytest.param("", 1, "the file is empty", "write 'pipelines:'", id="empty"),
     pytest.param(" \n\n", 1, "the file is empty", "write 'pipelines:'", id="blank"),
-    pytest.param("# x\n", 1, "the file holds nothing but comments", "write", id="comments"),
+    pytest.param("# x\n", 1, "the file has only comments", "write", id="comments"),
     pytest.param(
-        "# x\n- a\n", 2, "the file holds a list at the top, not keys with values",
+        "# x\n- a\n", 2, "the file has a list at the top, not keys with values",
         "write 'pipelines:' in a line of its own above the list", id="list",
     ),
     pytest.param(
-        "lidar\n", 1, "the file holds a single value at the top, not keys with values",
+        "lidar\n", 1, "the file has a single value at the top, not keys with values",
         "write 'pipelines:'", id="scalar",
     ),
     pytest.param(
-        "null\n", 1, "the file holds a single value at the top, not keys with values",
+        "null\n", 1, "the file has a single value at the top, not keys with values",
         "write 'pipelines:'", id="null",
     ),
     pytest.param(
@@ -38,12 +38,12 @@ BROKEN = [
     ),
     pytest.param(
         "a: b: c\n", 1, "not valid YAML: mapping values are not allowed here",
-        "line this up with the keys above, or quote the value", id="two colons",
+        "indent this like the keys above, or quote the value", id="two colons",
     ),
     pytest.param(
         "pipelines:\n- name: x\n type: y\n", 3,
         "not valid YAML: while parsing a block mapping, expected <block end>, but found"
-        " '<block mapping start>'", "line this up", id="indentation",
+        " '<block mapping start>'", "indent this", id="indentation",
     ),
     pytest.param(
         "a: 1\nb\nc: 1\n", 3,
@@ -80,28 +80,28 @@ BROKEN = [
         "one file is one document", id="two documents",
     ),
     pytest.param(
-        "a: " + "[" * 60 + "]" * 60, 1, "not valid YAML: nested too deeply", "write it flatter",
+        "a: " + "[" * 60 + "]" * 60, 1, "not valid YAML: nested too deeply", "remove levels",
         id="deep",
     ),
     pytest.param(
-        "a: 1\nb: \x01\n", 2, "character U+0001 is not allowed in YAML", "take the character out",
+        "a: 1\nb: \x01\n", 2, "character U+0001 is not allowed in YAML", "remove the character",
         id="control character",
     ),
     pytest.param(
-        'a: 1\nb: "\\U99999999"\n', 2, "cannot be read as YAML: ", "look for odd escapes",
+        'a: 1\nb: "\\U99999999"\n', 2, "is not valid YAML: ", "check escapes",
         id="odd escape",
     ),
     pytest.param(
-        "a: &a [1, *a]\n", 1, "an alias stands inside of what it stands for",
-        "write it out without this alias", id="endless alias",
+        "a: &a [1, *a]\n", 1, "an alias is inside the value that it refers to",
+        "write the value without this alias", id="endless alias",
     ),
     pytest.param(
-        "a: &a\n  <<: *a\n", 1, "an alias stands inside of what it stands for",
-        "write it out without this alias", id="endless merge",
+        "a: &a\n  <<: *a\n", 1, "an alias is inside the value that it refers to",
+        "write the value without this alias", id="endless merge",
     ),
     pytest.param(
         "a: 1\nb: é\n".encode("latin-1"), 2,
-        "is not UTF-8: byte 0xe9 is no part of a character", "save it as UTF-8", id="latin-1",
+        "is not UTF-8: byte 0xe9 is not part of a character", "save it as UTF-8", id="latin-1",
     ),
     pytest.param("a: 1\n".encode("utf-16"), 1, "is UTF-16, not UTF-8", "save it", id="utf-16"),
 ]  # fmt: skip
@@ -120,8 +120,8 @@ def test_an_alias_bomb_is_refused_soon(workspace):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     [(line, what, fix)] = workspace.said("\n".join(lines))
-    assert what == "aliases make more than 100,000 values of the file"
-    assert fix == "write it out without aliases"
+    assert what == "aliases expand to more than 100,000 values"
+    assert fix == "write the values without aliases"
     assert line >= 1
 
 
@@ -129,7 +129,7 @@ def test_a_bomb_of_merges_is_refused_soon(workspace):
     lines = ["a0: &a0 {x: 1}"]
     lines += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 12)]
     [(_, what, _)] = workspace.said("\n".join(lines))
-    assert what == "aliases make more than 100,000 values of the file"
+    assert what == "aliases expand to more than 100,000 values"
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tidegate.config import ConfigProblems
 from tidegate.deploy.core.branch import commit_of, open_branch
 from tidegate.deploy.workflow.bundle import make_bundle
 from tidegate.errors import TidegateError, UsageError
-from tidegate.workspace.loading import ConfigProblems
 
 CONFIG = """
 pipelines_repo_name: waves

@@ -253,7 +253,7 @@ class Cloud:
 
 def deploy(stack: MiniStack, session: LoadedWorkspace, folder: Path, bundle: Path) -> Cloud:
     """As a deployment does: what holds data, then the CodePipeline stack, then the pipelines'."""
-    clients, place, model = stack.clients(), Place(ACCOUNT, REGION), session.reading.require()
+    clients, place, model = stack.clients(), Place(ACCOUNT, REGION), session.config.require()
     keys, names = model.for_branch(BRANCH), Names("e2e", BRANCH)
     data_stores.ensure(data_stores.look(keys, names, clients, model=model), clients, print)
     artifacts = names.artifacts_bucket(ACCOUNT, REGION)

@@ -123,7 +123,7 @@ def test_buckets_get_names_that_are_free_in_all_of_aws(tmp_path):
         ("github_org", "a b", "must be a GitHub organization", "--org tsdat"),
         ("region", "Oregon", "must be an AWS region", "--region us-west-2"),
         ("input_bucket_name", "s3://raw", "must be the bucket's name", "write 'raw'"),
-        ("github_codestar_arn", "FILL_ME_IN", "still holds a placeholder", "write your own"),
+        ("github_codestar_arn", "FILL_ME_IN", "still has a placeholder", "write your own"),
         ("pipelines_repo_name", "a--b", "must be the name of a repository", "--repository"),
     ],
 )

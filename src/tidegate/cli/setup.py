@@ -11,11 +11,12 @@ from tidegate import config as configuration
 from tidegate.cli import view
 from tidegate.cli.options import HERE, Dir, Json, Python
 from tidegate.cli.view import View, plain
+from tidegate.config import ConfigProblems
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
 from tidegate.workspace.environment_options import EnvironmentOptions, make_environment
 from tidegate.workspace.folder import Workspace
-from tidegate.workspace.loading import ConfigProblems, load_workspace, read_config
+from tidegate.workspace.loading import load_workspace, read_config
 
 app = typer.Typer()
 
@@ -50,7 +51,7 @@ def check(directory: Dir = HERE, python: Python = None, as_json: Json = False) -
             for row in rows
         ],
     )
-    out.note(f"no problems in {loaded.reading.file}: {quantity(len(rows), 'config')}")
+    out.note(f"no problems in {loaded.config.file}: {quantity(len(rows), 'config')}")
 
 
 @app.command(epilog="Example: tidegate env --python 3.11")

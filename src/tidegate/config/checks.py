@@ -1,7 +1,7 @@
-"""What the values of pipelines_config.yml must be to each other.
+"""Problems of values that contradict each other in pipelines_config.yml.
 
-Works on the data, not on the model, so that these problems show beside those of single values. A
-value that was found wrong already is ``INVALID``: it is there, and nothing more is said of it.
+Works on the data, not on the model, so that these problems are reported together with those of
+single values. A value with a reported problem is ``INVALID`` in the data and is not checked again.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tidegate.config.problems import Finding, Where
+from tidegate.config.problems import Finding, KeyPath
 
-Line = Callable[[Where], int]
+Line = Callable[[KeyPath], int]
 
 
 def check(data: dict[str, Any], line: Line) -> Iterator[Finding]:
-    """All findings; ``line`` tells where a value stands."""
+    """All findings; ``line`` gives the line of a value."""
     pipelines = data.get("pipelines")
     if not isinstance(pipelines, list):
         return
@@ -29,7 +29,7 @@ def check(data: dict[str, Any], line: Line) -> Iterator[Finding]:
                 yield from _inputs(data, pipeline, config, path)
 
 
-def _configs(pipeline: dict[str, Any], number: int) -> Iterator[tuple[Where, dict[str, Any]]]:
+def _configs(pipeline: dict[str, Any], number: int) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     configs = pipeline.get("configs")
     for name, config in configs.items() if isinstance(configs, dict) else ():
         if isinstance(config, dict):
@@ -37,14 +37,14 @@ def _configs(pipeline: dict[str, Any], number: int) -> Iterator[tuple[Where, dic
 
 
 def _names(pipelines: list[Any], line: Line) -> Iterator[Finding]:
-    """Two of one name would share queue, function and records."""
+    """Names must be unique: they name queues, functions and records."""
     names: dict[str, int] = {}
     ids: dict[str, tuple[str, int]] = {}
     for number, pipeline in enumerate(pipelines):
         name = pipeline.get("name") if isinstance(pipeline, dict) else None
         if not isinstance(name, str):
             continue
-        path: Where = ("pipelines", number, "name")
+        path: KeyPath = ("pipelines", number, "name")
         if name in names:
             what = f"the name '{name}' is used twice, first in line {names[name]}"
             fix = "give this one another name, or put its configs into the first one"
@@ -61,9 +61,9 @@ def _names(pipelines: list[Any], line: Line) -> Iterator[Finding]:
                 ids[joined] = (id, line(place))
 
 
-def _trigger(pipeline: dict[str, Any], path: Where) -> Iterator[Finding]:
+def _trigger(pipeline: dict[str, Any], path: KeyPath) -> Iterator[Finding]:
     kind, trigger = pipeline.get("type"), pipeline.get("trigger")
-    name = _called(pipeline, path)
+    name = _display_name(pipeline, path)
     if kind == "VAP" and trigger == "S3":
         what = f"{name} is a VAP: it runs on a schedule, not when files arrive"
         fix = "write 'trigger: Cron'" + (
@@ -71,60 +71,62 @@ def _trigger(pipeline: dict[str, Any], path: Where) -> Iterator[Finding]:
         )
         yield Finding((*path, "trigger"), what, fix)
     elif trigger == "Cron" and "schedule" not in pipeline:
-        what = f"{name} is Cron-triggered and has no 'schedule'"
+        what = f"{name} is Cron-triggered, but has no 'schedule'"
         fix = "write 'schedule: Hourly', Daily, Weekly, Monthly or a cron expression"
         yield Finding((*path, "trigger"), what, fix)
 
 
-def _settings(pipeline: dict[str, Any], holder: dict[str, Any], path: Where) -> Iterator[Finding]:
-    """Settings that are for one kind of pipeline only."""
+def _settings(pipeline: dict[str, Any], holder: dict[str, Any], path: KeyPath) -> Iterator[Finding]:
+    """Settings that only one kind of pipeline may have."""
     kind, trigger = pipeline.get("type"), pipeline.get("trigger")
-    name = _called(pipeline, path)
+    name = _display_name(pipeline, path)
     for key in ("window", "since"):
         if key in holder and kind == "Ingest":
-            what = f"'{key}' is for VAPs; {name} is an ingest, and runs on what arrives"
-            yield Finding((*path, key), what, "take it out")
+            what = f"'{key}' is for VAPs; {name} is an ingest, which runs on raw files"
+            yield Finding((*path, key), what, "remove it")
     if "inputs" in holder and kind == "VAP":
-        what = f"'inputs' is for ingests; {name} is a VAP, and is given its windows"
-        yield Finding((*path, "inputs"), what, "take it out")
+        what = f"'inputs' is for ingests; {name} is a VAP, which runs on windows of time"
+        yield Finding((*path, "inputs"), what, "remove it")
     elif "inputs" in holder and trigger == "S3":
         what = f"'inputs' is for Cron-triggered ingests; {name} runs when files arrive"
-        fix = "take it out, or write 'trigger: Cron' and a 'schedule:'"
+        fix = "remove it, or write 'trigger: Cron' and a 'schedule:'"
         yield Finding((*path, "inputs"), what, fix)
 
 
 def _inputs(
-    data: dict[str, Any], pipeline: dict[str, Any], config: dict[str, Any], path: Where
+    data: dict[str, Any], pipeline: dict[str, Any], config: dict[str, Any], path: KeyPath
 ) -> Iterator[Finding]:
-    """An ingest must know what it is to work on."""
+    """An ingest needs input: files or texts."""
     kind, trigger = pipeline.get("type"), pipeline.get("trigger")
     if kind != "Ingest":
         return
-    name = _called(pipeline, path)
+    name = _display_name(pipeline, path)
     has_path = "input_bucket_path" in config
     if trigger == "S3" and not has_path:
-        what = f"{name} is to run when files arrive (trigger: S3) and has no 'input_bucket_path'"
+        what = f"{name} runs when files arrive (trigger: S3), but has no 'input_bucket_path'"
         yield Finding(path, what, f"write 'input_bucket_path: {_folder(pipeline, path)}'")
     if trigger != "Cron":
         return
     if has_path and "inputs" in config:
         what = f"{name} has both 'input_bucket_path' and 'inputs'"
-        yield Finding((*path, "inputs"), what, "keep one: files that arrive, or texts")
+        fix = "keep one: 'input_bucket_path' for files, or 'inputs' for texts"
+        yield Finding((*path, "inputs"), what, fix)
     defaults = data.get("defaults")
     holders = [config, pipeline, *([defaults] if isinstance(defaults, dict) else [])]
     if not has_path and not any("inputs" in holder for holder in holders):
         what = f"{name} has neither 'input_bucket_path' nor 'inputs': it has nothing to run on"
-        fix = f"write 'input_bucket_path: {_folder(pipeline, path)}', or 'inputs:' and texts"
+        folder = _folder(pipeline, path)
+        fix = f"write 'input_bucket_path: {folder}', or 'inputs:' with a list of texts"
         yield Finding(path, what, fix)
 
 
-def _called(pipeline: dict[str, Any], path: Where) -> str:
+def _display_name(pipeline: dict[str, Any], path: KeyPath) -> str:
     name = pipeline.get("name")
     if not isinstance(name, str):
         name = f"{path[1] + 1}" if isinstance(path[1], int) else ""
     return f"config '{name}/{path[3]}'" if len(path) > 3 else f"pipeline '{name}'"
 
 
-def _folder(pipeline: dict[str, Any], path: Where) -> str:
+def _folder(pipeline: dict[str, Any], path: KeyPath) -> str:
     name = pipeline.get("name")
     return f"{name if isinstance(name, str) else 'lidar'}/{path[3]}/"

@@ -1,7 +1,7 @@
-"""The keys of pipelines_config.yml, with their meaning, as pydantic models.
+"""The keys of pipelines_config.yml with their descriptions, as pydantic models.
 
-What a value must be stands in ``values.py``; what values must be to each other, in ``checks.py``.
-The JSON Schema and the tables of docs/configuration.md are held to these models by tests.
+``values`` checks single values, ``checks`` compares values with each other. Tests compare the JSON
+Schema and the tables of docs/configuration.md with these models.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from tidegate.config import values
+from tidegate.config import aws_values, values
 from tidegate.runtime import manifest
 
 _DEFAULTS = {
@@ -22,12 +22,12 @@ _DEFAULTS = {
 }
 
 
-def _says(schema: dict[str, Any], json_type: str = "string") -> WithJsonSchema:
+def _json_schema(schema: dict[str, Any], json_type: str = "string") -> WithJsonSchema:
     return WithJsonSchema({"type": json_type, **schema})
 
 
 def _key(description: str, *examples: Any, default: Any = None) -> Any:
-    """An optional key; ``default`` is what holds in the end, where nobody gives a value."""
+    """An optional key; ``default`` is the effective value if none is given."""
     extra = {} if default is None else {"default": default}
     return Field(
         None, description=description, examples=list(examples), json_schema_extra=extra or None
@@ -35,25 +35,25 @@ def _key(description: str, *examples: Any, default: Any = None) -> Any:
 
 
 def _setting(name: str, description: str, *examples: Any) -> Any:
-    """A key of ``Settings``: its default is the one of the resolved config."""
+    """A key of ``Settings``; its default is that of ``manifest.Config``."""
     return _key(description, *examples, default=_DEFAULTS.get(name))
 
 
 Name = Annotated[
     str,
     BeforeValidator(values.identifier),
-    _says({"pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]*$", "maxLength": 64}),
+    _json_schema({"pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]*$", "maxLength": 64}),
 ]
 Text = Annotated[str, BeforeValidator(values.text)]
 Timeout = Annotated[
     int,
     BeforeValidator(values.whole("of seconds", 1, 2_592_000)),
-    _says({"minimum": 1, "maximum": 2_592_000}, "integer"),
+    _json_schema({"minimum": 1, "maximum": 2_592_000}, "integer"),
 ]
 Memory = Annotated[
     int,
     BeforeValidator(values.whole("of MB", 128, 4_194_304)),
-    _says({"minimum": 128, "maximum": 4_194_304}, "integer"),
+    _json_schema({"minimum": 128, "maximum": 4_194_304}, "integer"),
 ]
 Architecture = Annotated[
     Literal["x86_64", "arm64"], BeforeValidator(values.choice("x86_64", "arm64"))
@@ -61,27 +61,27 @@ Architecture = Annotated[
 EphemeralStorage = Annotated[
     int,
     BeforeValidator(values.whole("of MB", 512, 10_240)),
-    _says({"minimum": 512, "maximum": 10_240}, "integer"),
+    _json_schema({"minimum": 512, "maximum": 10_240}, "integer"),
 ]
 Days = Annotated[
     int,
     BeforeValidator(values.whole("of days", 1, 36_500)),
-    _says({"minimum": 1, "maximum": 36_500}, "integer"),
+    _json_schema({"minimum": 1, "maximum": 36_500}, "integer"),
 ]
 Retries = Annotated[
     int,
     BeforeValidator(values.whole("", 0, 100)),
-    _says({"minimum": 0, "maximum": 100}, "integer"),
+    _json_schema({"minimum": 0, "maximum": 100}, "integer"),
 ]
 Settle = Annotated[
     float,
     BeforeValidator(values.number("of seconds", 0, 86_400)),
-    _says({"minimum": 0, "maximum": 86_400}, "number"),
+    _json_schema({"minimum": 0, "maximum": 86_400}, "number"),
 ]
 Concurrency = Annotated[
     int,
     BeforeValidator(values.whole("", 1, 1000)),
-    _says({"minimum": 1, "maximum": 1000}, "integer"),
+    _json_schema({"minimum": 1, "maximum": 1000}, "integer"),
 ]
 Duration = Annotated[
     int,
@@ -98,12 +98,12 @@ Duration = Annotated[
 Window = Annotated[
     str,
     BeforeValidator(values.window),
-    _says({"pattern": r"^(hour|day|week|month|[1-9]\d{0,3}(min|h|d))$"}),
+    _json_schema({"pattern": r"^(hour|day|week|month|[1-9]\d{0,3}(min|h|d))$"}),
 ]
 Since = Annotated[
     datetime,
     BeforeValidator(values.since),
-    _says({"pattern": r"^\d{4}-?\d{2}-?\d{2}([T .].+)?$"}),
+    _json_schema({"pattern": r"^\d{4}-?\d{2}-?\d{2}([T .].+)?$"}),
 ]
 Schedule = Annotated[
     str,
@@ -118,28 +118,30 @@ Schedule = Annotated[
     ),
 ]
 InputPath = Annotated[
-    str, BeforeValidator(values.input_path), _says({"pattern": r"^[^\\*?]*[^\\*?./][^\\*?]*$"})
+    str,
+    BeforeValidator(values.input_path),
+    _json_schema({"pattern": r"^[^\\*?]*[^\\*?./][^\\*?]*$"}),
 ]
 RepositoryFile = Annotated[
-    str, BeforeValidator(values.repository_path), _says({"pattern": r"^[^/\\][^\\]*$"})
+    str, BeforeValidator(values.repository_path), _json_schema({"pattern": r"^[^/\\][^\\]*$"})
 ]
 Account = Annotated[
     str,
-    BeforeValidator(values.account_id),
+    BeforeValidator(aws_values.account_id),
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^\d{12}$"}]}),
 ]
 Bucket = Annotated[
     str,
-    BeforeValidator(values.bucket),
-    _says({"pattern": r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"}),
+    BeforeValidator(aws_values.bucket),
+    _json_schema({"pattern": r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"}),
 ]
 EnvName = Annotated[
-    str, BeforeValidator(values.env_name), _says({"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})
+    str, BeforeValidator(values.env_name), _json_schema({"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})
 ]
 EnvValue = Annotated[
     str, BeforeValidator(values.variable), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
-BranchName = Annotated[str, BeforeValidator(values.branch)]
+BranchName = Annotated[str, BeforeValidator(aws_values.branch)]
 
 
 _ORG = r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}"
@@ -154,21 +156,23 @@ _CONNECTION_IS = "the ARN of a CodeConnections (CodeStar) connection"
 
 Org = Annotated[
     str,
-    BeforeValidator(values.for_aws(_ORG, "a GitHub organization or user")),
-    _says({"pattern": f"^{_ORG}$"}),
+    BeforeValidator(aws_values.for_aws(_ORG, "a GitHub organization or user")),
+    _json_schema({"pattern": f"^{_ORG}$"}),
 ]
 Repo = Annotated[
-    str, BeforeValidator(values.for_aws(_REPO, _REPO_IS)), _says({"pattern": f"^{_REPO}$"})
+    str,
+    BeforeValidator(aws_values.for_aws(_REPO, _REPO_IS)),
+    _json_schema({"pattern": f"^{_REPO}$"}),
 ]
 Region = Annotated[
     str,
-    BeforeValidator(values.for_aws(_REGION, "an AWS region")),
-    _says({"pattern": f"^{_REGION}$"}),
+    BeforeValidator(aws_values.for_aws(_REGION, "an AWS region")),
+    _json_schema({"pattern": f"^{_REGION}$"}),
 ]
 Connection = Annotated[
     str,
-    BeforeValidator(values.for_aws(_CONNECTION, _CONNECTION_IS)),
-    _says({"pattern": f"^{_CONNECTION}$"}),
+    BeforeValidator(aws_values.for_aws(_CONNECTION, _CONNECTION_IS)),
+    _json_schema({"pattern": f"^{_CONNECTION}$"}),
 ]
 
 
@@ -177,28 +181,28 @@ class _Keys(BaseModel):
 
 
 class Settings(_Keys):
-    """How runs go. For `defaults:`, a pipeline or a config; the inner one wins."""
+    """Settings of runs: in `defaults:`, a pipeline or a config; the innermost value wins."""
 
     timeout: Timeout | None = _setting("timeout", "A run is stopped after this many seconds.", 900)
     memory: Memory | None = _setting(
         "memory", "A run is stopped when it uses more than this, in MB.", 1769
     )
     retries: Retries | None = _setting(
-        "retries", "How often a run is tried again after a failure that may pass.", 2
+        "retries", "How often a run is repeated after a temporary failure.", 2
     )
     settle: Settle | None = _setting(
         "settle", "A file counts as arrived when it has not changed for this many seconds.", 2
     )
     concurrency: Concurrency | None = _setting(
-        "concurrency", "How many runs of one config go on at the same time.", 4
+        "concurrency", "How many runs of one config may run at the same time.", 4
     )
     expect_every: Duration | None = _setting(
         "expect_every",
-        "The cadence of the data: a longer silence is an alarm. Seconds, or such as 20min, 6h, 1d.",
+        "Raise an alarm if no new data arrive for this long: seconds, or 20min, 6h, 1d.",
         "20min",
     )
     architecture: Architecture | None = _setting(
-        "architecture", "On AWS: the processor that runs are for, x86_64 or arm64.", "arm64"
+        "architecture", "On AWS: the processor of the functions, x86_64 or arm64.", "arm64"
     )
     ephemeral_storage: EphemeralStorage | None = _setting(
         "ephemeral_storage",
@@ -207,20 +211,20 @@ class Settings(_Keys):
     )
     window: Window | None = _setting(
         "window",
-        "VAPs: the length of the interval that one run covers: hour, day, week, month,"
-        " or such as 30min, 6h, 2d.",
+        "VAPs: the length of the time interval of one run: hour, day, week, month,"
+        " or for example 30min, 6h, 2d.",
         "day",
     )
     since: Since | None = _setting(
-        "since", "VAPs: the first run goes back no further than this date or time.", "2022-04-05"
+        "since", "VAPs: do not process data before this date or time.", "2022-04-05"
     )
     environment: dict[EnvName, EnvValue] | None = _setting(
         "environment", "Environment variables for the run.", {"SITE_ALTITUDE": "12"}
     )
     inputs: list[Annotated[str, BeforeValidator(values.argument)]] | None = Field(
         default=None,
-        description="Cron-triggered ingests whose inputs are not files: the texts that the"
-        " pipeline is given instead, with the run's times in them ({begin}, {end}, {time}).",
+        description="Cron-triggered ingests without input files: the texts that the pipeline gets"
+        " instead; {begin}, {end} and {time} are replaced with the times of the run.",
         examples=[["{begin:%Y%m}"]],
         min_length=1,
     )
@@ -234,13 +238,13 @@ class ConfigEntry(Settings):
         examples=["pipelines/lidar/config/pipeline_humboldt.yaml"],
     )
     input_bucket_path: InputPath | None = _key(
-        "The folder of the input bucket (or of `input/`) in which its raw files arrive.",
+        "The folder of the input bucket (or of `input/`) where its raw files arrive.",
         "lidar/humboldt/",
     )
 
 
 class PipelineEntry(Settings):
-    """One pipeline, with all that it is run for."""
+    """One pipeline and its configs."""
 
     name: Name = Field(description="The name of the pipeline.", examples=["lidar"])
     type: Annotated[Literal["Ingest", "VAP"], BeforeValidator(values.choice("Ingest", "VAP"))] = (
@@ -275,7 +279,7 @@ class PipelineEntry(Settings):
 
 
 class AwsKeys(_Keys):
-    """Where it is deployed. A file that is used on one machine only may leave all of it out."""
+    """The deployment on AWS; not needed on one machine."""
 
     github_org: Org | None = _key(
         "The GitHub organization or user that owns both repositories.", "tsdat"
@@ -284,56 +288,54 @@ class AwsKeys(_Keys):
         "The name of the pipelines repository; names in AWS begin with it.", "pipeline-template"
     )
     aws_repo_name: Repo | None = _key(
-        "The name of the deployment repository, which holds this file.", "aws-template"
+        "The name of the deployment repository, which has this file.", "aws-template"
     )
     account_id: Account | None = _key(
         "The AWS account to deploy to, twelve digits.", "123456789012"
     )
     region: Region | None = _key("The AWS region to deploy to.", "us-west-2")
-    input_bucket_name: Bucket | None = _key("The bucket in which raw files arrive.", "tsdat-input")
-    output_bucket_name: Bucket | None = _key(
-        "The bucket to which products are published.", "tsdat-output"
-    )
+    input_bucket_name: Bucket | None = _key("The bucket where raw files arrive.", "tsdat-input")
+    output_bucket_name: Bucket | None = _key("The bucket for products.", "tsdat-output")
     create_buckets: Annotated[bool, BeforeValidator(values.yes_or_no)] | None = _key(
-        "true: the deployment creates the buckets, or adopts them where they exist and are yours."
-        " false: they must exist.",
+        "true: the deployment creates the buckets, or adopts buckets of yours that exist."
+        " false: the buckets must exist.",
         True,
         default=False,
     )
     keep_runs: Days | None = _key(
-        "For how many days the records of runs that have ended are kept; products stay.", 365
+        "Delete the records of runs after this many days; products are kept.", 365
     )
     github_codestar_arn: Connection | None = _key(
-        "The ARN of the connection between AWS and GitHub (CodeConnections, once CodeStar).",
+        "The ARN of the connection between AWS and GitHub (CodeConnections, formerly CodeStar).",
         "arn:aws:codeconnections:us-west-2:123456789012:connection/"
         "5b0a2f7c-33a2-4c8f-9d4e-0f7c1f0e8a11",
     )
 
 
 class BranchEntry(AwsKeys):
-    """What is different for one branch."""
+    """Other values for one branch."""
 
 
 class PipelinesConfig(AwsKeys):
-    """All of a pipelines_config.yml: which pipelines run on what, when and where."""
+    """The whole file: which pipelines run, on what, when and where."""
 
     python: Annotated[str, BeforeValidator(values.python)] | None = _key(
         "The version of Python for the pipelines' environment, or the path of an interpreter.",
         "3.11",
     )
     exclude_newer: Since | None = _key(
-        "The pipelines' environment takes packages as they were on this date.", "2024-06-30"
+        "The pipelines' environment ignores packages published after this date.", "2024-06-30"
     )
     repository: Text | None = _key(
-        "Where the pipelines repository is, relative to this file."
-        " Without it, it is looked for beside the file.",
+        "The path of the pipelines repository, relative to this file."
+        " Without it, Tidegate looks for it next to the file.",
         "../pipeline-template",
     )
     defaults: Settings | None = _key(
-        "Settings for all pipelines that do not say otherwise.", {"timeout": 600}
+        "Settings for all pipelines without their own.", {"timeout": 600}
     )
     branches: dict[BranchName, BranchEntry] | None = _key(
-        "For a branch, other values of the keys for AWS.",
+        "Other values of the keys for AWS, by branch.",
         {"dev": {"output_bucket_name": "tsdat-output-dev"}},
     )
     pipelines: list[PipelineEntry] = Field(
@@ -357,7 +359,7 @@ class PipelinesConfig(AwsKeys):
     )
 
     def for_branch(self, branch: str) -> AwsKeys:
-        """The keys for AWS, as they are for that branch."""
+        """The keys for AWS with the values for that branch."""
         keys = self.model_dump(include=set(AwsKeys.model_fields))
         other = (self.branches or {}).get(branch)
         if other is not None:
@@ -378,4 +380,4 @@ NUMBERS = frozenset(
         "create_buckets",
     }
 )
-"""The keys whose values may be numbers or true and false; all others are text as written."""
+"""The keys whose values may be numbers or true and false; all other values are text."""

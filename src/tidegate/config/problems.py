@@ -1,22 +1,25 @@
-"""What is wrong with a file, and what is worth knowing about it; each with its line."""
+"""Problems of a config file and remarks on it, each with its line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-Where = tuple[str | int, ...]
-"""Where a value stands in the file: keys of mappings and places in lists, from the top."""
+from tidegate.errors import ConfigurationError
+from tidegate.runtime.wording import quantity
+
+KeyPath = tuple[str | int, ...]
+"""The place of a value in the file: keys of mappings and indices of lists, from the top."""
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that must be mended before the file can be used."""
+    """Something that must be corrected before the file can be used."""
 
     file: str
-    """The file, as the person named it."""
+    """The path of the file, as it was given."""
     line: int
-    """The line, from 1; 0 when the problem is the file itself."""
+    """The line, from 1; 0 if the problem is the file itself."""
     what: str
     """What is wrong."""
     fix: str
@@ -29,14 +32,14 @@ class Problem:
 
 @dataclass(frozen=True, order=True)
 class Note:
-    """Something that is allowed, and that a person may not have meant."""
+    """Something that is allowed, but perhaps not intended."""
 
     file: str
-    """The file, as the person named it."""
+    """The path of the file, as it was given."""
     line: int
     """The line, from 1."""
     what: str
-    """What is so."""
+    """The remark."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.what}"
@@ -44,10 +47,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem before its line is looked up."""
+    """A problem, before its line is known."""
 
-    path: Where
-    """Where it is."""
+    path: KeyPath
+    """The value that has it."""
     what: str
     """What is wrong."""
     fix: str
@@ -55,5 +58,17 @@ class Finding:
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """By line, each once: an alias brings the same mistake to several places."""
+    """Sort by line, without duplicates: an alias repeats the same mistake in several places."""
     return tuple(sorted(set(problems)))
+
+
+class ConfigProblems(ConfigurationError):
+    """All problems of a config file."""
+
+    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            f"{file} has {quantity(len(self.problems), 'problem')}",
+            why="\n".join(str(problem) for problem in self.problems),
+            next="correct the file, then run `tidegate check`",
+        )

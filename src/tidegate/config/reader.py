@@ -1,8 +1,8 @@
-"""From pipelines_config.yml to its model, or to all that is wrong with it."""
+"""Read pipelines_config.yml into its model, or find all its problems."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -21,31 +21,30 @@ from tidegate.config.models import (
     PipelinesConfig,
     Settings,
 )
-from tidegate.config.problems import Finding, Problem, Where, in_order
+from tidegate.config.problems import ConfigProblems, Finding, KeyPath, Problem, in_order
 from tidegate.config.repository import check_files
 from tidegate.config.source import INVALID, load
-from tidegate.errors import ConfigurationError
 
 FILE_NAME = "pipelines_config.yml"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A file that was read: its model, or the problems that it has."""
+class ConfigFile:
+    """A config file that was read: its model, or its problems."""
 
     file: str
-    """The file, as the person named it."""
+    """The path of the file, as it was given."""
     model: PipelinesConfig | None
-    """The validated content; None when there is any problem."""
+    """The validated content; None if there are problems."""
     problems: tuple[Problem, ...] = ()
-    """All that is wrong, by line."""
+    """All problems, by line."""
     repository: Path | None = None
-    """The root of the pipelines repository, when it was found."""
-    lines: MappingProxyType[Where, int] = field(default_factory=lambda: MappingProxyType({}))
+    """The root of the pipelines repository, if it was found."""
+    lines: MappingProxyType[KeyPath, int] = field(default_factory=lambda: MappingProxyType({}))
     """The line of each value."""
 
     def line(self, *path: str | int) -> int:
-        """The line of a value, as in ``line("pipelines", 0, "name")``, or of what is around it."""
+        """The line of a value, as in ``line("pipelines", 0, "name")``, or of its nearest parent."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -54,32 +53,24 @@ class Reading:
         """The model.
 
         Raises:
-            ConfigurationError: there are problems; it lists them all.
+            ConfigProblems: the file has problems.
         """
         if self.model is None:
-            raise problems_error(self.file, self.problems)
+            raise ConfigProblems(self.file, self.problems)
         return self.model
 
 
-def problems_error(file: str, problems: Iterable[Problem]) -> ConfigurationError:
-    """One error that lists all problems of a file."""
-    found = list(problems)
-    count = "a problem" if len(found) == 1 else f"{len(found)} problems"
-    listed = "\n".join(map(str, found))
-    return ConfigurationError(f"{file} has {count}", why=listed, next="Mend and try again.")
+def read(path: Path, *, repository: Path | None = None, files: bool = True) -> ConfigFile:
+    """Read ``path`` and find all its problems; never raises because of the file's content.
 
-
-def read(path: Path, *, repository: Path | None = None, files: bool = True) -> Reading:
-    """Read ``path`` and find all its problems at once; never raises for what the file holds.
-
-    ``repository`` is the root of the pipelines repository, where the file does not tell or where
-    another one is meant. ``files=False`` leaves out whether config files exist, for a machine that
-    does not have the repository.
+    ``repository`` is the root of the pipelines repository, instead of the one that the file names.
+    ``files=False`` does not check whether Tsdat's config files exist, for a machine without the
+    pipelines repository.
     """
     path = Path(path)
     source = load(path, _is_typed, _is_optional)
     if source.fatal is not None:
-        return Reading(str(path), None, (source.fatal,))
+        return ConfigFile(str(path), None, (source.fatal,))
     findings = list(source.findings)
     model, wrong = _validate(source.data)
     findings += wrong
@@ -89,7 +80,7 @@ def read(path: Path, *, repository: Path | None = None, files: bool = True) -> R
         root, missing = check_files(source.data, path.parent, repository)
         findings += missing
     problems = in_order(source.problem(finding) for finding in findings)
-    return Reading(
+    return ConfigFile(
         str(path), None if problems else model, problems, root, MappingProxyType(source.lines)
     )
 
@@ -102,23 +93,23 @@ _OPTIONAL = {
 }
 
 
-def _is_typed(path: Where) -> bool:
+def _is_typed(path: KeyPath) -> bool:
     return path[-1] in NUMBERS and "environment" not in path if path else False
 
 
-def _is_optional(path: Where) -> bool:
-    """Keys that older templates carry along without a value."""
+def _is_optional(path: KeyPath) -> bool:
+    """Keys that may have no value, as in the templates of Tsdat's deployment recipe."""
     return path[-1] in _OPTIONAL and "environment" not in path
 
 
 def _validate(data: dict[str, Any]) -> tuple[PipelinesConfig | None, list[Finding]]:
-    """The model, and what pydantic finds; ``data`` keeps only what it does not complain about."""
+    """The model, or what pydantic finds; replaces the values with problems in ``data``."""
     try:
         return PipelinesConfig.model_validate(data), []
     except ValidationError as error:
         errors = error.errors(include_url=False)
     findings: list[Finding] = []
-    # Unknown keys first: a key written wrong must not count as a missing one as well.
+    # Unknown keys first: a misspelt key must not also count as a missing one.
     for unknown in (e for e in errors if e["type"] == "extra_forbidden"):
         findings.append(_unknown_key(data, unknown["loc"]))
     for detail in errors:
@@ -138,7 +129,7 @@ def _finding(data: dict[str, Any], detail: ErrorDetails) -> Iterator[Finding]:
     is_key = path[-1] == "[key]"
     path = path[:-1] if is_key else path
     name = next((str(part) for part in reversed(path) if isinstance(part, str)), "the file")
-    what, fix = _words(detail, name)
+    what, fix = _describe(detail, name)
     if is_key:
         yield Finding(path, f"{_kind_of_key(path)}'s name {what}", fix or "write a name")
         return
@@ -147,11 +138,11 @@ def _finding(data: dict[str, Any], detail: ErrorDetails) -> Iterator[Finding]:
     yield Finding(path, f"{subject} {what}", fix or _example(path, name))
 
 
-def _words(detail: ErrorDetails, name: str) -> tuple[str, str]:
+def _describe(detail: ErrorDetails, name: str) -> tuple[str, str]:
     kind, value = detail["type"], detail["input"]
     if kind == "value_error":
         error = detail["ctx"]["error"]
-        if isinstance(error, values.Wrong):
+        if isinstance(error, values.InvalidValue):
             return error.what, error.fix
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"must be keys with values, not {values.show(value)}", ""
@@ -162,9 +153,9 @@ def _words(detail: ErrorDetails, name: str) -> tuple[str, str]:
     return f"cannot be {values.show(value)}", ""  # no other kind comes from these models
 
 
-def _missing(data: dict[str, Any], path: Where) -> Finding:
+def _missing(data: dict[str, Any], path: KeyPath) -> Finding:
     key = str(path[-1])
-    return Finding(path[:-1], f"{place(data, path[:-1])} has no '{key}'", _example(path, key))
+    return Finding(path[:-1], f"{_place(data, path[:-1])} has no '{key}'", _example(path, key))
 
 
 _RENAMED = {
@@ -181,8 +172,8 @@ _LEVELS: tuple[tuple[type[BaseModel], str], ...] = (
 )
 
 
-def _unknown_key(data: dict[str, Any], path: Where) -> Finding:
-    """An unknown key, what was meant by it, and ``data`` as if that had been written."""
+def _unknown_key(data: dict[str, Any], path: KeyPath) -> Finding:
+    """A finding with the key that was probably meant; changes ``data`` as if it were written."""
     key, known = str(path[-1]), list(_model_at(path[:-1]).model_fields)
     holder = _at(data, path[:-1])
     if isinstance(holder, dict):
@@ -196,15 +187,15 @@ def _unknown_key(data: dict[str, Any], path: Where) -> Finding:
     if elsewhere is not None:
         return Finding(path, what, f"write it {elsewhere}")
     if meant is None:
-        return Finding(path, what, f"take it out; known here are {', '.join(known)}")
+        return Finding(path, what, f"remove it; known keys here: {', '.join(known)}")
     if isinstance(holder, dict) and meant in holder:
-        return Finding(path, what, f"take it out: '{meant}' is there already")
+        return Finding(path, what, f"remove it: '{meant}' exists already")
     if isinstance(holder, dict):
         holder[meant] = INVALID
     return Finding(path, what, f"write '{meant}'")
 
 
-def _model_at(path: Where) -> type[BaseModel]:
+def _model_at(path: KeyPath) -> type[BaseModel]:
     """The model of the mapping at ``path``."""
     if not path:
         return PipelinesConfig
@@ -215,8 +206,8 @@ def _model_at(path: Where) -> type[BaseModel]:
     return ConfigEntry if "configs" in path[2:3] else PipelineEntry
 
 
-def place(data: dict[str, Any], path: Where) -> str:
-    """What stands at ``path``, in words: ``pipeline 'lidar'``, ``config 'lidar/humboldt'``."""
+def _place(data: dict[str, Any], path: KeyPath) -> str:
+    """The name of the part of the file at ``path``, such as ``config 'lidar/humboldt'``."""
     if not path:
         return "the file"
     if path[0] == "branches" and len(path) > 1:
@@ -231,17 +222,17 @@ def place(data: dict[str, Any], path: Where) -> str:
     return f"pipeline '{name}'" if isinstance(name, str) else f"pipeline {number}"
 
 
-def _in_place(data: dict[str, Any], path: Where) -> str:
-    return f"in {place(data, path)}" if path else "at the top"
+def _in_place(data: dict[str, Any], path: KeyPath) -> str:
+    return f"in {_place(data, path)}" if path else "at the top"
 
 
-def _kind_of_key(path: Where) -> str:
+def _kind_of_key(path: KeyPath) -> str:
     if "environment" in path[:-1]:
         return "a variable"
     return "a branch" if path[0] == "branches" else "a config"
 
 
-def _example(path: Where, key: str) -> str:
+def _example(path: KeyPath, key: str) -> str:
     for model in (_model_at(path[:-1]), PipelinesConfig, PipelineEntry, ConfigEntry):
         field = model.model_fields.get(key)
         if field is not None and field.examples:
@@ -266,7 +257,7 @@ def _written(key: str, example: Any) -> str:
     return f"'{key}: {example}'"
 
 
-def _at(data: Any, path: Where) -> Any:
+def _at(data: Any, path: KeyPath) -> Any:
     for part in path:
         if isinstance(data, dict):
             data = data.get(str(part))
@@ -277,7 +268,7 @@ def _at(data: Any, path: Where) -> Any:
     return data
 
 
-def _put(data: dict[str, Any], path: Where, value: object) -> None:
+def _put(data: dict[str, Any], path: KeyPath, value: object) -> None:
     holder = _at(data, path[:-1])
     if isinstance(holder, dict) and str(path[-1]) in holder:
         holder[str(path[-1])] = value

@@ -1,4 +1,4 @@
-"""Where the pipelines repository is, and whether the config files are in it."""
+"""Find the pipelines repository, and check that Tsdat's config files are in it."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.config import values
-from tidegate.config.problems import Finding, Where
+from tidegate.config.problems import Finding, KeyPath
 
 
 def check_files(
     data: dict[str, Any], folder: Path, repository: Path | None
 ) -> tuple[Path | None, list[Finding]]:
-    """The repository's root, and each ``config_file_path`` that is not in it.
+    """The repository's root, and a finding for each ``config_file_path`` that is not in it.
 
-    ``folder`` is where pipelines_config.yml is; ``repository`` overrules what it says.
+    ``folder`` has pipelines_config.yml; ``repository`` is used instead of the one that it names.
     """
     wanted = list(_config_files(data))
     named = data.get("repository")
     if repository is None and isinstance(named, str):
         repository = folder / named
         if not _is_folder(repository):
-            what = f"'repository' names no folder: {values.show(named)}"
-            fix = f"write the path of the pipelines repository, seen from {folder.resolve()}"
+            what = f"'repository' is not a folder: {values.show(named)}"
+            fix = f"write the path of the pipelines repository relative to {folder.resolve()}"
             return None, [Finding(("repository",), what, fix)]
     elif repository is None and "repository" not in data:
         repository = _find(folder, data.get("pipelines_repo_name"), [file for _, file in wanted])
     if repository is None:
         what = "there is no pipelines repository beside this file"
-        fix = "write 'repository:' and its path, seen from this file"
+        fix = "write 'repository:' and its path, relative to this file"
         known = "repository" in data or not wanted
         return None, [] if known else [Finding(wanted[0][0], what, fix)]
     root = repository
     return root, [_missing(root, path, file) for path, file in wanted if not _is_file(root, file)]
 
 
-def _config_files(data: dict[str, Any]) -> Iterator[tuple[Where, str]]:
+def _config_files(data: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     pipelines = data.get("pipelines")
     for number, pipeline in enumerate(pipelines if isinstance(pipelines, list) else ()):
         configs = pipeline.get("configs") if isinstance(pipeline, dict) else None
         for name, config in configs.items() if isinstance(configs, dict) else ():
             file = config.get("config_file_path") if isinstance(config, dict) else None
             if isinstance(file, str):  # else it is INVALID, and reported
-                path: Where = ("pipelines", number, "configs", name, "config_file_path")
+                path: KeyPath = ("pipelines", number, "configs", name, "config_file_path")
                 yield path, values.repository_path(file)
 
 
 def _find(folder: Path, name: object, wanted: list[str]) -> Path | None:
-    """The folder in or beside ``folder`` that has the most of the wanted files.
+    """The folder in or beside ``folder`` that has most of the wanted files.
 
-    A folder that has none of them still counts when it looks like a pipelines repository: then the
-    paths are wrong, and it can be told what they should be.
+    A folder that has none of them still counts if it looks like a pipelines repository: then the
+    paths are wrong, and the message can suggest the right ones.
     """
     candidates = [folder]
     if isinstance(name, str):
@@ -76,7 +76,7 @@ def _known_files(root: Path) -> Iterator[str]:
         yield from (file.relative_to(root).as_posix() for file in root.glob(pattern))
 
 
-def _missing(root: Path, path: Where, file: str) -> Finding:
+def _missing(root: Path, path: KeyPath, file: str) -> Finding:
     known = sorted(_known_files(root))
     pipelines = [name for name in known if "pipeline" in name.rsplit("/", 1)[-1]]
     if _is_folder(root / file):

@@ -1,4 +1,4 @@
-"""From the model, and what Tsdat says of each config file, to the runtime's manifest."""
+"""Make the runtime's manifest from the model and what Tsdat says about each config file."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from tidegate.config.models import (
     PipelinesConfig,
     Settings,
 )
-from tidegate.config.problems import Note, Problem, Where, in_order
-from tidegate.config.reader import Reading
+from tidegate.config.problems import KeyPath, Note, Problem, in_order
+from tidegate.config.reader import ConfigFile
 from tidegate.errors import TidegateError
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 
 Described = Mapping[str, Pipeline | TidegateError]
-"""By ``Config.config_file``: what Tsdat says of it, or why it rejects it."""
+"""For each ``Config.config_file``: what Tsdat says about it, or why Tsdat rejects it."""
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """What a file comes to."""
+    """The result of resolving a config file."""
 
     manifest: Manifest | None
-    """What is run; None when there is any problem."""
+    """The configs to run; None if there are problems."""
     problems: tuple[Problem, ...] = ()
-    """All that is wrong, by line."""
+    """All problems, by line."""
     notes: tuple[Note, ...] = ()
-    """What is allowed and perhaps not meant, by line."""
+    """What is allowed, but perhaps not intended; by line."""
 
 
-def resolve(reading: Reading, described: Described | None = None) -> Resolution:
-    """The manifest of a file that was read; ``described=None`` when Tsdat was not asked.
+def resolve(config_file: ConfigFile, described: Described | None = None) -> Resolution:
+    """The manifest of a config file; ``described=None`` if Tsdat was not asked.
 
-    A config file that Tsdat was not asked about (it is not in ``described``) is taken as it is.
+    Config files that are not in ``described`` are not checked.
     """
-    model = reading.model
+    model = config_file.model
     if model is None:
-        return Resolution(None, reading.problems)
+        return Resolution(None, config_file.problems)
     answers = described or {}
     pairs: Pairs = [
         (("pipelines", number, "configs", name), _config(model, pipeline, name, answers))
         for number, pipeline in enumerate(model.pipelines)
         for name in pipeline.configs
     ]
-    problems = in_order(_rejected(reading, pairs, answers))
+    problems = in_order(_rejected(config_file, pairs, answers))
     notes = [
-        Note(reading.file, reading.line(*path), what)
+        Note(config_file.file, config_file.line(*path), what)
         for path, what in (*_ignored(model), *_paths(pairs), *_datastreams(pairs))
     ]
     manifest = None if problems else Manifest(tuple(config for _, config in pairs))
@@ -60,13 +60,13 @@ def resolve(reading: Reading, described: Described | None = None) -> Resolution:
 
 
 def config_files(model: PipelinesConfig) -> tuple[str, ...]:
-    """The config files to ask Tsdat about, each once, in the order of the file."""
+    """Tsdat's config files, each once, in the order of pipelines_config.yml."""
     return tuple(
         dict.fromkeys(c.config_file_path for p in model.pipelines for c in p.configs.values())
     )
 
 
-Pairs = list[tuple[Where, Config]]
+Pairs = list[tuple[KeyPath, Config]]
 _PLAIN = (
     "timeout",
     "memory",
@@ -77,7 +77,7 @@ _PLAIN = (
     "architecture",
     "ephemeral_storage",
 )
-"""Settings of which the innermost level holds, for pipelines of all kinds."""
+"""Settings for all kinds of pipelines; the innermost value wins."""
 
 
 def _config(
@@ -114,7 +114,7 @@ def _config(
 
 
 def _when(model: PipelinesConfig, pipeline: PipelineEntry, entry: ConfigEntry) -> dict[str, Any]:
-    """``window``, ``since`` and ``inputs``: each for one kind of pipeline only."""
+    """``window``, ``since`` and ``inputs``, which only one kind of pipeline has."""
     defaults = model.defaults or Settings()
     period = values.WINDOWS.get(pipeline.schedule or "", "day")
     if pipeline.type == "VAP":
@@ -122,15 +122,15 @@ def _when(model: PipelinesConfig, pipeline: PipelineEntry, entry: ConfigEntry) -
         return {"window": window, "since": entry.since or pipeline.since or defaults.since}
     if pipeline.trigger == "S3":
         return {}
-    # A config's own path says more of it than texts that stand further out.
+    # The config's own path is more specific than texts of the pipeline or the defaults.
     outer = None if entry.input_bucket_path else pipeline.inputs or defaults.inputs
     inputs = entry.inputs or outer
-    # The period that the placeholders name: the schedule's own.
+    # The placeholders refer to the period of the schedule.
     return {"inputs": tuple(inputs), "window": period} if inputs else {}
 
 
-def _rejected(reading: Reading, pairs: Pairs, answers: Described) -> Iterator[Problem]:
-    """Each config file that Tsdat rejects, once, where it is first named."""
+def _rejected(config_file: ConfigFile, pairs: Pairs, answers: Described) -> Iterator[Problem]:
+    """Each config file that Tsdat rejects, once, at its first use."""
     seen: set[str] = set()
     for path, config in pairs:
         answer = answers.get(config.config_file)
@@ -139,16 +139,16 @@ def _rejected(reading: Reading, pairs: Pairs, answers: Described) -> Iterator[Pr
         seen.add(config.config_file)
         said = ": ".join(part for part in (answer.what, answer.why) if part)
         yield Problem(
-            reading.file,
-            reading.line(*path, "config_file_path"),
+            config_file.file,
+            config_file.line(*path, "config_file_path"),
             f"Tsdat rejects {values.show(config.config_file)}: {said}",
-            answer.next or "mend that file",
+            answer.next or "correct that file",
         )
 
 
-def _paths(pairs: Pairs) -> Iterator[tuple[Where, str]]:
-    """Configs that run on the same files."""
-    by_path: dict[str, list[tuple[Where, Config]]] = defaultdict(list)
+def _paths(pairs: Pairs) -> Iterator[tuple[KeyPath, str]]:
+    """Notes on configs that run on the same files."""
+    by_path: dict[str, list[tuple[KeyPath, Config]]] = defaultdict(list)
     for path, config in pairs:
         if config.input_path is not None and not config.inputs:
             by_path[config.input_path].append((path, config))
@@ -156,36 +156,36 @@ def _paths(pairs: Pairs) -> Iterator[tuple[Where, str]]:
         where = (*group[-1][0], "input_bucket_path")
         if len(group) > 1:
             ids = _listed([config.id for _, config in group])
-            yield where, f"{ids} share {folder}: each runs on every file under it"
+            yield where, f"{ids} share {folder}: all of them run on every file in it"
         parts = folder.rstrip("/").split("/")
         for depth in range(1, len(parts)):
             outer = "/".join(parts[:depth]) + "/"
             for _, config in by_path.get(outer, ()):
                 ids = _listed([inner.id for _, inner in group])
-                yield where, f"{config.id} runs on {outer}, so on the files of {ids}, too"
+                yield where, f"{config.id} runs on {outer}, so it also runs on the files of {ids}"
 
 
-def _datastreams(pairs: Pairs) -> Iterator[tuple[Where, str]]:
-    """VAPs whose inputs nobody makes, as far as Tsdat tells."""
+def _datastreams(pairs: Pairs) -> Iterator[tuple[KeyPath, str]]:
+    """Notes on VAPs with inputs that no config makes, as far as Tsdat knows."""
     made = {config.id: config.tsdat.datastream if config.tsdat else "" for _, config in pairs}
     for path, config in pairs:
         where = (*path, "config_file_path")
         if config.kind != "VAP" or config.tsdat is None:
             continue
         if not config.tsdat.datastreams:
-            what = f"Tsdat names no input datastreams of {config.id}: it runs once for each window"
+            what = f"{config.id} names no input datastreams: it runs once for each window"
             yield where, what
         others = {name for id, name in made.items() if id != config.id}
         if "" in others:
-            continue  # one that is not known may make them
+            continue  # a config with an unknown datastream may make them
         for name in config.tsdat.datastreams:
             if name not in others:
-                what = f"{config.id} reads {name}, which no other config here seems to make"
+                what = f"{config.id} reads {name}, which no config in this file makes"
                 yield where, what
 
 
-def _ignored(model: PipelinesConfig) -> Iterator[tuple[Where, str]]:
-    """Keys that the format allows and that mean nothing where they stand."""
+def _ignored(model: PipelinesConfig) -> Iterator[tuple[KeyPath, str]]:
+    """Notes on keys without effect."""
     for number, pipeline in enumerate(model.pipelines):
         if pipeline.trigger == "S3" and pipeline.schedule is not None:
             what = f"'schedule' of {pipeline.name} has no effect: it runs when files arrive"
@@ -211,19 +211,19 @@ _FOR_CODEPIPELINE = ("github_org", "aws_repo_name", "github_codestar_arn")
 
 
 def aws_problems(
-    reading: Reading, branch: str, *, codepipeline: bool = True
+    config_file: ConfigFile, branch: str, *, codepipeline: bool = True
 ) -> tuple[AwsKeys | None, tuple[Problem, ...]]:
-    """The keys for AWS on that branch, and what AWS needs beyond what one machine needs.
+    """The keys for AWS on that branch, or the problems that only matter on AWS.
 
-    ``codepipeline=False`` is for a deployment without GitHub's connection.
+    ``codepipeline=False`` is for a deployment without a connection to GitHub.
     """
-    if reading.model is None:
-        return None, reading.problems
-    keys = reading.model.for_branch(branch)
+    if config_file.model is None:
+        return None, config_file.problems
+    keys = config_file.model.for_branch(branch)
     wanted = (*_FOR_AWS, *(_FOR_CODEPIPELINE if codepipeline else ()))
     problems = [
         Problem(
-            reading.file,
+            config_file.file,
             1,
             f"'{name}' is needed to deploy to AWS",
             f"write, for example, '{name}: {(AwsKeys.model_fields[name].examples or [''])[0]}'",
@@ -231,23 +231,26 @@ def aws_problems(
         for name in wanted
         if getattr(keys, name) is None
     ]
-    resolution = resolve(reading)
+    resolution = resolve(config_file)
     for config in resolution.manifest.configs if resolution.manifest else ():
-        problems += _beyond_lambda(reading, config)
+        problems += _lambda_limits(config_file, config)
     return (None if problems else keys), in_order(problems)
 
 
 _LAMBDA_LIMITS = (("timeout", 900, "seconds"), ("memory", 10_240, "MB"))
 
 
-def _beyond_lambda(reading: Reading, config: Config) -> Iterator[Problem]:
-    assert reading.model is not None
-    names = [pipeline.name for pipeline in reading.model.pipelines]
-    path: Where = ("pipelines", names.index(config.pipeline), "configs", config.name)
+def _lambda_limits(config_file: ConfigFile, config: Config) -> Iterator[Problem]:
+    assert config_file.model is not None
+    names = [pipeline.name for pipeline in config_file.model.pipelines]
+    path: KeyPath = ("pipelines", names.index(config.pipeline), "configs", config.name)
     for key, most, unit in _LAMBDA_LIMITS:
         value = getattr(config, key)
         if value > most:
-            levels: tuple[Where, ...] = ((*path, key), (*path[:2], key), ("defaults", key))
-            where = next((level for level in levels if level in reading.lines), path)
-            what = f"{key} of {config.id} is {value}: a Lambda function takes {most} {unit} at most"
-            yield Problem(reading.file, reading.line(*where), what, f"write '{key}: {most}'")
+            levels: tuple[KeyPath, ...] = ((*path, key), (*path[:2], key), ("defaults", key))
+            where = next((level for level in levels if level in config_file.lines), path)
+            what = (
+                f"{key} of {config.id} is {value}: a Lambda function allows at most {most} {unit}"
+            )
+            line = config_file.line(*where)
+            yield Problem(config_file.file, line, what, f"write '{key}: {most}'")

@@ -17,11 +17,11 @@ COMMITTED = Path(__file__).parents[3] / "docs" / "pipelines_config.schema.json"
 
 class _Generator(GenerateJsonSchema):
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        """A key is left out, or it has a value: nothing after it is a mistake."""
+        """A key must have a value; None is not allowed."""
         return self.generate_inner(schema["schema"])
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        """A mapping with free keys: those that fit the pattern, and no others."""
+        """A mapping allows only keys that match its pattern."""
         made = super().dict_schema(schema)
         return made | {"additionalProperties": False} if "patternProperties" in made else made
 
@@ -29,12 +29,12 @@ class _Generator(GenerateJsonSchema):
         return name
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """The models' None says that nothing is given; the real default is written beside it."""
+        """Leave out the default None; the models write the effective default themselves."""
         return self.generate_inner(schema["schema"])
 
 
 def schema() -> dict[str, Any]:
-    """The schema as plain data: draft 2020-12, made from the models."""
+    """The schema as plain data, JSON Schema draft 2020-12."""
     made = PipelinesConfig.model_json_schema(schema_generator=_Generator)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -44,7 +44,7 @@ def schema() -> dict[str, Any]:
 
 
 def _untitled(value: Any) -> Any:
-    """Without the titles that repeat each key's name."""
+    """Remove the titles that pydantic adds."""
     if isinstance(value, dict):
         return {
             key: _untitled(item)
@@ -55,7 +55,7 @@ def _untitled(value: Any) -> Any:
 
 
 def text() -> str:
-    """The schema as the file that is committed."""
+    """The content of the schema file."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 

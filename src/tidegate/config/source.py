@@ -1,7 +1,7 @@
-"""The file as plain data in which every value still knows its line.
+"""Read a YAML file as plain data, with the line of each value.
 
 YAML 1.1 turns `012345670123` into an octal number, `3.10` into 3.1 and `no` into False. So scalars
-stay as they are written here; only keys that take a number or a yes/no are read as such.
+are kept as text here, except for keys whose values are numbers or true and false.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tidegate.config.problems import Finding, Problem, Where
+from tidegate.config.problems import Finding, KeyPath, Problem
 
 MOST_BYTES = 1_000_000
 MOST_VALUES = 100_000
@@ -25,12 +25,12 @@ _KNOWN_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "value", "map
 _INT = re.compile(r"[-+]?\d{1,15}")
 _FLOAT = re.compile(r"[-+]?(\d{1,15}\.\d{0,15}|\.\d{1,15})")
 _YES, _NO = ("true", "yes", "on"), ("false", "no", "off")
-# Everything that a terminal, a file name or an environment variable cannot carry.
+# Characters that do not belong in terminals, file names and environment variables.
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 class Invalid:
-    """Stands where a value was that has been reported already; see ``INVALID``."""
+    """Replaces a value with a reported problem; see ``INVALID``."""
 
     def __repr__(self) -> str:
         return "INVALID"
@@ -41,21 +41,21 @@ INVALID = Invalid()
 
 @dataclass
 class Source:
-    """A file that was read as YAML, or the problems that kept it from that."""
+    """A file that was read as YAML, or the problem that prevented it."""
 
     file: str
-    """The file, as the person named it."""
+    """The path of the file, as it was given."""
     data: dict[str, Any] = field(default_factory=dict)
-    """Mappings, lists, text, numbers, yes/no; INVALID where a problem is reported already."""
-    lines: dict[Where, int] = field(default_factory=dict)
-    """The line of each value (of its key, in a mapping)."""
+    """Mappings, lists, text, numbers, booleans; INVALID for values with a reported problem."""
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    """The line of each value; in a mapping, the line of its key."""
     findings: list[Finding] = field(default_factory=list)
-    """What is wrong as YAML, by place."""
+    """Problems found while reading the YAML."""
     fatal: Problem | None = None
-    """Why there is no data at all."""
+    """Why there are no data at all."""
 
-    def line(self, path: Where) -> int:
-        """The line of the value at ``path``, or of the nearest around it."""
+    def line(self, path: KeyPath) -> int:
+        """The line of the value at ``path``, or of its nearest parent."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -65,11 +65,13 @@ class Source:
         return Problem(self.file, self.line(finding.path), finding.what, finding.fix)
 
 
-def load(path: Path, typed: Callable[[Where], bool], optional: Callable[[Where], bool]) -> Source:
+def load(
+    path: Path, typed: Callable[[KeyPath], bool], optional: Callable[[KeyPath], bool]
+) -> Source:
     """Read ``path``. Never raises.
 
-    ``typed`` tells which values may be numbers or yes/no, ``optional`` which keys may stand there
-    without a value, as if they did not.
+    ``typed`` says which values may be numbers or booleans, ``optional`` which keys may have no
+    value and then count as left out.
     """
     source = Source(str(path))
     try:
@@ -85,7 +87,7 @@ def load(path: Path, typed: Callable[[Where], bool], optional: Callable[[Where],
 
 
 class _Unreadable(Exception):
-    """There is no data: what is wrong, what to do, and the line (0: the file itself)."""
+    """The file has no usable data: what is wrong, what to do, the line (0: the file itself)."""
 
     def __init__(self, what: str, fix: str, line: int = 1) -> None:
         super().__init__(what)
@@ -98,7 +100,7 @@ def _not_a_mapping(data: object, node: yaml.Node) -> _Unreadable:
     kind, fix = "a single value", "write 'pipelines:' and a list of pipelines"
     if isinstance(data, list):
         kind, fix = "a list", "write 'pipelines:' in a line of its own above the list"
-    what = f"the file holds {kind} at the top, not keys with values"
+    what = f"the file has {kind} at the top, not keys with values"
     return _Unreadable(what, fix, node.start_mark.line + 1)
 
 
@@ -131,13 +133,13 @@ def _decode(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        what = f"is not UTF-8: byte 0x{raw[error.start]:02x} is no part of a character"
+        what = f"is not UTF-8: byte 0x{raw[error.start]:02x} is not part of a character"
         line = raw[: error.start].count(b"\n") + 1
         raise _Unreadable(what, fix, line) from None
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes only, and not deeper than a config can be."""
+    """Composes nodes, with a limit on the depth."""
 
     depth = 0
 
@@ -158,60 +160,60 @@ def _compose(text: str) -> yaml.Node:
         loader = _Loader(text)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise _explained(error, text) from None
+        raise _explain(error, text) from None
     except yaml.reader.ReaderError as error:
         what = f"character U+{ord(text[error.position]):04X} is not allowed in YAML"
         line = text.count("\n", 0, error.position) + 1
-        raise _Unreadable(what, "take the character out", line) from None
-    except Exception as error:  # PyYAML lets odd escapes and directives through as other errors
+        raise _Unreadable(what, "remove the character", line) from None
+    except Exception as error:  # PyYAML raises other errors for some escapes and directives
         line = loader.line + 1 if loader is not None else 1
-        fix = "look for odd escapes after a backslash, and for lines that begin with '%'"
-        raise _Unreadable(f"cannot be read as YAML: {error}", fix, line) from None
+        fix = "check escapes after a backslash, and lines that begin with '%'"
+        raise _Unreadable(f"is not valid YAML: {error}", fix, line) from None
     finally:
         if loader is not None:
             loader.dispose()
     if node is None:
         fix = "write 'pipelines:' and a list of pipelines"
-        raise _Unreadable("the file holds nothing but comments", fix)
+        raise _Unreadable("the file has only comments", fix)
     return node
 
 
 _HINTS = (
-    ("mapping values are not allowed", "line this up with the keys above, or quote the value"),
-    ("could not find expected ':'", "write ':' after the key, and line it up with its neighbours"),
-    ("expected <block end>", "line this up with its neighbours: one indentation for one level"),
+    ("mapping values are not allowed", "indent this like the keys above, or quote the value"),
+    ("could not find expected ':'", "write ':' after the key, and check the indentation"),
+    ("expected <block end>", "indent this like the lines around it"),
     ("found undefined alias", "write '&name' where it is defined, above '*name', or quote it"),
     ("found unknown escape", "use single quotes: nothing is escaped in them"),
     ("cannot start any token", "put the value in quotes"),
     ("expected ',' or", "close the bracket, or quote a value that has brackets in it"),
     ("unexpected end of stream", "close the quote or the bracket"),
-    ("single document", "one file is one document: take the second '---' out"),
-    ("but found another document", "one file is one document: take the second '---' out"),
+    ("single document", "one file is one document: remove the second '---'"),
+    ("but found another document", "one file is one document: remove the second '---'"),
     ("found duplicate anchor", "give the second anchor another name"),
-    ("nested too deeply", "write it flatter: no key lies that deep"),
+    ("nested too deeply", "remove levels: no key is nested that deep"),
 )
 
 
-def _explained(error: yaml.MarkedYAMLError, text: str) -> _Unreadable:
+def _explain(error: yaml.MarkedYAMLError, text: str) -> _Unreadable:
     mark = error.problem_mark or error.context_mark
     written = re.split(r"\r\n|\r|\n", text)
     line = min(mark.line, len(written) - 1) if mark else 0
     said = error.problem or error.context or "cannot be read"
     if "'\\t'" in said or re.match(r" *\t", written[line]):
         return _Unreadable("a tab where YAML needs spaces", "write spaces for the tab", line + 1)
-    fix = next((hint for sign, hint in _HINTS if sign in said), "see the line above it, too")
+    fix = next((hint for sign, hint in _HINTS if sign in said), "check the line above, too")
     context = f" {error.context}," if error.context and error.problem else ""
     return _Unreadable(f"not valid YAML:{context} {said}", fix, line + 1)
 
 
 class _Reader:
-    """Nodes to data, with the line of each value."""
+    """Turns nodes into data, and notes the line of each value."""
 
     def __init__(
         self,
         source: Source,
-        typed: Callable[[Where], bool],
-        optional: Callable[[Where], bool],
+        typed: Callable[[KeyPath], bool],
+        optional: Callable[[KeyPath], bool],
     ) -> None:
         self.source = source
         self.typed = typed
@@ -219,12 +221,12 @@ class _Reader:
         self.values = 0
         self.open: list[yaml.Node] = []
 
-    def value(self, node: yaml.Node, path: Where) -> Any:
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
         self.source.lines.setdefault(path, node.start_mark.line + 1)
         self._count(node)
         tag = node.tag.removeprefix(_STANDARD)
         if tag not in _KNOWN_TAGS:
-            return self._wrong(path, f"the tag '{node.tag}' means nothing here", "take it out")
+            return self._wrong(path, f"the tag '{node.tag}' is not supported", "remove it")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path, tag)
         self.open.append(node)
@@ -237,31 +239,31 @@ class _Reader:
             self.open.pop()
 
     def _count(self, node: yaml.Node) -> None:
-        """Aliases can make a small file endless, or as good as."""
+        """Limit the number of values: aliases can make a small file endless."""
         self.values += 1
         if self.values > MOST_VALUES:
-            what = f"aliases make more than {MOST_VALUES:,} values of the file"
-            raise _Unreadable(what, "write it out without aliases", node.start_mark.line + 1)
+            what = f"aliases expand to more than {MOST_VALUES:,} values"
+            raise _Unreadable(what, "write the values without aliases", node.start_mark.line + 1)
         if any(node is outer for outer in self.open):
-            what = "an alias stands inside of what it stands for"
-            raise _Unreadable(what, "write it out without this alias", node.start_mark.line + 1)
+            what = "an alias is inside the value that it refers to"
+            raise _Unreadable(what, "write the value without this alias", node.start_mark.line + 1)
 
-    def _wrong(self, path: Where, what: str, fix: str) -> Invalid:
+    def _wrong(self, path: KeyPath, what: str, fix: str) -> Invalid:
         self.source.findings.append(Finding(path, what, fix))
         return INVALID
 
-    def _scalar(self, node: yaml.ScalarNode, path: Where, tag: str) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath, tag: str) -> Any:
         text: str = node.value
         name = next((str(part) for part in reversed(path) if isinstance(part, str)), "the file")
         if tag == "null" and path:
             return self._wrong(
-                path, f"'{name}' has no value", "write one after it, or take the key out"
+                path, f"'{name}' has no value", "write one after it, or remove the key"
             )
         if _UNFIT.search(text):
-            return self._wrong(path, f"'{name}' has a control character in it", "write it without")
+            return self._wrong(path, f"'{name}' has a control character", "remove the character")
         return _typed(text) if node.style is None and self.typed(path) else text
 
-    def _mapping(self, node: yaml.MappingNode, path: Where) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
         merged: list[yaml.MappingNode] = []
         first: dict[str, int] = {}
@@ -282,23 +284,23 @@ class _Reader:
             first[key] = line
             self.source.lines[(*path, key)] = line
             if value_node.tag == f"{_STANDARD}null" and self.optional((*path, key)):
-                continue  # as the templates of older deployments have it: "schedule:"
+                continue  # such as "schedule:" in the templates of Tsdat's deployment recipe
             result[key] = self.value(value_node, (*path, key))
         for extra in merged:
             self._merge(extra, path, result)
         return result
 
-    def _key(self, node: yaml.Node, path: Where) -> str | None:
+    def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
         if isinstance(node, yaml.ScalarNode) and not _UNFIT.search(node.value):
             return str(node.value)
         line = node.start_mark.line + 1
-        place = (*path, "", line)  # nobody else's place: it gives this key its own line
+        place = (*path, "", line)  # a unique path, so that this key has its own line
         self.source.lines[place] = line
         self._wrong(place, "a key must be plain text", "write it in quotes")
         return None
 
-    def _merged(self, node: yaml.Node, path: Where) -> Iterator[yaml.MappingNode]:
-        """The mappings after ``<<:``."""
+    def _merged(self, node: yaml.Node, path: KeyPath) -> Iterator[yaml.MappingNode]:
+        """The mappings that ``<<:`` merges."""
         for item in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if isinstance(item, yaml.MappingNode):
                 yield item
@@ -306,8 +308,8 @@ class _Reader:
                 self.source.lines[(*path, "<<")] = node.start_mark.line + 1
                 self._wrong((*path, "<<"), "'<<' takes a mapping", "write '<<: *name'")
 
-    def _merge(self, node: yaml.MappingNode, path: Where, result: dict[str, Any]) -> None:
-        """Add the keys of ``node`` that ``result`` does not have yet, with their own lines."""
+    def _merge(self, node: yaml.MappingNode, path: KeyPath, result: dict[str, Any]) -> None:
+        """Add the keys of ``node`` that ``result`` does not have, with their own lines."""
         self._count(node)
         self.open.append(node)
         try:

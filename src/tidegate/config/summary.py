@@ -1,4 +1,4 @@
-"""What will run when, in words."""
+"""What will run when, as text."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _LENGTHS = {"hour": "an hour", "day": "a day", "week": "a week", "month": "a mon
 
 @dataclass(frozen=True)
 class Row:
-    """One config, and when it runs on what."""
+    """One config: when it runs, and on what."""
 
     config: str
     """The config's id."""
     kind: str
     """Ingest or VAP."""
     when: str
-    """What sets it off: "when a file arrives under lidar/humboldt/"."""
+    """When it runs: "when a file arrives under lidar/humboldt/"."""
     over: str
-    """What one run covers: "each file", "windows of an hour"."""
+    """What one run processes: "each file in a run of its own", "windows of an hour"."""
     next: datetime | None = None
-    """When its schedule is due next, in UTC."""
+    """The next time of its schedule, UTC."""
 
     def __str__(self) -> str:
         return f"{self.config}  {self.kind}  {self.when}, {self.over}"

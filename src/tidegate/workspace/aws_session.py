@@ -48,7 +48,7 @@ def glance(where: Where, means: Means) -> AwsSession:
     reading = configuration.read(file, files=False)
     resolution = configuration.resolve(reading, None)
     if resolution.manifest is None or reading.model is None:
-        raise loading.ConfigProblems(reading.file, resolution.problems)
+        raise configuration.ConfigProblems(reading.file, resolution.problems)
     keys = reading.model.for_branch(where.branch)
     repository = _needed(keys.pipelines_repo_name, "pipelines_repo_name", reading.file)
     clients = Clients(profile=where.profile, region=where.region or keys.region)

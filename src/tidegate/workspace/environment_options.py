@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate.config import PipelinesConfig, Reading
+from tidegate.config import ConfigFile, PipelinesConfig
 from tidegate.runtime.records import dumps, loads
 from tidegate.workspace import environment
 from tidegate.workspace.folder import Workspace
@@ -51,7 +51,7 @@ def save_options(workspace: Workspace, options: EnvironmentOptions) -> None:
 
 
 def make_environment(
-    workspace: Workspace, reading: Reading, given: EnvironmentOptions, say: Say
+    workspace: Workspace, config: ConfigFile, given: EnvironmentOptions, say: Say
 ) -> Path:
     """Make the pipelines' environment, and save the options ``given`` on the command line.
 
@@ -60,7 +60,7 @@ def make_environment(
     Raises:
         PythonEnvironmentError: it cannot be made.
     """
-    model, repository = reading.require(), reading.repository
+    model, repository = config.require(), config.repository
     assert repository is not None
     options = environment_options(model, workspace)
     made = environment.make(
@@ -81,14 +81,14 @@ def make_environment(
 
 
 def find_interpreter(
-    workspace: Workspace, reading: Reading, *, python: str | None, say: Say
+    workspace: Workspace, config: ConfigFile, *, python: str | None, say: Say
 ) -> tuple[str, ...]:
     """The command that starts the pipelines' interpreter; makes the environment if it is missing.
 
     Raises:
         PythonEnvironmentError: there is no usable interpreter, and none can be made.
     """
-    model, repository = reading.require(), reading.repository
+    model, repository = config.require(), config.repository
     assert repository is not None
     options = environment_options(model, workspace)
     found = environment.find(

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tidegate import config as configuration
-from tidegate.config import Note, Problem, Reading
-from tidegate.errors import ConfigurationError, TidegateError, UsageError
+from tidegate.config import ConfigFile, ConfigProblems, Note
+from tidegate.errors import TidegateError, UsageError
 from tidegate.runtime.manifest import Manifest, Pipeline
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import RunRecord
-from tidegate.runtime.wording import quantity
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.workspace.environment_options import find_interpreter
 from tidegate.workspace.folder import Workspace
@@ -32,7 +31,7 @@ class LoadedWorkspace:
 
     workspace: Workspace
     """Its folders."""
-    reading: Reading
+    config: ConfigFile
     """Its config file."""
     repository: Path
     """The root of the pipelines repository."""
@@ -59,19 +58,7 @@ class LoadedWorkspace:
         return text.splitlines()
 
 
-class ConfigProblems(ConfigurationError):
-    """All problems of a config file."""
-
-    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__(
-            f"{file} has {quantity(len(self.problems), 'problem')}",
-            why="\n".join(str(problem) for problem in self.problems),
-            next="correct the file, then run `tidegate check`",
-        )
-
-
-def read_config(workspace: Workspace, repository: Path | None = None) -> Reading:
+def read_config(workspace: Workspace, repository: Path | None = None) -> ConfigFile:
     """Read the config file of a workspace.
 
     ``repository`` is the pipelines repository to use instead of the one that the config names.
@@ -79,10 +66,10 @@ def read_config(workspace: Workspace, repository: Path | None = None) -> Reading
     Raises:
         ConfigProblems: the config has problems.
     """
-    reading = configuration.read(short_path(workspace.config), repository=repository)
-    if reading.model is None or reading.repository is None:
-        raise ConfigProblems(reading.file, reading.problems)
-    return reading
+    config = configuration.read(short_path(workspace.config), repository=repository)
+    if config.model is None or config.repository is None:
+        raise ConfigProblems(config.file, config.problems)
+    return config
 
 
 def load_workspace(
@@ -100,22 +87,22 @@ def load_workspace(
         ConfigProblems: the config has problems, or Tsdat rejects a config file.
         PythonEnvironmentError: the pipelines' environment is missing and cannot be made.
     """
-    reading = read_config(workspace, repository)
-    model = reading.require()
-    assert reading.repository is not None
-    repository = Path(os.path.abspath(reading.repository))
-    command = find_interpreter(workspace, reading, python=python, say=say)
+    config = read_config(workspace, repository)
+    model = config.require()
+    assert config.repository is not None
+    repository = Path(os.path.abspath(config.repository))
+    command = find_interpreter(workspace, config, python=python, say=say)
     files = configuration.config_files(model)
     by_pipeline = {
         p.name: [c.config_file_path for c in p.configs.values()] for p in model.pipelines
     }
     hashes = releases(repository, by_pipeline)
     described = _describe(workspace, repository, command, files, hashes)
-    resolution = configuration.resolve(reading, described)
+    resolution = configuration.resolve(config, described)
     if resolution.manifest is None:
-        raise ConfigProblems(reading.file, resolution.problems)
+        raise ConfigProblems(config.file, resolution.problems)
     manifest = replace(resolution.manifest, releases=hashes)
-    return LoadedWorkspace(workspace, reading, repository, command, manifest, resolution.notes)
+    return LoadedWorkspace(workspace, config, repository, command, manifest, resolution.notes)
 
 
 def load_without_tsdat(workspace: Workspace) -> LoadedWorkspace:
@@ -124,12 +111,12 @@ def load_without_tsdat(workspace: Workspace) -> LoadedWorkspace:
     Raises:
         ConfigProblems: the config has problems.
     """
-    reading = read_config(workspace)
-    resolution = configuration.resolve(reading, None)
+    config = read_config(workspace)
+    resolution = configuration.resolve(config, None)
     if resolution.manifest is None:
-        raise ConfigProblems(reading.file, resolution.problems)
-    assert reading.repository is not None
-    return LoadedWorkspace(workspace, reading, reading.repository, (), resolution.manifest)
+        raise ConfigProblems(config.file, resolution.problems)
+    assert config.repository is not None
+    return LoadedWorkspace(workspace, config, config.repository, (), resolution.manifest)
 
 
 def ask_tsdat(

@@ -145,7 +145,7 @@ def manifest_of(branch: Branch, last: Release | None) -> Manifest:
     }
     resolution = configuration.resolve(branch.reading, told)
     if resolution.manifest is None:
-        raise configuration.problems_error(branch.reading.file, resolution.problems)
+        raise configuration.ConfigProblems(branch.reading.file, resolution.problems)
     return replace(resolution.manifest, releases=before.releases)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tidegate import config as configuration
-from tidegate.config import AwsKeys, Reading
+from tidegate.config import AwsKeys, ConfigFile
 from tidegate.deploy.core.history import History
 from tidegate.deploy.core.hosts import is_loopback
 from tidegate.deploy.core.place import Place
@@ -33,7 +33,7 @@ class Branch:
     """The branch."""
     workspace: Workspace
     """The folder with pipelines_config.yml."""
-    reading: Reading
+    reading: ConfigFile
     """The config file as it was read; its files need not be here."""
     keys: AwsKeys
     """The keys for AWS, as they are for the branch; all that are needed are there."""
@@ -110,7 +110,7 @@ def open_branch(
     reading = configuration.read(loading.short_path(workspace.config), files=False)
     keys, problems = configuration.aws_problems(reading, branch, codepipeline=codepipeline)
     if keys is None:
-        raise loading.ConfigProblems(reading.file, problems)
+        raise configuration.ConfigProblems(reading.file, problems)
     if region is not None:
         keys = keys.model_copy(update={"region": region})
     clients = Clients(profile=profile, region=keys.region)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from tidegate import config as configuration
-from tidegate.config import AwsKeys, Reading
+from tidegate.config import AwsKeys, ConfigFile
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.doctor import account, github, here, holding, limits
 from tidegate.deploy.doctor.finding import Finding, of_error, problem, unknown
@@ -58,7 +58,7 @@ def examine(asked: Asked) -> list[Finding]:
         return [finding for future in local for finding in future.result()] + found
 
 
-def _on_this_machine(asked: Asked, reading: Reading) -> list[tuple[str, Check]]:
+def _on_this_machine(asked: Asked, reading: ConfigFile) -> list[tuple[str, Check]]:
     folder = asked.directory.absolute()
     # Where it lies, if it is here: a deployment by CodePipeline does not need it.
     pipelines = configuration.read(Path(reading.file)).repository
@@ -77,13 +77,13 @@ def _on_this_machine(asked: Asked, reading: Reading) -> list[tuple[str, Check]]:
     ]  # fmt: skip
 
 
-def _of_config(asked: Asked, reading: Reading) -> list[Finding]:
+def _of_config(asked: Asked, reading: ConfigFile) -> list[Finding]:
     """What is wrong with the config file: each problem by itself."""
     _, problems = configuration.aws_problems(reading, asked.branch, codepipeline=False)
     return [problem("config", f"{one.file}:{one.line}: {one.what}", one.fix) for one in problems]
 
 
-def _of_account(pool: ThreadPoolExecutor, asked: Asked, reading: Reading) -> list[Finding]:
+def _of_account(pool: ThreadPoolExecutor, asked: Asked, reading: ConfigFile) -> list[Finding]:
     """What only AWS can tell."""
     keys = reading.model.for_branch(asked.branch) if reading.model else AwsKeys()
     if asked.region is not None:

@@ -34,7 +34,7 @@ _NEWS = 500
 
 def keys_of(opened: LoadedWorkspace, branch: str) -> AwsKeys:
     """The keys for AWS; where the config has none, names of the emulator's own."""
-    keys = opened.reading.require().for_branch(branch)
+    keys = opened.config.require().for_branch(branch)
     name = keys.pipelines_repo_name or "pipelines"
     return keys.model_copy(
         update={

@@ -138,7 +138,7 @@ def prepare(
     architecture = _architecture(opened.manifest, wishes.options)
     wishes = replace(wishes, options=replace(wishes.options, architecture=architecture))
     previous = branch.history.last()
-    environment = environment_options(opened.reading.require(), branch.workspace)
+    environment = environment_options(opened.config.require(), branch.workspace)
     recipe = read_image_recipe(
         opened.repository,
         python=environment.python,

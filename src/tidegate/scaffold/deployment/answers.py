@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tidegate import __version__
-from tidegate.config import AwsKeys, PipelinesConfig, read, values
+from tidegate.config import AwsKeys, PipelinesConfig, aws_values, read, values
 from tidegate.deploy.core.package import pack
 from tidegate.errors import UsageError
 from tidegate.targets.aws.names import fit
@@ -112,7 +112,9 @@ def _checked(key: str, value: str) -> str:
         return str(getattr(AwsKeys.model_validate({key: value}), key))
     except ValidationError as error:
         wrong = error.errors()[0].get("ctx", {}).get("error")
-        what, fix = (wrong.what, wrong.fix) if isinstance(wrong, values.Wrong) else (str(error), "")
+        what, fix = str(error), ""
+        if isinstance(wrong, values.InvalidValue):
+            what, fix = wrong.what, wrong.fix
         example = (AwsKeys.model_fields[key].examples or [""])[0]
         raise UsageError(
             f"{OPTIONS[key]} {what}", next=fix or f"write, for example, {OPTIONS[key]} {example}"
@@ -122,8 +124,8 @@ def _checked(key: str, value: str) -> str:
 def _branch(given: str | None, source: Path | None) -> str:
     name = given or _git(source, "symbolic-ref", "--short", "HEAD") or _MAIN
     try:
-        checked = values.branch(name)
-    except values.Wrong as error:
+        checked = aws_values.branch(name)
+    except values.InvalidValue as error:
         raise UsageError(f"--branch {error.what}", next=error.fix) from None
     if not re.fullmatch(r"[\w./+@-]+", checked, re.ASCII):
         # It stands in scripts and workflows.

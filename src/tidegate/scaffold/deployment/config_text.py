@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tidegate.config import AwsKeys, problems_error, read
+from tidegate.config import AwsKeys, ConfigProblems, read
 from tidegate.scaffold.deployment.answers import KEYS, Answers
 from tidegate.workspace.discovery import Discovered
 from tidegate.workspace.folder import CONFIG
@@ -80,4 +80,4 @@ def require_good(text: str) -> None:
         file.write_text(text, encoding="utf-8")
         reading = read(file, files=False)
     if reading.model is None:
-        raise problems_error(CONFIG, reading.problems)
+        raise ConfigProblems(CONFIG, reading.problems)
