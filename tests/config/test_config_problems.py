@@ -356,7 +356,7 @@ def test_input_paths(workspace, written, what):
     content = workspace.valid(("lidar/humboldt/\n", f"{written}\n"))
     [(line, said, fix)] = workspace.said(content)
     assert (line, said) == (7, f"'input_bucket_path' {what}")
-    assert fix.startswith(("write", "take"))
+    assert fix.startswith(("write", "remove"))
 
 
 @pytest.mark.parametrize("written", ["lidar/x", "/lidar/x", "./lidar/x/", "/./lidar/x/"])

@@ -157,12 +157,15 @@ def test_a_file_with_problems_resolves_to_them(workspace):
 def test_notes_on_shared_paths(workspace):
     content = workspace.valid(("lidar/morro/", "lidar/humboldt"))
     assert notes(workspace, content) == [
-        (10, ("lidar/humboldt and lidar/morro share lidar/humboldt/: each runs on every file under"
-             " it"))
-    ]  # fmt: skip
+        (
+            10,
+            "lidar/humboldt and lidar/morro share lidar/humboldt/:"
+            " all of them run on every file in it",
+        )
+    ]
     content = workspace.valid(("lidar/morro/", "lidar"))
     assert notes(workspace, content) == [
-        (7, "lidar/morro runs on lidar/, so on the files of lidar/humboldt, too")
+        (7, "lidar/morro runs on lidar/, so it also runs on the files of lidar/humboldt")
     ]
     assert notes(workspace, workspace.valid(("lidar/morro/", "lidar/hum"))) == []
 
@@ -183,7 +186,7 @@ def test_notes_on_the_inputs_of_a_vap(workspace):
     # One that Tsdat was not asked about may make it.
     assert notes(workspace, VALID, {HUMBOLDT: made[HUMBOLDT], VAP: vap("h.lidar.b1")}) == []
     assert notes(workspace, VALID, {**made, VAP: vap()}) == [
-        (18, "Tsdat names no input datastreams of lidar_vap/humboldt: it runs once for each window")
+        (18, "lidar_vap/humboldt names no input datastreams: it runs once for each window")
     ]
 
 
