@@ -1,9 +1,9 @@
-"""Why a stack could not be deployed, and what to do about it; pure.
+"""Why a deployment of a stack failed, and what to do about it; pure.
 
-When one resource fails, CloudFormation gives up others that were under way, and takes back what was
-made: one cause makes dozens of events. The first that is no consequence is the cause. What services
-say is passed on by CloudFormation as ``Resource handler returned message: "…" (RequestToken: …,
-HandlerErrorCode: NotFound)``; the codes are those of the CloudFormation CLI user guide, *Handler
+When one resource fails, CloudFormation cancels the others and rolls back: one cause produces dozens
+of events. The cause is the first event that is not a consequence of another. CloudFormation passes
+on messages of services as ``Resource handler returned message: "…" (RequestToken: …,
+HandlerErrorCode: NotFound)``; the codes are listed in the CloudFormation CLI user guide, *Handler
 error codes*.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from tidegate.deploy.cloudformation.states import Event
 
 CONTINUE = "tidegate deploy BRANCH --continue-rollback"
-"""The command that takes a stack out of UPDATE_ROLLBACK_FAILED."""
+"""The command that continues a failed rollback (UPDATE_ROLLBACK_FAILED)."""
 AGAIN = "deploy again"
 
 _HANDLER = re.compile(r'^Resource handler returned message: "(?P<said>.*?)"(?: \(|$)', re.S)
@@ -35,45 +35,45 @@ class Cause:
     """Why something failed."""
 
     event: Event
-    """What AWS told."""
+    """The event of the failure."""
     kind: str
-    """One of the kinds below, or ``other``."""
+    """One of the kinds in ``_KINDS``, or ``other``."""
     why: str
-    """What AWS said, without what is of no use to a person."""
+    """AWS's message, without request ids."""
     next: str
     """What to do about it."""
     others: int = 0
-    """How many more failed by themselves in the same operation."""
+    """How many other resources failed independently in the same operation."""
 
 
-def first_cause(events: Sequence[Event]) -> Cause | None:
-    """The first real cause of a failure; ``events`` are of one operation, the oldest first."""
+def find_cause(events: Sequence[Event]) -> Cause | None:
+    """The cause of a failure; ``events`` belong to one operation, ordered from the oldest."""
     failed = [event for event in events if event.failed]
     of_resources = [event for event in failed if not event.of_stack]
-    # What fails while it is taken back is a consequence, and a problem of its own.
-    back = next((n for n, event in enumerate(events) if _goes_back(event)), len(events))
+    # What fails during the rollback is a consequence.
+    back = next((n for n, event in enumerate(events) if _starts_rollback(event)), len(events))
     before = [event for event in events[:back] if event in of_resources]
     real = (
         before or of_resources or [e for e in failed if not _STACK_WIDE.match(e.reason)] or failed
     )
     if not real:
         return None
-    return replace(explained(real[0]), others=len({e.logical for e in real}) - 1)
+    return replace(exwithout_ids(real[0]), others=len({e.logical for e in real}) - 1)
 
 
-def _goes_back(event: Event) -> bool:
+def _starts_rollback(event: Event) -> bool:
     return event.of_stack and "ROLLBACK" in event.status
 
 
-def explained(event: Event) -> Cause:
-    """A failure, and what to do about it."""
+def exwithout_ids(event: Event) -> Cause:
+    """The cause in an event, and what to do about it."""
     kind = _kind(event.reason)
     next = _NEXT[kind].format(**_words(event.reason, event.what, event.logical))
-    return Cause(event, kind, plain(event.reason), next)
+    return Cause(event, kind, without_ids(event.reason), next)
 
 
 def advice(reason: str, what: str) -> str:
-    """What to do about a refusal of CloudFormation's own; "" where that is not known."""
+    """What to do about a request that CloudFormation rejected; "" if unknown."""
     kind = _kind(reason)
     return "" if kind in ("other", "gone") else _NEXT[kind].format(**_words(reason, what, what))
 
@@ -86,8 +86,8 @@ def _kind(reason: str) -> str:
     return "other"
 
 
-def plain(reason: str) -> str:
-    """A reason of AWS's without tokens and request ids."""
+def without_ids(reason: str) -> str:
+    """AWS's reason without tokens and request ids."""
     handled = _HANDLER.match(reason)
     said = handled["said"] if handled else reason
     while (shorter := _NOISE.sub("", said.strip())) != said:
@@ -102,7 +102,7 @@ def _words(reason: str, what: str, logical: str) -> Mapping[str, str]:
     return {
         "what": what,
         "logical": logical,
-        "action": denied["action"] if denied else older[1] if older else "what it asked for",
+        "action": denied["action"] if denied else older[1] if older else "the action",
         "resource": resource.rstrip(".,") or what,
         "who": denied["who"] if denied else "the role that deploys",
         "again": AGAIN,
@@ -148,26 +148,25 @@ _KINDS: tuple[tuple[str, str, frozenset[str]], ...] = (
     ),
 )
 _NEXT = {
-    "named": "AWS cannot make the new {what} beside the old one of the same name: take its config"
-    " out of pipelines_config.yml and deploy, then put it back and deploy again",
-    "role": "AWS refuses the role: look whether it still exists and trusts the service; a role that"
-    " was made just now may take some seconds to be known, then {again}",
-    "denied": "allow {action} on {resource} to {who}, or ask whoever administers the account;"
-    " then {again}",
-    "credentials": "the credentials ended while AWS worked with them: sign in, then {again}",
-    "soon": "SQS takes the name of a deleted queue again after a minute: wait, then {again}",
-    "concurrency": "the account has too few concurrent executions of Lambda to set some aside: take"
-    " `concurrency: 1` out of that config, or ask AWS for more (Service Quotas, Lambda)",
-    "image": "the image is not in the registry any more, or Lambda may not read it: `tidegate"
+    "named": "CloudFormation cannot create the new {what} while the old one with the same name exists:"
+    " remove its config from pipelines_config.yml and deploy, then add it again and deploy again",
+    "role": "check that the role exists and that its trust policy allows the service; a role that was"
+    " just created may need some seconds, then {again}",
+    "denied": "allow {action} on {resource} for {who}, or ask an administrator of the account; then"
+    " {again}",
+    "credentials": "the credentials expired during the operation: sign in, then {again}",
+    "soon": "SQS accepts the name of a deleted queue again after a minute: wait, then {again}",
+    "concurrency": "the account has too few concurrent executions of Lambda to reserve some: remove"
+    " `concurrency: 1` from that config, or request a higher limit (Service Quotas, Lambda)",
+    "image": "the image is no longer in the repository, or Lambda may not read it: `tidegate"
     " release` builds it again",
-    "taken": "something of that name is there that this stack did not make: what the older recipe"
-    " left, or another branch's. `tidegate destroy BRANCH --dry-run` finds what was left; remove"
-    " it, then {again}",
-    "gone": "something was deleted outside CloudFormation. To have {what} made again: {again} with"
+    "taken": "another resource with this name exists, from the older recipe or from another branch."
+    " `tidegate destroy BRANCH --dry-run` lists what the older recipe left; delete it, then {again}",
+    "gone": "someone deleted a resource outside CloudFormation. To recreate {what}: {again} with"
     " --recreate {logical}",
-    "full": "empty it, or keep it: what holds data is deleted by hand only; then {again}",
-    "limit": "a limit of the account is reached: remove what is not needed, or ask AWS for more"
-    " (Service Quotas); then {again}",
-    "passing": "it may pass: {again}",
-    "other": "look at the events of the stack in AWS's console; once it is mended, {again}",
+    "full": "empty it, or keep it: Tidegate never deletes data on its own; then {again}",
+    "limit": "a limit of the account is reached: delete what you do not need, or request a higher"
+    " limit (Service Quotas); then {again}",
+    "passing": "the problem may be temporary: {again}",
+    "other": "look at the events of the stack in AWS's console; once it is fixed, {again}",
 }

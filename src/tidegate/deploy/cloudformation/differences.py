@@ -1,4 +1,4 @@
-"""What is different between two versions of a resource, path by path; pure."""
+"""The differences between two versions of a resource, path by path; pure."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Difference:
     """One value that is different."""
 
     path: str
-    """Where: ``Environment.Variables.CODE_VERSION``."""
+    """The path to it, such as ``Environment.Variables.CODE_VERSION``."""
     before: str
-    """What it was, shortened; "" where there was nothing."""
+    """The old value, shortened; "" if there was none."""
     after: str
-    """What it will be, shortened; "" where there is nothing."""
+    """The new value, shortened; "" if there is none."""
 
     @property
     def top(self) -> str:
-        """The property that it is in."""
+        """The property that contains it."""
         return re.split(r"[.\[]", self.path, maxsplit=1)[0]
 
     def __str__(self) -> str:
@@ -35,14 +35,14 @@ class Difference:
         if not self.before:
             return f"{self.path}: {self.after} (new)"
         if not self.after:
-            return f"{self.path}: {self.before} goes"
+            return f"{self.path}: {self.before} is removed"
         return f"{self.path}: {self.before} -> {self.after}"
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
-    """What is different between two versions of a resource of a template.
+    """The differences between two versions of a resource of a template.
 
-    JSON in strings (a dashboard, the manifest of a function) is looked into as well.
+    JSON in strings (a dashboard, the manifest of a function) is compared as JSON.
     """
     yield from _walk("", before.get("Properties", {}), after.get("Properties", {}))
     for name in _ATTRIBUTES:
@@ -52,7 +52,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
 def _walk(path: str, old: Any, new: Any) -> Iterator[Difference]:
     if old == new:
         return
-    old, new = _opened(old, new)
+    old, new = _parse_json(old, new)
     if isinstance(old, Mapping) and isinstance(new, Mapping) and not _function(old, new):
         for key in [*old, *(key for key in new if key not in old)]:
             inner = f"{path}.{key}" if path else str(key)
@@ -67,12 +67,12 @@ def _walk(path: str, old: Any, new: Any) -> Iterator[Difference]:
             yield from _walk(f"{path}[{number}]", *pair)
     else:
         shown, will = short(old), short(new)
-        # Cut short, the two may look the same: then it is enough to say that they differ.
+        # Shortened, the two may look the same: then only say that they differ.
         yield Difference(path, *(("", "") if shown == will else (shown, will)))
 
 
-def _opened(old: Any, new: Any) -> tuple[Any, Any]:
-    """The two, with JSON that is in strings taken out of them."""
+def _parse_json(old: Any, new: Any) -> tuple[Any, Any]:
+    """The two values, parsed if both are JSON in strings."""
     if isinstance(old, str) and isinstance(new, str) and old[:1] == new[:1] and old[:1] in "{[":
         try:
             return json.loads(old), json.loads(new)
@@ -97,19 +97,19 @@ def _by_key(tags: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def short(value: Any) -> str:
-    """A value in little room: digests cut, what is referred to by its name."""
+    """A value shortened for display; references are shown by name."""
     if value is _ABSENT or value is None:
         return ""
     if isinstance(value, Mapping) and _function(value):
         [(function, of)] = value.items()
         if function == "Ref":
-            return f"that of {of}"
+            return f"reference to {of}"
         if function == "Fn::GetAtt":
-            return f"the {of[-1]} of {of[0]}" if isinstance(of, list) else f"that of {of}"
+            return f"{of[-1]} of {of[0]}" if isinstance(of, list) else f"reference to {of}"
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
     text = re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1…", text)
     text = text.replace("\n", " ")
     if len(text) <= _LONG:
         return text or '""'
-    # Names differ at their ends: both are kept.
+    # Names differ at their ends: keep both ends.
     return f"{text[: _LONG // 2]}…{text[-(_LONG // 2) :]}"

@@ -1,99 +1,88 @@
-"""What was deleted by hand, made again by CloudFormation; pure.
+"""Recreating resources that someone deleted outside CloudFormation; pure.
 
-CloudFormation compares templates, not what is there: a resource that someone deleted is not made
-again by deploying the same template once more, and a change to it fails, since there is nothing to
-change. To give it another logical id, as AWS's knowledge centre advises (*How do I recreate a
-resource that was deleted outside of CloudFormation?*), is no way for resources with names of their
-own: once the new one is made, CloudFormation deletes the old one, and that has the same name.
+CloudFormation compares templates, not what exists: deploying the same template again does not
+recreate a deleted resource, and a change to it fails. AWS's knowledge centre advises to change its
+logical id (*How do I recreate a resource that was deleted outside of CloudFormation?*). That does
+not work for resources with fixed names: CloudFormation would create the new one, then delete the
+old one, which has the same name.
 
-What works for all of them takes two updates. The first takes the resource out of the template that
-is deployed: to delete what is not there succeeds. The second deploys the template that is wanted,
-which has it again. What else refers to the lost resource is given its value instead of the
-reference, for that while: this changes nothing, so nothing that holds something is taken along, and
-a rule goes on to notice files. Only what hangs on the very thing that is lost (a policy of a lost
-queue, the mapping to a lost function) is made again as well: it may be lost too, or be of no use.
+Two updates work for all of them. The first removes the resource from the deployed template: deleting
+what does not exist succeeds. The second deploys the intended template, which contains it. In
+between, references to the missing resource are replaced by its value. This changes nothing in what
+refers to it, so nothing that holds data is deleted, and a rule continues to receive events. Only
+resources that are useless without the missing one (a policy of a missing queue, the mapping to a
+missing function) are recreated as well: they may be missing too.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tidegate.deploy.core.place import Place
+from tidegate.deploy.resources.registry import resource_type
 from tidegate.errors import TidegateError
-
-HANGS_ON = {
-    "AWS::IAM::Policy": ("AWS::IAM::Role",),
-    "AWS::Lambda::EventSourceMapping": ("AWS::Lambda::Function", "AWS::SQS::Queue"),
-    # Lambda encrypts for the role itself, not for its name: a role made again cannot read it.
-    "AWS::Lambda::Function": ("AWS::IAM::Role",),
-    "AWS::Lambda::Permission": ("AWS::Lambda::Function",),
-    "AWS::S3::BucketPolicy": ("AWS::S3::Bucket",),
-    "AWS::SNS::Subscription": ("AWS::SNS::Topic",),
-    "AWS::SNS::TopicPolicy": ("AWS::SNS::Topic",),
-    "AWS::SQS::QueuePolicy": ("AWS::SQS::Queue",),
-    "AWS::Scheduler::Schedule": ("AWS::Scheduler::ScheduleGroup",),
-}
-"""What is of no use, or gone as well, when a resource of these types is lost; all of it can be made
-again."""
 
 
 @dataclass(frozen=True)
-class Mended:
-    """A template without what is lost."""
+class ReducedTemplate:
+    """A deployed template without the resources that are missing."""
 
     template: Mapping[str, Any]
-    """The template that is deployed, without it."""
-    along: tuple[str, ...]
-    """Logical ids of what is there, and is made again with what is lost."""
+    """The template."""
+    dependents: tuple[str, ...]
+    """Logical ids of existing resources that are removed too, and recreated with the missing."""
 
 
-def without(
+def remove_missing(
     template: Mapping[str, Any],
-    gone: Collection[str],
+    missing: Collection[str],
     physical: Mapping[str, str],
     place: Place,
-) -> Mended:
-    """The deployed ``template`` without the resources that are ``gone`` (logical ids).
+) -> ReducedTemplate:
+    """The deployed ``template`` without the ``missing`` resources (logical ids).
 
-    ``physical`` says by what AWS identifies each resource.
+    ``physical`` has the physical id of each resource.
 
     Raises:
-        TidegateError: something refers to a lost resource by a value that is not known.
+        TidegateError: something refers to a missing resource by a value that is not known.
     """
     resources: Mapping[str, Any] = template.get("Resources", {})
-    out = set(gone)
+    removed = set(missing)
     while True:
         more = {
             id
             for id, resource in resources.items()
-            if id not in out and _hangs(resource, out, resources)
+            if id not in removed and _is_useless(resource, removed, resources)
         }
         if not more:
             break
-        out |= more
-    left = {
-        id: _given(copy.deepcopy(resource), id, out, resources, physical, place)
+        removed |= more
+    values = _Values(removed, resources, physical, place)
+    kept = {
+        id: values.fill_in(id, copy.deepcopy(resource))
         for id, resource in resources.items()
-        if id not in out
+        if id not in removed
     }
-    outputs = {
-        name: output
-        for name, output in template.get("Outputs", {}).items()
-        if not out & set(references(output))
-    }
-    mended = {**template, "Resources": left}
+    reduced = {**template, "Resources": kept}
     if "Outputs" in template:
-        mended["Outputs"] = outputs
-    return Mended(mended, tuple(id for id in resources if id in out and id not in gone))
+        reduced["Outputs"] = {
+            name: output
+            for name, output in template["Outputs"].items()
+            if not removed & set(references(output))
+        }
+    dependents = tuple(id for id in resources if id in removed and id not in missing)
+    return ReducedTemplate(reduced, dependents)
 
 
-def _hangs(resource: Any, out: Collection[str], resources: Mapping[str, Any]) -> bool:
-    """Whether a resource is of no use without those that are taken ``out``."""
-    on = HANGS_ON.get(resource["Type"], ())
-    return any(target in out and resources[target]["Type"] in on for target in references(resource))
+def _is_useless(resource: Any, removed: Collection[str], resources: Mapping[str, Any]) -> bool:
+    """Whether a resource is useless without those that are removed."""
+    needs = resource_type(resource["Type"]).useless_without
+    return any(
+        target in removed and resources[target]["Type"] in needs for target in references(resource)
+    )
 
 
 def references(value: Any) -> Iterator[str]:
@@ -118,58 +107,51 @@ def references(value: Any) -> Iterator[str]:
             yield from references(inner)
 
 
-def _given(
-    resource: Any,
-    id: str,
-    out: Collection[str],
-    resources: Mapping[str, Any],
-    physical: Mapping[str, str],
-    place: Place,
-) -> Any:
-    """A resource in which references to what is taken out are values."""
+@dataclass(frozen=True)
+class _Values:
+    """The values that stand for references to removed resources."""
 
-    def value(target: str, attribute: str) -> str:
-        kind, known = resources[target]["Type"], physical.get(target, "")
-        if known and not attribute:
-            return known
-        if known and attribute == "Arn" and kind in _ARNS:
-            name = known.rsplit("/", 1)[-1] if "://" in known else known
-            return _ARNS[kind](place, name)
+    removed: Collection[str]
+    resources: Mapping[str, Any]
+    physical: Mapping[str, str]
+    place: Place
+
+    def fill_in(self, id: str, resource: Any) -> Any:
+        """The resource with values in place of references to what is removed."""
+        filled = self._walk(id, resource)
+        depends = resource.get("DependsOn")
+        if depends:
+            listed = [depends] if isinstance(depends, str) else depends
+            kept = [other for other in listed if other not in self.removed]
+            filled = {key: value for key, value in filled.items() if key != "DependsOn"}
+            filled |= {"DependsOn": kept} if kept else {}
+        return filled
+
+    def _walk(self, id: str, part: Any) -> Any:
+        if isinstance(part, list):
+            return [self._walk(id, inner) for inner in part]
+        if not isinstance(part, Mapping):
+            return part
+        if set(part) == {"Ref"} and part["Ref"] in self.removed:
+            return self._value(id, part["Ref"], "")
+        if set(part) == {"Fn::GetAtt"}:
+            of = part["Fn::GetAtt"]
+            target, attribute = of.split(".", 1) if isinstance(of, str) else of
+            if target in self.removed:
+                return self._value(id, target, attribute)
+        return {key: self._walk(id, inner) for key, inner in part.items()}
+
+    def _value(self, id: str, target: str, attribute: str) -> str:
+        type, physical = resource_type(self.resources[target]["Type"]), self.physical.get(target)
+        if physical and not attribute:
+            return physical
+        if physical and attribute == "Arn":
+            arn = type.arn(self.place, type.name_of(physical))
+            if arn:
+                return arn
         raise TidegateError(
-            f"{target} cannot be made again by itself",
+            f"{target} cannot be recreated on its own",
             why=f"it was deleted outside CloudFormation, and {id} refers to its"
-            f" {attribute or 'name'}, which nobody knows any more",
-            next="make it again by hand, under its name, and deploy again",
+            f" {attribute or 'name'}, which is no longer known",
+            next="create it by hand, with its old name, and deploy again",
         )
-
-    def walk(part: Any) -> Any:
-        if isinstance(part, Mapping):
-            if set(part) == {"Ref"} and part["Ref"] in out:
-                return value(part["Ref"], "")
-            if set(part) == {"Fn::GetAtt"}:
-                of = part["Fn::GetAtt"]
-                target, attribute = of.split(".", 1) if isinstance(of, str) else of
-                if target in out:
-                    return value(target, attribute)
-            return {key: walk(inner) for key, inner in part.items()}
-        return [walk(inner) for inner in part] if isinstance(part, list) else part
-
-    mended = walk(resource)
-    depends = resource.get("DependsOn")
-    if depends:
-        left = [d for d in ([depends] if isinstance(depends, str) else depends) if d not in out]
-        mended = {key: v for key, v in mended.items() if key != "DependsOn"}
-        mended |= {"DependsOn": left} if left else {}
-    return mended
-
-
-def _role_arn(place: Place, name: str) -> str:
-    return f"arn:{place.partition}:iam::{place.account}:role/{name}"
-
-
-_ARNS: Mapping[str, Callable[[Place, str], str]] = {
-    "AWS::IAM::Role": _role_arn,
-    "AWS::Lambda::Function": lambda place, name: place.arn("lambda", f"function:{name}"),
-    "AWS::Logs::LogGroup": lambda place, name: place.arn("logs", f"log-group:{name}:*"),
-    "AWS::SQS::Queue": lambda place, name: place.arn("sqs", name),
-}

@@ -1,7 +1,7 @@
-"""What CloudFormation does, followed to its end.
+"""Watching an operation of CloudFormation until it ends.
 
-CloudFormation works by itself: to stop looking stops nothing. Only the events of the operation in
-question are passed on; they have its token in common. What went wrong first is what is told.
+The operation runs on AWS: to stop watching does not stop it. Only the events of this operation are
+reported; they have its token. If it fails, the error names the first cause.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tidegate.deploy.cloudformation import states
-from tidegate.deploy.cloudformation.causes import CONTINUE, Cause, first_cause
+from tidegate.deploy.cloudformation.causes import CONTINUE, Cause, find_cause
 from tidegate.deploy.cloudformation.stack_api import CloudFormationError, StackApi
 from tidegate.deploy.cloudformation.states import Event, StackState
 from tidegate.errors import ConfigurationError, StorageError, TidegateError
 
 Progress = Callable[[Event], None]
-Doing = Literal["the creation", "the update", "the deletion", "going back", "what goes on"]
+Action = Literal["the creation", "the update", "the deletion", "the rollback", "the operation"]
 
 PATIENCE = 300.0
-"""For so long AWS may be out of reach while it works, before we give up looking, s."""
+"""How long AWS may be unreachable before watching ends, s."""
 _SETTLES = 30.0
-_GOOD: Mapping[Doing, set[str]] = {
+_GOOD: Mapping[Action, set[str]] = {
     "the creation": {"CREATE_COMPLETE"},
     "the update": {"UPDATE_COMPLETE"},
     "the deletion": {"DELETE_COMPLETE"},
-    "going back": {"UPDATE_ROLLBACK_COMPLETE"},
+    "the rollback": {"UPDATE_ROLLBACK_COMPLETE"},
 }
 
 
 class DeploymentFailed(TidegateError):
-    """A stack could not be brought to what was asked for."""
+    """An operation on a stack failed."""
 
     def __init__(self, what: str, state: StackState, cause: Cause | None, more: str = "") -> None:
         self.state, self.cause = state, cause
-        others = f" ({cause.others} more failed besides)" if cause and cause.others else ""
+        others = f" ({cause.others} other resources failed too)" if cause and cause.others else ""
         why = [cause.why + others if cause else state.reason, more, f"now {state.sentence}"]
         super().__init__(
             what if cause is None else f"{what}: {cause.event.what}",
@@ -47,44 +47,44 @@ class DeploymentFailed(TidegateError):
         )
 
 
-class LostSight(TidegateError):
-    """AWS goes on, but cannot be watched any more."""
+class WatchingFailed(TidegateError):
+    """The operation continues on AWS, but can no longer be watched."""
 
 
 class Interrupted(TidegateError):
-    """Someone stopped watching while AWS goes on."""
+    """Someone stopped watching; the operation continues on AWS."""
 
     exit_code = 130
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an operation ended well."""
+    """The result of a successful operation."""
 
     stack: str
     """The name of the stack."""
     status: str
-    """AWS's word for how it stands now."""
+    """AWS's status of the stack now."""
     seconds: float
     """How long it took."""
     resources: int = 0
-    """How many resources something was done to."""
-    left: tuple[str, ...] = ()
-    """What should have been removed and could not be, in words."""
+    """How many resources were affected."""
+    not_deleted: tuple[str, ...] = ()
+    """Resources that could not be deleted, with AWS's reason."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What is followed."""
+    """An operation that is watched."""
 
-    doing: Doing
-    """What goes on."""
+    action: Action
+    """What it does."""
     stack: str
     """The name of the stack."""
     id: str
-    """The stack's ARN: its name is another's once it is deleted."""
+    """The ARN of the stack: once it is deleted, its name may belong to another stack."""
     token: str
-    """What its events have in common."""
+    """The token of its events."""
     after: str
     """The id of the last event before it began."""
     begun: float
@@ -95,21 +95,21 @@ class Operation:
     """The names of resources, by logical id."""
 
 
-def begin(
+def new_operation(
     api: StackApi,
-    doing: Doing,
+    action: Action,
     state: StackState,
     who: str = "",
     owners: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Operation:
-    """An operation that is about to begin; AWS is to be given its token."""
+    """An operation that is about to begin; its token must be part of the request."""
     latest = next(api.events(state.id), None)
     return Operation(
-        doing=doing,
+        action=action,
         stack=state.name,
         id=state.id,
-        token=states.token(who, secrets.token_hex(4)),
+        token=states.make_token(who, secrets.token_hex(4)),
         after=latest.id if latest else "",
         begun=time.monotonic(),
         owners=owners or {},
@@ -117,7 +117,7 @@ def begin(
     )
 
 
-def follow(
+def tail_events(
     api: StackApi,
     operation: Operation,
     progress: Progress | None = None,
@@ -125,15 +125,15 @@ def follow(
     poll: float = 2.0,
     others: bool = False,
 ) -> list[Event]:
-    """All events of an operation, passed on as they come, until it has ended.
+    """Report the events of an operation until it ends; returns all of them.
 
-    ``others`` passes on what belongs to operations that someone else began.
+    ``others`` includes the events of operations that someone else began.
     """
     found: list[Event] = []
     quiet = trouble = 0.0
     while True:
         try:
-            new = _news(api, operation, found, others)
+            new = _new_events(api, operation, found, others)
             state = api.state(operation.id, by=False)
             trouble = 0.0
         except StorageError:
@@ -146,7 +146,7 @@ def follow(
         for event in new if progress is not None else ():
             progress(event)  # type: ignore[misc]
         if state.condition != "busy":
-            # Its state may change before its events come, or a moment after it was begun.
+            # The state may change before the events arrive, or only some time after the request.
             if quiet > _SETTLES or any(
                 e.of_stack and e.ended and e.status == state.status for e in found
             ):
@@ -155,8 +155,8 @@ def follow(
         time.sleep(poll)
 
 
-def _news(api: StackApi, operation: Operation, found: Sequence[Event], others: bool) -> list[Event]:
-    """The events that have come since, the oldest first."""
+def _new_events(api: StackApi, operation: Operation, found: Sequence[Event], others: bool) -> list[Event]:
+    """The events since the last request, ordered from the oldest."""
     seen = {event.id for event in found}
     new = []
     for event in api.events(operation.id, operation.owners, operation.names):
@@ -167,80 +167,77 @@ def _news(api: StackApi, operation: Operation, found: Sequence[Event], others: b
     return new[::-1]
 
 
-def outcome(api: StackApi, operation: Operation, events: Sequence[Event]) -> Outcome:
-    """How it ended.
+def check_outcome(api: StackApi, operation: Operation, events: Sequence[Event]) -> Outcome:
+    """The result of an operation that has ended.
 
     Raises:
-        DeploymentFailed: not well.
+        DeploymentFailed: it failed.
     """
     state = replace(api.state(operation.id), name=operation.stack)
-    if state.status not in _GOOD[operation.doing]:
+    if state.status not in _GOOD[operation.action]:
         raise _failed(api, operation, events, state)
     touched = {event.logical for event in events if event.ended and not event.of_stack}
-    left = tuple(f"{e.what}: {e.reason}" for e in events if e.status == "DELETE_FAILED")
+    not_deleted = tuple(f"{e.what}: {e.reason}" for e in events if e.status == "DELETE_FAILED")
     seconds = time.monotonic() - operation.begun
-    return Outcome(operation.stack, state.status, seconds, len(touched), left)
+    return Outcome(operation.stack, state.status, seconds, len(touched), not_deleted)
 
 
 def _failed(
     api: StackApi, operation: Operation, events: Sequence[Event], state: StackState
 ) -> DeploymentFailed:
-    what = f"{operation.doing} of the stack {operation.stack} failed"
-    cause = first_cause(events)
+    what = f"{operation.action} of the stack {operation.stack} failed"
+    cause = find_cause(events)
     if cause is not None and cause.event.of_stack:
-        cause = first_cause(api.findings(StackName=operation.id)) or cause
+        cause = find_cause(api.validation_events(StackName=operation.id)) or cause
     more = ""
     if cause is not None and cause.kind == "taken":
         name = operation.names.get(cause.event.logical, "")
         owner = api.owner(name) if name else ""
         more = f"{name} belongs to the stack {owner}" if owner else ""
-    if cause is not None and operation.doing == "the deletion":
-        cause = replace(cause, next=f"{cause.next}; or leave it behind, outside any stack: with"
+    if cause is not None and operation.action == "the deletion":
+        cause = replace(cause, next=f"{cause.next}; or keep it outside any stack: with"
                         f" --retain {cause.event.logical}")  # fmt: skip
     if cause is not None and state.condition == "stuck":
-        cause = replace(cause, next=f"{cause.next}. First the stack must go back: `{CONTINUE}`")
+        cause = replace(cause, next=f"{cause.next}. First continue the rollback: `{CONTINUE}`")
     return DeploymentFailed(what, state, cause, more)
 
 
-_LOOK = "see how it ended with `tidegate status BRANCH`; deploying with --wait waits for it"
+_CHECK = "check the result with `tidegate status BRANCH`; `tidegate deploy --wait` waits for it"
 
 
-def _goes_on(doing: str, stack: str) -> str:
-    return (
-        f"AWS goes on with {doing} of the stack {stack} by itself, and goes back by itself if"
-        " something fails"
-    )
+def _continues(action: str, stack: str) -> str:
+    return f"AWS continues {action} of the stack {stack}, and rolls back if something fails"
 
 
 @contextmanager
-def interruptible(doing: str, stack: str) -> Iterator[None]:
-    """Ctrl-C ends the watching, and nothing else.
+def interruptible(action: str, stack: str) -> Iterator[None]:
+    """Let Ctrl-C end the watching only, not the operation.
 
     Raises:
-        Interrupted: there was one.
+        Interrupted: Ctrl-C was pressed.
     """
     try:
         yield
     except KeyboardInterrupt:
         raise Interrupted(
-            f"no longer watching {doing} of the stack {stack}",
-            why=_goes_on(doing, stack),
-            next=_LOOK,
+            f"no longer watching {action} of the stack {stack}",
+            why=_continues(action, stack),
+            next=_CHECK,
         ) from None
 
 
 @contextmanager
-def watching(doing: str, stack: str) -> Iterator[None]:
-    """Once AWS has begun, it goes on by itself when nobody can look; whoever looked is told so.
+def watching(action: str, stack: str) -> Iterator[None]:
+    """Turn errors while watching into one that says that the operation continues.
 
     Raises:
-        LostSight: credentials or the network have ended, or a permission is missing.
+        WatchingFailed: credentials have expired, the network fails, or a permission is missing.
     """
     try:
         yield
     except (ConfigurationError, StorageError, CloudFormationError) as error:
-        raise LostSight(
-            f"{doing} of the stack {stack} cannot be watched any more",
-            why=f"{error.what}: {error.why}\n{_goes_on(doing, stack)}",
-            next=f"{error.next or 'look at the network'}; then {_LOOK}",
+        raise WatchingFailed(
+            f"{action} of the stack {stack} can no longer be watched",
+            why=f"{error.what}: {error.why}\n{_continues(action, stack)}",
+            next=f"{error.next or 'check the network'}; then {_CHECK}",
         ) from error

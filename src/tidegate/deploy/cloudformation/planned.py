@@ -1,4 +1,4 @@
-"""A planned deployment of one stack, and why there may be none."""
+"""A planned deployment of one stack, and the errors that prevent one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tidegate.deploy.cloudformation.causes import CONTINUE, plain
+from tidegate.deploy.cloudformation.causes import CONTINUE, without_ids
 from tidegate.deploy.cloudformation.changes import ChangeSet
 from tidegate.deploy.cloudformation.states import Event, StackState
 from tidegate.deploy.cloudformation.upload import Upload
@@ -15,56 +15,58 @@ from tidegate.errors import TidegateError
 
 
 class StackBusy(TidegateError):
-    """Something goes on in the stack already."""
+    """Another operation on the stack is in progress."""
 
     exit_code = 4
 
 
 class StackStuck(TidegateError):
-    """The stack could not go back to what it was, and takes nothing new before it has."""
+    """The rollback of the stack failed, and must be continued before anything else."""
 
-    def __init__(self, state: StackState, failed: Sequence[Event], gone: Sequence[str]) -> None:
-        self.state, self.failed, self.gone = state, tuple(failed), tuple(gone)
-        missing = " (it is not there any more)"
-        told = [
-            f"{e.logical}, {e.what}: {plain(e.reason)}{missing if e.logical in gone else ''}"
+    def __init__(
+        self, state: StackState, failed: Sequence[Event], missing: Sequence[str]
+    ) -> None:
+        self.state, self.failed, self.missing = state, tuple(failed), tuple(missing)
+        note = " (it no longer exists)"
+        causes = [
+            f"{e.logical}, {e.what}: {without_ids(e.reason)}{note if e.logical in missing else ''}"
             for e in failed
         ]
-        skip = "".join(f" --skip {logical}" for logical in gone)
+        skip = "".join(f" --skip {logical}" for logical in missing)
         super().__init__(
             state.sentence,
-            why="\n".join(told) or state.reason,
-            next=f"mend what it says, then let it go back: `{CONTINUE}{skip}`",
+            why="\n".join(causes) or state.reason,
+            next=f"fix the problem, then continue the rollback: `{CONTINUE}{skip}`",
         )
 
 
 class PlanOutdated(TidegateError):
-    """What was planned is not what would be done any more."""
+    """The stack has changed since the plan was made."""
 
     exit_code = 4
 
 
 @dataclass(frozen=True)
-class Planned:
-    """What a deployment will do to one stack, and all that it takes to do it."""
+class PlannedDeployment:
+    """A deployment of one stack, ready to be executed."""
 
     changes: ChangeSet
-    """What will change."""
+    """The changes."""
     template: Template
-    """What the stack is to be."""
+    """The new template."""
     role_arn: str = ""
-    """The role that CloudFormation takes on; the caller's own rights where there is none."""
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    """The template's parameters."""
+    """The role that CloudFormation uses; "" for the permissions of the caller."""
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
+    """The template's parameters; None keeps the previous value."""
     upload: Upload | None = None
-    """Where a template goes that is too long to be sent."""
-    first: Literal["", "delete", "recreate"] = ""
-    """What is done before: delete a stack that never came up; take out of the stack what was
-    deleted by hand."""
+    """Uploads a template that is too long for a request."""
+    first: Literal["", "delete", "repair"] = ""
+    """What comes first: delete a stack that failed to be created; or remove from the stack the
+    resources that someone deleted, so that they are recreated."""
     deployed: Mapping[str, Any] = field(default_factory=dict)
-    """The template that is deployed, where something that it has was deleted by hand."""
-    mended: str = ""
-    """The same without what was deleted, JSON."""
+    """The deployed template, if some of its resources are missing."""
+    reduced: str = ""
+    """The same template without these resources, JSON."""
 
     @property
     def empty(self) -> bool:
@@ -72,10 +74,10 @@ class Planned:
         return self.changes.empty
 
 
-def busy(state: StackState) -> StackBusy:
-    """That something goes on in a stack: since when, and by whom."""
+def busy_error(state: StackState) -> StackBusy:
+    """The error that an operation is in progress: since when, and who began it."""
     return StackBusy(
         state.sentence,
-        why="CloudFormation does one thing at a time in a stack",
-        next="wait for it with --wait, or look again later: `tidegate status BRANCH`",
+        why="CloudFormation executes one operation at a time in a stack",
+        next="wait for it with --wait, or check later: `tidegate status BRANCH`",
     )

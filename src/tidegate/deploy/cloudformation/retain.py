@@ -1,36 +1,24 @@
-"""Data outlives its stack: what a deployed stack holds of it is let go before it can be deleted.
+"""Changes a stack so that the data in it outlives it, before the stack is deleted.
 
-The older recipe's stack has the name that ours has, and holds the input and output bucket, to be
-emptied and deleted with it: by a deletion of the stack, and by an update whose template has no
-buckets. Before either, the deployed template is put back as it is, but for the deletion policies.
-Tidegate's own stacks hold no data, and nothing is done to them.
+The older recipe's stack has the name of Tidegate's, and contains the input and output bucket, which
+are emptied and deleted with it: when the stack is deleted, and when it is updated with a template
+without buckets. So, before either, its template is deployed again with other deletion policies and
+no other change. Tidegate's own stacks contain no data.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tidegate.deploy.cloudformation.stack_api import CloudFormationError
 from tidegate.deploy.cloudformation.stacks import Stacks
-from tidegate.deploy.cloudformation.template_text import template_of
+from tidegate.deploy.cloudformation.states import StackState
 from tidegate.deploy.cloudformation.upload import Upload
-from tidegate.deploy.core.place import Place
-from tidegate.deploy.design.templates import INLINE
-from tidegate.errors import TidegateError
-from tidegate.targets.aws.clients import Clients, explained
+from tidegate.deploy.resources.registry import resource_type
+from tidegate.errors import ConfigurationError, TidegateError
 
-HOLD_DATA = {
-    "AWS::DynamoDB::GlobalTable",
-    "AWS::DynamoDB::Table",
-    "AWS::S3::Bucket",
-    # A bucket's policy says who may not read it; without its stack, nobody would put it back.
-    "AWS::S3::BucketPolicy",
-    # When this one goes, its function deletes all that is in its bucket.
-    "Custom::S3AutoDeleteObjects",
-}
-"""The types of what holds data, and of what goes along with it."""
 _KEPT = {"Retain", "RetainExceptOnCreate"}
 _METADATA = "Tidegate"
 
@@ -38,15 +26,15 @@ Say = Callable[[str], None]
 
 
 class DataAtRisk(TidegateError):
-    """A stack holds data, and it could not be made to let it go."""
+    """A stack contains data, and could not be changed to keep it."""
 
 
 def data_resources(template: Mapping[str, Any]) -> tuple[str, ...]:
-    """The logical ids of what holds data and would go with its stack; pure."""
+    """The logical ids of resources with data that would be deleted with their stack; pure."""
     return tuple(
         logical
         for logical, resource in template.get("Resources", {}).items()
-        if resource.get("Type") in HOLD_DATA
+        if resource_type(str(resource.get("Type"))).keeps_data
         and not (
             resource.get("DeletionPolicy") in _KEPT and resource.get("UpdateReplacePolicy") in _KEPT
         )
@@ -54,104 +42,72 @@ def data_resources(template: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def retaining(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The same template, in which what holds data outlives its stack; pure."""
+    """The same template, in which resources with data outlive their stack; pure."""
     changed = copy.deepcopy(dict(template))
     for logical in data_resources(template):
         resource = changed["Resources"][logical]
         resource["DeletionPolicy"] = resource["UpdateReplacePolicy"] = "Retain"
-        # CloudFormation takes no update that changes policies alone.
+        # CloudFormation rejects an update that changes only policies.
         resource.setdefault("Metadata", {})[_METADATA] = {"retained": True}
     return changed
 
 
 def retain_data(
-    clients: Clients,
-    place: Place,
-    stack: str,
-    *,
-    upload: Upload | None = None,
-    say: Say = lambda text: None,
-    poll: float = 2.0,
+    stacks: Stacks, stack: str, *, upload: Upload | None = None, say: Say = lambda text: None
 ) -> tuple[str, ...]:
-    """Make the data that a deployed stack holds outlive it; the logical ids of what holds it.
+    """Make the data in a deployed stack outlive it; the logical ids of the resources with data.
 
-    ``upload`` is for a template that is too long to be sent with the request.
+    ``upload`` is for a template that is too long for a request.
 
     Raises:
-        DataAtRisk: it could not be done, or did not take.
-        StackBusy: something goes on in the stack.
+        DataAtRisk: it could not be done, or had no effect.
+        StackBusy: an operation is in progress in the stack.
     """
-    stacks = Stacks(clients, place, say=say, poll=poll)
     state = stacks.wait(stack)
     if state.condition == "missing":
         return ()
-    template = _template(clients, state.id)
+    template = _template(stacks, state)
     found = data_resources(template)
     if not found:
         return ()
-    say(f"the stack {stack} holds data ({', '.join(found)}): it is made to let it go")
-    if state.condition != "fine":
+    say(f"the stack {stack} contains data ({', '.join(found)}): changing it to keep the data")
+    if state.condition != "ready":
         raise DataAtRisk(
-            f"the stack {stack} holds data, and cannot be changed as it is",
+            f"the stack {stack} contains data, and cannot be changed in its present state",
             why=state.sentence,
-            next="bring it to a good state in AWS's console (its page says how), then try again",
+            next="fix its state in AWS's console (its page says how), then run this again",
         )
-    _update(clients, place, state.id, retaining(template), upload)
-    after = stacks.wait(stack)
-    left = data_resources(_template(clients, state.id))
-    if after.condition != "fine" or left:
+    try:
+        stacks.replace_template(state, retaining(template), upload)
+    except (CloudFormationError, ConfigurationError) as error:
         raise DataAtRisk(
-            f"the stack {stack} would still take data along: {', '.join(left) or after.sentence}",
+            f"the stack {stack} contains data, and could not be changed to keep it",
+            why=": ".join(part for part in (error.what, error.why) if part),
+            next="set DeletionPolicy and UpdateReplacePolicy of its buckets and tables to Retain"
+            " by hand, with the CDK",
+        ) from error
+    after = stacks.wait(stack)
+    left = data_resources(_template(stacks, after))
+    if after.condition != "ready" or left:
+        raise DataAtRisk(
+            f"the stack {stack} would still delete data: {', '.join(left) or after.sentence}",
             why=after.reason or after.sentence,
             next="look at its events in AWS's console; nothing was deleted",
         )
     return found
 
 
-def at_risk(clients: Clients, stack: str) -> tuple[str, ...]:
-    """The logical ids of what would take data along if a deployed stack were deleted now."""
-    return data_resources(_template(clients, stack))
+def at_risk(stacks: Stacks, state: StackState) -> tuple[str, ...]:
+    """The logical ids of resources with data that would be deleted with a stack now."""
+    return data_resources(_template(stacks, state))
 
 
-def _template(clients: Clients, stack: str) -> dict[str, Any]:
-    """The template that is deployed, as it was given."""
-    with explained("read the template of", stack):
-        body = clients.client("cloudformation").get_template(
-            StackName=stack, TemplateStage="Original"
-        )["TemplateBody"]
+def _template(stacks: Stacks, state: StackState) -> dict[str, Any]:
     try:
-        return template_of(body)
-    except ValueError as error:
+        return stacks.api.template(state)
+    except CloudFormationError as error:
         raise DataAtRisk(
-            f"the template of the stack {stack} cannot be read",
-            why=str(error),
+            error.what,
+            why=error.why,
             next="set DeletionPolicy and UpdateReplacePolicy of its buckets and tables to Retain",
-        ) from None
-
-
-def _update(
-    clients: Clients, place: Place, stack: str, template: Mapping[str, Any], upload: Upload | None
-) -> None:
-    body = json.dumps(template, separators=(",", ":"))
-    source = {"TemplateBody": body}
-    if len(body.encode()) > INLINE:
-        if upload is None:
-            raise DataAtRisk(
-                f"the template of the stack {stack} is too long to be sent",
-                why="it would have to lie in a bucket first",
-                next="set DeletionPolicy and UpdateReplacePolicy of its buckets and tables to"
-                " Retain by hand, with the CDK",
-            )
-        source = {"TemplateURL": upload(stack, body)}
-    client = clients.client("cloudformation")
-    with explained("update the stack", stack):
-        told = client.describe_stacks(StackName=stack)["Stacks"][0]
-        client.update_stack(
-            StackName=stack,
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
-            Parameters=[
-                {"ParameterKey": one["ParameterKey"], "UsePreviousValue": True}
-                for one in told.get("Parameters", ())
-            ],
-            **source,
-        )
+        ) from error

@@ -1,7 +1,6 @@
-"""What is asked of CloudFormation: how its stacks stand, what is in them, what has happened.
+"""Requests to CloudFormation: the state of stacks, their resources, templates and events.
 
-Errors are told as ``explained`` tells them; what CloudFormation does not take is a
-``CloudFormationError``.
+A request that CloudFormation rejects raises ``CloudFormationError``.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tidegate.deploy.cloudformation import states
-from tidegate.deploy.cloudformation.drift_detection import Resource
+from tidegate.deploy.cloudformation.stack_resource import StackResource
 from tidegate.deploy.cloudformation.states import Event, StackState
-from tidegate.deploy.cloudformation.template_text import template_of
+from tidegate.deploy.cloudformation.template_text import parse_template
 from tidegate.deploy.core.place import Place
 from tidegate.errors import TidegateError
 from tidegate.targets.aws.clients import Clients, explained
 
 
 class CloudFormationError(TidegateError):
-    """CloudFormation did not take what it was asked for."""
+    """CloudFormation rejected a request."""
 
 
 @dataclass(frozen=True)
@@ -29,69 +28,69 @@ class StackApi:
     """CloudFormation in one account and region."""
 
     clients: Clients
-    """The way there."""
+    """The clients."""
     place: Place
     """The account and region."""
 
     def state(self, name: str, *, by: bool = True) -> StackState:
-        """How a stack stands; ``name`` may be its ARN.
+        """The state of a stack; ``name`` may be its ARN.
 
-        Where something goes on, its events say ``by`` whom; that takes another call.
+        If an operation is in progress, its events say ``by`` whom; that takes another request.
         """
         try:
-            told = self.call("describe_stacks", "look at the stack", name, StackName=name)
+            answer = self.call("describe_stacks", "read the state of", name, StackName=name)
         except CloudFormationError as error:
             if "does not exist" not in error.why:
                 raise
             return StackState(name)
-        state = states.state(name, told["Stacks"][0])
+        state = states.parse_state(name, answer["Stacks"][0])
         if state.condition != "busy" or not by:
             return state
-        begun = states.begun_by(self.events(state.id))
+        begun = states.first_event(self.events(state.id))
         if begun is None:
             return state
-        return replace(state, since=begun.when, by=states.whose(begun.token))
+        return replace(state, since=begun.when, by=states.who_began(begun.token))
 
     def names(self) -> set[str]:
         """The names of all stacks."""
-        with self.asking("list the stacks", "*"):
+        with self.request("list the stacks", "*"):
             pages = self.client.get_paginator("list_stacks").paginate(StackStatusFilter=EXISTING)
             return {summary["StackName"] for page in pages for summary in page["StackSummaries"]}
 
     def entries(self, name: str) -> list[Mapping[str, Any]]:
-        """What is in a stack, as AWS tells it."""
-        with self.asking("list the resources of", name):
+        """The entries of ``list_stack_resources``."""
+        with self.request("list the resources of", name):
             pages = self.client.get_paginator("list_stack_resources").paginate(StackName=name)
             return [e for page in pages for e in page["StackResourceSummaries"]]
 
-    def resources(self, name: str) -> tuple[Resource, ...]:
-        """What is in a stack."""
-        found = (Resource.of(entry) for entry in self.entries(name))
+    def resources(self, name: str) -> tuple[StackResource, ...]:
+        """The resources of a stack; ``name`` may be its ARN."""
+        found = (StackResource.from_record(entry) for entry in self.entries(name))
         return tuple(one for one in found if one.status != "DELETE_COMPLETE")
 
     def template(self, state: StackState) -> dict[str, Any]:
-        """The template that a stack was last deployed with.
+        """The template that a stack was last deployed with, unchanged.
 
         Raises:
             CloudFormationError: it cannot be read.
         """
-        told = self.call(
+        body = self.call(
             "get_template", "read the template of", state.name,
             StackName=state.name, TemplateStage="Original",
         )["TemplateBody"]  # fmt: skip
         try:
-            return template_of(told)
+            return parse_template(body)
         except ValueError as error:
             raise CloudFormationError(
                 f"the template of the stack {state.name} cannot be read",
                 why=str(error),
-                next="look at it in AWS's console: Tidegate and the CDK write none such",
+                next="look at it in AWS's console: neither Tidegate nor the CDK writes such a template",
             ) from error
 
     def known_template(self, state: StackState) -> dict[str, Any]:
-        """The template of a stack, or nothing where it cannot be read: for words only."""
+        """The template of a stack, or an empty one if it cannot be read: only for messages."""
         with suppress(TidegateError):
-            return {} if state.shell else self.template(state)
+            return {} if state.is_empty else self.template(state)
         return {}
 
     def events(
@@ -100,35 +99,35 @@ class StackApi:
         owners: Mapping[str, str] | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Iterator[Event]:
-        """The events of a stack, the latest first; asked for as they are looked at."""
+        """The events of a stack from the latest, requested page by page as they are needed."""
         start: dict[str, str] = {}
         while True:
             page = self.call(
                 "describe_stack_events", "read the events of", id, StackName=id, **start
             )
             for record in page["StackEvents"]:
-                yield Event.of(record, owners, names)
+                yield Event.from_record(record, owners, names)
             if not page.get("NextToken"):
                 return
             start = {"NextToken": page["NextToken"]}
 
     def change_sets(self, name: str) -> list[Mapping[str, Any]]:
-        """The change sets of a stack that wait to be executed, and failed ones."""
-        with self.asking("list the change sets of", name):
+        """The change sets of a stack that can be executed, and failed ones."""
+        with self.request("list the change sets of", name):
             pages = self.client.get_paginator("list_change_sets").paginate(StackName=name)
             found = [summary for page in pages for summary in page["Summaries"]]
         return [one for one in found if not str(one.get("Status", "")).startswith("DELETE_")]
 
-    def findings(self, **of: str) -> list[Event]:
-        """What CloudFormation has found wrong before it began, of a stack or a change set.
+    def validation_events(self, **of: str) -> list[Event]:
+        """What CloudFormation's validation found wrong with a stack or a change set.
 
-        It tells of it apart from the events of the stack, since November 2025.
+        Since November 2025 these events are separate from the events of the stack.
         """
         with suppress(TidegateError):
-            told = self.call("describe_events", "read the events of", "", **of)
-            entries = told["OperationEvents"]
+            answer = self.call("describe_events", "read the events of", "", **of)
+            entries = answer["OperationEvents"]
             return [
-                Event.of({**e, "ResourceStatus": "VALIDATION_FAILED", "ResourceStatusReason": why})
+                Event.from_record({**e, "ResourceStatus": "VALIDATION_FAILED", "ResourceStatusReason": why})
                 for e in entries
                 if (why := e.get("ValidationStatusReason"))
                 and e.get("OperationId") == entries[0].get("OperationId")
@@ -136,26 +135,26 @@ class StackApi:
         return []
 
     def owner(self, name: str) -> str:
-        """The stack that a resource of some name belongs to; "" when that cannot be told."""
+        """The stack that a resource of some name belongs to; "" if that is unknown."""
         with suppress(TidegateError):
-            told = self.call(
+            found = self.call(
                 "describe_stack_resources", "look for", name, PhysicalResourceId=name
             )["StackResources"]  # fmt: skip
-            return str(told[0]["StackName"]) if told else ""
+            return str(found[0]["StackName"]) if found else ""
         return ""
 
     def call(self, action: str, doing: str, stack: str, **arguments: Any) -> Any:
-        """Ask or tell CloudFormation something about a stack.
+        """Send a request about a stack; ``doing`` describes it in error messages.
 
         Raises:
-            CloudFormationError: it does not take it.
+            CloudFormationError: CloudFormation rejects it.
         """
-        with self.asking(doing, stack):
+        with self.request(doing, stack):
             return getattr(self.client, action)(**arguments)
 
     @contextmanager
-    def asking(self, doing: str, stack: str) -> Iterator[None]:
-        """Errors are explained; ``stack`` is its name or its ARN."""
+    def request(self, doing: str, stack: str) -> Iterator[None]:
+        """Explain errors of requests about a stack, given by name or ARN."""
         arn = stack
         if not stack.startswith("arn:"):
             arn = self.place.arn("cloudformation", f"stack/{stack}/*")

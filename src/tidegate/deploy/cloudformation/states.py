@@ -1,7 +1,7 @@
-"""What the state of a CloudFormation stack means, and what happens in it; pure.
+"""The state of a CloudFormation stack, and its events; pure.
 
-AWS's words for states and events are those of its user guide (*Stack status codes*, *Understand
-CloudFormation stack creation events*) and API reference (``Stack``, ``StackEvent``).
+Source: AWS CloudFormation user guide, *Stack status codes* and *Understand CloudFormation stack
+creation events*, and API reference, ``Stack`` and ``StackEvent``.
 """
 
 from __future__ import annotations
@@ -12,55 +12,54 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from tidegate.deploy.resources.kinds import name_from, word
+from tidegate.deploy.resources.registry import label_of, shown_name
 from tidegate.runtime.records import check_aware, utc
 
-Condition = Literal["missing", "fine", "busy", "unmade", "stuck"]
-"""missing: there is nothing, or the empty shell that a plan leaves. fine: it can be updated. busy:
-something goes on. unmade: it never came up, or was not wholly deleted, and can only be deleted.
-stuck: it could not go back to what it was, and first must."""
+Condition = Literal["missing", "ready", "busy", "failed", "stuck"]
+"""missing: there is none, or only the empty stack that a plan creates. ready: it can be updated. busy:
+an operation is in progress. failed: its creation or deletion failed, and it can only be deleted.
+stuck: its rollback failed, and must be continued first."""
 
 STACK = "AWS::CloudFormation::Stack"
 TOKEN = "tidegate"
-"""What the tokens begin with that Tidegate gives its operations."""
+"""The prefix of the tokens of Tidegate's own operations."""
 
-_FINE = {
+_READY = {
     "CREATE_COMPLETE",
     "IMPORT_COMPLETE",
     "IMPORT_ROLLBACK_COMPLETE",
     "UPDATE_COMPLETE",
     "UPDATE_ROLLBACK_COMPLETE",
 }
-_UNMADE = {"CREATE_FAILED", "DELETE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+_FAILED = {"CREATE_FAILED", "DELETE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 _SHELL = "REVIEW_IN_PROGRESS"
-_GOES_ON = {
+_RUNNING = {
     "CREATE_IN_PROGRESS": "is being created",
     "DELETE_IN_PROGRESS": "is being deleted",
-    "IMPORT_IN_PROGRESS": "takes resources in",
-    "IMPORT_ROLLBACK_IN_PROGRESS": "gives up taking resources in",
-    "ROLLBACK_IN_PROGRESS": "is being taken down again, since its creation failed",
+    "IMPORT_IN_PROGRESS": "is importing resources",
+    "IMPORT_ROLLBACK_IN_PROGRESS": "is rolling back an import of resources",
+    "ROLLBACK_IN_PROGRESS": "is being deleted again, because its creation failed",
     "UPDATE_IN_PROGRESS": "is being updated",
-    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": "is updated, and removes what is no longer needed",
-    "UPDATE_ROLLBACK_IN_PROGRESS": "goes back to what it was, since an update failed",
-    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": "has gone back to what it was, and cleans up",
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": "is updated, and deletes what is no longer needed",
+    "UPDATE_ROLLBACK_IN_PROGRESS": "is being rolled back, because an update failed",
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": "is rolled back, and cleans up",
 }
 _BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
-_STANDS = {
+_SETTLED = {
     "": "does not exist",
-    "CREATE_COMPLETE": "is as it was created",
-    "CREATE_FAILED": "could not be created, and what was made of it is still there",
+    "CREATE_COMPLETE": "is created",
+    "CREATE_FAILED": "could not be created, and some of its resources still exist",
     "DELETE_COMPLETE": "is deleted",
-    "DELETE_FAILED": "could not be wholly deleted",
-    "IMPORT_ROLLBACK_COMPLETE": "is as it was",
-    "IMPORT_ROLLBACK_FAILED": "could not go back to what it was",
-    "ROLLBACK_COMPLETE": "could not be created; what was made of it is removed again",
-    "ROLLBACK_FAILED": "could not be created, and not everything that was made of it could be"
-    " removed again",
+    "DELETE_FAILED": "could not be deleted completely",
+    "IMPORT_ROLLBACK_COMPLETE": "is unchanged, because an import of resources failed",
+    "IMPORT_ROLLBACK_FAILED": "could not be rolled back after a failed import",
+    "ROLLBACK_COMPLETE": "could not be created; its resources were deleted again",
+    "ROLLBACK_FAILED": "could not be created, and some of its resources could not be deleted again",
     "UPDATE_COMPLETE": "is updated",
-    "UPDATE_FAILED": "could not be updated, and is half old, half new",
-    "UPDATE_ROLLBACK_COMPLETE": "is as it was before its last update: that failed",
-    "UPDATE_ROLLBACK_FAILED": "could not be updated, and could not go back to what it was",
-    _SHELL: "is empty: a plan made its name, and was not carried out",
+    "UPDATE_FAILED": "could not be updated, and is a mix of old and new resources",
+    "UPDATE_ROLLBACK_COMPLETE": "is unchanged, because its last update failed",
+    "UPDATE_ROLLBACK_FAILED": "could not be updated, and could not be rolled back",
+    _SHELL: "is empty: a plan created its name, and was not executed",
 }
 _EVENTS = {
     "CREATE_COMPLETE": "created",
@@ -70,55 +69,55 @@ _EVENTS = {
     "DELETE_FAILED": "could not be deleted",
     "DELETE_IN_PROGRESS": "being deleted",
     "DELETE_SKIPPED": "kept",
-    "ROLLBACK_COMPLETE": "taken down again",
-    "ROLLBACK_IN_PROGRESS": "being taken down again",
+    "ROLLBACK_COMPLETE": "deleted again",
+    "ROLLBACK_IN_PROGRESS": "being deleted again",
     "UPDATE_COMPLETE": "updated",
-    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": "updated; removing what is no longer needed",
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": "updated; deleting what is no longer needed",
     "UPDATE_FAILED": "could not be updated",
     "UPDATE_IN_PROGRESS": "being updated",
-    "UPDATE_ROLLBACK_COMPLETE": "back at what it was",
-    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": "back at what it was; cleaning up",
-    "UPDATE_ROLLBACK_FAILED": "could not go back to what it was",
-    "UPDATE_ROLLBACK_IN_PROGRESS": "going back to what it was",
+    "UPDATE_ROLLBACK_COMPLETE": "rolled back",
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": "rolled back; cleaning up",
+    "UPDATE_ROLLBACK_FAILED": "could not be rolled back",
+    "UPDATE_ROLLBACK_IN_PROGRESS": "being rolled back",
 }
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a resource of a stack."""
+    """An event of a resource of a stack, or of the stack itself."""
 
     id: str
-    """AWS's id of it."""
+    """Its id."""
     when: datetime
-    """When."""
+    """When it happened."""
     logical: str
-    """The resource's id in the template; of the stack itself, its name."""
+    """The logical id of the resource; of the stack itself, its name."""
     type: str
-    """The resource's type."""
+    """The type of the resource."""
     status: str
-    """What happened: ``CREATE_IN_PROGRESS``."""
+    """What happened, such as ``CREATE_IN_PROGRESS``."""
     reason: str = ""
-    """AWS's remark."""
+    """AWS's reason."""
     physical: str = ""
-    """What AWS identifies the resource by, once it has an identity."""
+    """The physical id of the resource; "" before it has one."""
     token: str = ""
-    """The token of the operation that it belongs to."""
+    """The token of its operation."""
     config: str = ""
     """The id of the config that the resource belongs to."""
     name: str = ""
-    """What a person knows the resource by."""
+    """The name of the resource."""
 
     def __post_init__(self) -> None:
         check_aware(self)
 
     @classmethod
-    def of(
+    def from_record(
         cls,
         record: Mapping[str, Any],
         owners: Mapping[str, str] | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Event:
-        """The event that an entry of ``describe_stack_events`` tells of."""
+        """The event in an entry of ``describe_stack_events``."""
         logical, type = (
             str(record.get("LogicalResourceId", "")),
             str(record.get("ResourceType", "")),
@@ -134,7 +133,7 @@ class Event:
             physical=physical,
             token=str(record.get("ClientRequestToken") or ""),
             config=(owners or {}).get(logical, ""),
-            name=(names or {}).get(logical, "") or name_from(type, physical) or logical,
+            name=(names or {}).get(logical, "") or shown_name(type, physical) or logical,
         )
 
     @property
@@ -148,17 +147,17 @@ class Event:
 
     @property
     def failed(self) -> bool:
-        """Whether something went wrong, and not only because something else had."""
+        """Whether it failed, and not only because something else had failed."""
         return self.status.endswith("_FAILED") and not self.cancelled
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was only given up, since something else had gone wrong."""
+        """Whether it was cancelled because something else had failed."""
         return bool(re.search(r"\b(creation|update|deletion) cancell?ed\b", self.reason, re.I))
 
     @property
     def ended(self) -> bool:
-        """Whether the resource is done with."""
+        """Whether the operation on the resource has ended."""
         return not self.status.endswith("_IN_PROGRESS")
 
     @property
@@ -166,36 +165,36 @@ class Event:
         """The resource, in words."""
         if self.of_stack:
             return f"stack {self.logical}"
-        text = f"{word(self.type)} {self.name or self.logical}"
+        text = f"{label_of(self.type)} {self.name or self.logical}"
         return text + (f" of {self.config}" if self.config else "")
 
     @property
     def text(self) -> str:
         """The event in one line."""
-        done = _EVENTS.get(self.status, self.status.lower().replace("_", " "))
-        return f"{self.what}: {done}" + (f" ({self.reason})" if self.reason else "")
+        text = _EVENTS.get(self.status, self.status.lower().replace("_", " "))
+        return f"{self.what}: {text}" + (f" ({self.reason})" if self.reason else "")
 
 
 @dataclass(frozen=True)
 class StackState:
-    """A stack as it stands."""
+    """The state of a stack."""
 
     name: str
     """Its name."""
     status: str = ""
-    """AWS's word for it; "" where there is no such stack."""
+    """AWS's status; "" if there is no such stack."""
     id: str = ""
     """Its ARN."""
     reason: str = ""
-    """AWS's remark."""
+    """AWS's reason."""
     since: datetime | None = None
-    """When what goes on in it began, or when it last changed."""
+    """When the current operation began, or when the stack last changed."""
     by: str = ""
-    """Who or what began that, as far as it is known."""
+    """Who began that operation, if known."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Its tags."""
     role: str = ""
-    """The role with which it works."""
+    """The role that CloudFormation uses for it."""
     protected: bool = False
     """Whether it is protected from deletion."""
 
@@ -204,44 +203,44 @@ class StackState:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a stack of that name, be it an empty shell."""
+        """Whether there is a stack of that name, an empty one included."""
         return self.status not in ("", "DELETE_COMPLETE")
 
     @property
-    def shell(self) -> bool:
-        """Whether it is but the name that a plan has made."""
+    def is_empty(self) -> bool:
+        """Whether it is only the empty stack that a plan creates."""
         return self.status == _SHELL
 
     @property
     def condition(self) -> Condition:
         """What can be done with it."""
-        if not self.exists or self.shell:
+        if not self.exists or self.is_empty:
             return "missing"
         if self.status.endswith("_IN_PROGRESS"):
             return "busy"
-        if self.status in _FINE:
-            return "fine"
-        return "unmade" if self.status in _UNMADE else "stuck"
+        if self.status in _READY:
+            return "ready"
+        return "failed" if self.status in _FAILED else "stuck"
 
     @property
-    def holds(self) -> bool:
-        """Whether its template says what there is: not when its resources were removed again."""
-        return self.exists and not self.shell and self.status != "ROLLBACK_COMPLETE"
+    def has_resources(self) -> bool:
+        """Whether it contains the resources of its template: not if its creation was rolled back."""
+        return self.exists and not self.is_empty and self.status != "ROLLBACK_COMPLETE"
 
     @property
     def sentence(self) -> str:
-        """How it stands, in words."""
-        told = _GOES_ON.get(self.status) or _STANDS.get(self.status) or f"is {self.status}"
-        text = f"the stack {self.name} {told}"
+        """Its state in a sentence."""
+        words = _RUNNING.get(self.status) or _SETTLED.get(self.status) or f"is {self.status}"
+        text = f"the stack {self.name} {words}"
         if self.condition == "busy":
             if self.since is not None:
-                text += f", since {self.since.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+                text += f" since {self.since.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
             text += f", by {self.by}" if self.by else ""
         return text
 
 
-def state(name: str, record: Mapping[str, Any] | None) -> StackState:
-    """The state that an entry of ``describe_stacks`` tells of."""
+def parse_state(name: str, record: Mapping[str, Any] | None) -> StackState:
+    """The state in an entry of ``describe_stacks``."""
     if record is None:
         return StackState(name)
     since = record.get("LastUpdatedTime") or record.get("CreationTime")
@@ -259,8 +258,8 @@ def state(name: str, record: Mapping[str, Any] | None) -> StackState:
     )
 
 
-def begun_by(events: Iterable[Event]) -> Event | None:
-    """The event with which the last operation began; ``events`` are the latest first."""
+def first_event(events: Iterable[Event]) -> Event | None:
+    """The event with which the last operation began; ``events`` are ordered from the latest."""
     begun = None
     latest: str | None = None
     for event in events:
@@ -269,14 +268,14 @@ def begun_by(events: Iterable[Event]) -> Event | None:
             break
         if event.of_stack and event.status.endswith("_IN_PROGRESS"):
             begun = event
-            # Going back and cleaning up are the same operation as what they follow.
+            # Rollback and cleanup belong to the operation that they follow.
             if event.reason == "User Initiated" or event.status in _BEGINNINGS:
                 break
     return begun
 
 
-def failed_to_go_back(events: Iterable[Event]) -> tuple[Event, ...]:
-    """What kept a stack from going back; ``events`` are the latest first."""
+def rollback_failures(events: Iterable[Event]) -> tuple[Event, ...]:
+    """The events that made a rollback fail; ``events`` are ordered from the latest."""
     found: dict[str, Event] = {}
     for event in events:
         if event.of_stack and event.status == "UPDATE_ROLLBACK_IN_PROGRESS":
@@ -286,17 +285,17 @@ def failed_to_go_back(events: Iterable[Event]) -> tuple[Event, ...]:
     return tuple(found.values())
 
 
-def token(who: str, number: str) -> str:
-    """The token of an operation: it says who began it, for whoever looks later."""
+def make_token(who: str, number: str) -> str:
+    """The token of an operation; it contains who began it."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", who.rsplit("/", 1)[-1].split("@", 1)[0]).strip("-")[:40]
     return "-".join(part for part in (TOKEN, name, number) if part)
 
 
-def whose(text: str) -> str:
-    """Who began the operation of a token, in words; "" when the token does not say."""
+def who_began(text: str) -> str:
+    """Who began the operation of a token, in words; "" if the token does not say."""
     if text.startswith(f"{TOKEN}-"):
         who = text.removeprefix(f"{TOKEN}-").rpartition("-")[0]
-        return f"a deployment of {who}'s with Tidegate" if who else "a deployment with Tidegate"
+        return f"a deployment by {who} with Tidegate" if who else "a deployment with Tidegate"
     if text.startswith("Console-"):
         return "someone in AWS's console"
     return f"the request {text}" if text else ""

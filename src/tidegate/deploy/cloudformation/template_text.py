@@ -1,7 +1,7 @@
-"""A template as CloudFormation gives it back: a mapping, JSON, or YAML; pure.
+"""Parses a template as CloudFormation returns it: a mapping, JSON, or YAML; pure.
 
-Tidegate sends JSON. The CDK CLI sends YAML, so the stacks of the older recipe are YAML, and so are
-our own where someone deployed them with the CLI. YAML of other hands has short forms (``!Ref``).
+Tidegate sends JSON. The CDK CLI sends YAML, so the older recipe's stacks have YAML templates, and so
+do Tidegate's own if they were deployed with the CLI. Hand-written YAML has short forms (``!Ref``).
 
 Source: AWS CloudFormation user guide, *Intrinsic function reference* and *Template formats*.
 """
@@ -16,11 +16,11 @@ from typing import Any
 import yaml
 
 
-def template_of(body: Mapping[str, Any] | str) -> dict[str, Any]:
+def parse_template(body: Mapping[str, Any] | str) -> dict[str, Any]:
     """The template as plain data.
 
     Raises:
-        ValueError: it is neither JSON nor YAML, or no mapping.
+        ValueError: it is neither JSON nor YAML, or not a mapping.
     """
     if isinstance(body, Mapping):
         return dict(json.loads(json.dumps(body)))
@@ -32,17 +32,17 @@ def template_of(body: Mapping[str, Any] | str) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from error
     if not isinstance(found, dict):
-        raise ValueError("it is no mapping")
+        raise ValueError("it is not a mapping")
     return found
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as CloudFormation takes it: dates are text, and functions have short forms."""
+    """YAML as CloudFormation reads it: dates are text, and functions have short forms."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  as PyYAML has it
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML declares it so
 
 
-# What else would be a number or a date, such as 2012-10-17, 012345678901 or 1:30, is text.
+# Everything else that YAML 1.1 reads as a number or a date is text: 2012-10-17, 012345, 1:30.
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
     ("null", r"~|null|Null|NULL|", [*"~nN", ""]),

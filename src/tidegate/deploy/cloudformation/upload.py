@@ -1,4 +1,4 @@
-"""How a template gets to CloudFormation: with the request, or by way of a bucket."""
+"""How a template is sent to CloudFormation: in the request, or through a bucket."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tidegate.errors import ConfigurationError
 from tidegate.targets.aws.clients import Clients, explained
 
 Upload = Callable[[str, str], str]
-"""Puts the template of a stack where CloudFormation can read it, and gives its URL."""
+"""Uploads the template of a stack to where CloudFormation can read it; returns its URL."""
 
 
 def upload_to(bucket: str, clients: Clients, place: Place, prefix: str = TEMPLATES) -> Upload:
-    """Puts templates into a bucket, named by their content."""
+    """Uploads templates to a bucket, with keys made from their content."""
 
     def upload(stack: str, body: str) -> str:
         key = f"{prefix}{stack}/{hashlib.sha256(body.encode()).hexdigest()[:16]}.json"
@@ -29,8 +29,8 @@ def upload_to(bucket: str, clients: Clients, place: Place, prefix: str = TEMPLAT
     return upload
 
 
-def given(template: Template, upload: Upload | None) -> dict[str, str]:
-    """The template as an argument of CloudFormation's; a long one is uploaded.
+def template_argument(template: Template, upload: Upload | None) -> dict[str, str]:
+    """The template as an argument of a request; a long one is uploaded.
 
     Raises:
         ConfigurationError: it is too long.
@@ -39,15 +39,15 @@ def given(template: Template, upload: Upload | None) -> dict[str, str]:
     if size > LARGEST:
         raise ConfigurationError(
             f"the template of the stack {template.stack} has {size:,} bytes",
-            why=f"CloudFormation takes {LARGEST:,} bytes at most",
+            why=f"CloudFormation accepts at most {LARGEST:,} bytes",
             next="shorten the `environment:` or `inputs:` of the configs in it",
         )
     if not template.needs_upload:
         return {"TemplateBody": template.body}
     if upload is None:
         raise ConfigurationError(
-            f"the template of the stack {template.stack} is too long to be sent",
-            why=f"it has {size:,} bytes, and there is no bucket to put it into",
-            next="make the branch's artifacts bucket: `tidegate bootstrap`",
+            f"the template of the stack {template.stack} is too long for a request",
+            why=f"it has {size:,} bytes, and there is no bucket to upload it to",
+            next="create the branch's artifacts bucket: `tidegate bootstrap BRANCH`",
         )
     return {"TemplateURL": upload(template.stack, template.body)}

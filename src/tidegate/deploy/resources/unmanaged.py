@@ -1,4 +1,8 @@
-"""What a branch has outside its stacks, and what only looks like it."""
+"""The resources of a branch that belong to no stack, and those that only look like its own.
+
+Stacks delete their own resources. This is about the others: what the older recipe created outside
+its stack, and what an interrupted deletion left behind.
+"""
 
 from __future__ import annotations
 
@@ -9,58 +13,52 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from tidegate.deploy.resources.handlers import HANDLERS, Handler, Seen, Way, is_gone, tags_of
-from tidegate.deploy.resources.ownership import Belongings, Kind
+from tidegate.deploy.resources.base import (
+    AwsContext,
+    FoundResource,
+    SearchableType,
+    is_gone,
+    tags_of,
+)
+from tidegate.deploy.resources.ownership import OwnershipRules
+from tidegate.deploy.resources.registry import FUNCTION, RULE, SEARCHABLE_TYPES, identify_arn
 from tidegate.errors import StorageError, TidegateError
 from tidegate.targets.aws.clients import Missing, explained
 
 _AT_ONCE = 8
 T = TypeVar("T")
-Inside = set[tuple[Kind, str]]
-
-_ARNS: Mapping[str, tuple[Kind, str]] = {
-    "cloudwatch": ("alarm", "alarm:"),
-    "codebuild": ("build project", "project/"),
-    "codepipeline": ("pipeline", ""),
-    "ecr": ("repository", "repository/"),
-    "events": ("rule", "rule/"),
-    "lambda": ("function", "function:"),
-    "logs": ("log group", "log-group:"),
-    "scheduler": ("schedule group", "schedule-group/"),
-    "sns": ("topic", ""),
-    "sqs": ("queue", ""),
-}
-"""By service: the kind of things that we look for, and how the resource in an ARN begins."""
+Known = set[tuple[SearchableType, str]]
+"""Resources by type and name."""
 
 
 @dataclass(frozen=True)
-class Thing:
-    """Something outside all stacks that is the branch's."""
+class UnmanagedResource:
+    """A resource outside all stacks that belongs to the branch."""
 
-    seen: Seen
-    """What it is."""
+    found: FoundResource
+    """The resource."""
     why: str
-    """How that is known."""
+    """The evidence that it belongs to the branch."""
 
 
 @dataclass(frozen=True)
-class Stranger:
-    """Something that looks like the branch's, and is left alone."""
+class ForeignResource:
+    """A resource that looks like the branch's, and is kept."""
 
     what: str
-    """What it is, with its name."""
+    """The resource, with its name."""
     why: str
-    """What speaks against it."""
+    """The evidence that it is not the branch's."""
 
 
 @dataclass(frozen=True)
-class Notification:
-    """An entry of a bucket's notifications that calls a function of the branch's."""
+class BucketNotification:
+    """A notification of a bucket that calls a function of the branch."""
 
     bucket: str
     """The bucket."""
     id: str
-    """The entry's id."""
+    """The id of the notification."""
     function: str
     """The function."""
     prefix: str
@@ -68,147 +66,152 @@ class Notification:
 
 
 @dataclass(frozen=True)
-class Loose:
-    """What was found."""
+class UnmanagedResources:
+    """The result of a search."""
 
-    things: tuple[Thing, ...] = ()
-    """What is the branch's, in the order in which it is to go."""
-    strangers: tuple[Stranger, ...] = ()
-    """What looks like it, and is another's."""
-    notifications: tuple[Notification, ...] = ()
+    resources: tuple[UnmanagedResource, ...] = ()
+    """What belongs to the branch, in the order of deletion."""
+    foreign: tuple[ForeignResource, ...] = ()
+    """What looks like it, and belongs to someone else."""
+    notifications: tuple[BucketNotification, ...] = ()
     """What calls its functions when files arrive, in the older recipe."""
-    unseen: tuple[str, ...] = ()
-    """What could not be looked for, and why."""
+    unchecked: tuple[str, ...] = ()
+    """What could not be searched, and why."""
 
 
-def tried(what: str, unseen: list[str], ask: Callable[[], T]) -> T | None:
-    """What AWS tells; None where it does not, with a remark why."""
+def attempt(what: str, unchecked: list[str], ask: Callable[[], T]) -> T | None:
+    """AWS's answer; None if it refuses, and then a remark why is added to ``unchecked``."""
     try:
         with explained(f"look for {what}"):
             return ask()
     except TidegateError as error:
-        unseen.append(f"{what}: {error.why or error.what}")
+        unchecked.append(f"{what}: {error.why or error.what}")
     except Missing as error:
-        unseen.append(f"{what}: {error}")
+        unchecked.append(f"{what}: {error}")
     return None
 
 
-def functions(way: Way, unseen: list[str]) -> list[Seen]:
-    """All functions of the account and region, whosever they are."""
-    find = next(handler.find for handler in HANDLERS if handler.kind == "function")
-    return tried("functions", unseen, lambda: list(find(way, ""))) or []
+def list_functions(aws: AwsContext, unchecked: list[str]) -> list[FoundResource]:
+    """All functions of the account and region, of every branch and of others."""
+    return attempt(FUNCTION.plural, unchecked, lambda: list(FUNCTION.find(aws, ""))) or []
 
 
-def look(
-    way: Way,
-    belongings: Belongings,
-    functions: Sequence[Seen],
-    inside: Inside,
+def find_unmanaged(
+    aws: AwsContext,
+    rules: OwnershipRules,
+    functions: Sequence[FoundResource],
+    managed: Known,
     buckets: Iterable[str],
-) -> Loose:
-    """All that is the branch's, but for what is ``inside`` its stacks."""
-    code = [handler for handler in HANDLERS if handler.kind == "function"]
-    found = [_of_kind(way, belongings, functions, inside, handler) for handler in code]
-    # A function's log is whose the function is, however that is known.
-    ours = {thing.seen.name for one in found for thing in one.things}
-    ours |= {name for kind, name in inside if kind == "function"}
-    belongings = replace(
-        belongings,
-        logs=belongings.logs | {f"/aws/lambda/{name}" for name in ours},
-        foreign=frozenset(seen.name for seen in functions) - ours,
+) -> UnmanagedResources:
+    """All resources of the branch, but for those that its stacks manage.
+
+    ``functions`` are all functions of the account and region; ``buckets`` those with notifications
+    that may call the branch's functions.
+    """
+    own_functions = _search(aws, rules, functions, managed, FUNCTION)
+    # A function's log belongs to whoever owns the function, however that is known.
+    ours = {one.found.name for one in own_functions.resources}
+    ours |= {name for type, name in managed if type is FUNCTION}
+    theirs = {found.name for found in functions} - ours
+    rules = replace(
+        rules,
+        logs=rules.logs | {f"/aws/lambda/{name}" for name in ours},
+        foreign=frozenset(theirs),
     )
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        search = partial(_of_kind, way, belongings, functions, inside)
-        found += pool.map(search, (handler for handler in HANDLERS if handler not in code))
-    tagged = _tagged(way, belongings, inside | {_key(t.seen) for one in found for t in one.things})
-    things = [thing for one in (*found, tagged) for thing in one.things]
-    strangers = [stranger for one in (*found, tagged) for stranger in one.strangers]
-    unseen = [text for one in (*found, tagged) for text in one.unseen]
-    ours = {name for kind, name in inside if kind == "function"}
-    ours |= {thing.seen.name for thing in things if thing.seen.kind == "function"}
-    theirs = {seen.name for seen in functions} - ours
-    rules = _shared_rules(way, things, theirs, unseen)
-    strangers += [*rules.values(), *_callers(way, things, unseen)]
-    order = {handler.kind: number for number, handler in enumerate(HANDLERS)}
-    return Loose(
-        things=tuple(
+        search = partial(_search, aws, rules, functions, managed)
+        found = list(pool.map(search, (one for one in SEARCHABLE_TYPES if one is not FUNCTION)))
+    by_name = [own_functions, *found]
+    known = managed | {_key(one.found) for result in by_name for one in result.resources}
+    results = [*by_name, _find_by_tags(aws, rules, known)]
+    resources = [one for result in results for one in result.resources]
+    unchecked = [text for result in results for text in result.unchecked]
+    tagged_functions = {r.found.name for r in resources if r.found.type is FUNCTION}
+    ours, theirs = ours | tagged_functions, theirs - tagged_functions
+    shared = _shared_rules(aws, resources, theirs, unchecked)
+    foreign = [one for result in results for one in result.foreign]
+    foreign += [*shared.values(), *_foreign_callers(aws, resources, unchecked)]
+    order = {type: number for number, type in enumerate(SEARCHABLE_TYPES)}
+    return UnmanagedResources(
+        resources=tuple(
             sorted(
-                (thing for thing in things if _key(thing.seen) not in rules),
-                key=lambda thing: (order[thing.seen.kind], thing.seen.name),
+                (r for r in resources if not (r.found.type is RULE and r.found.name in shared)),
+                key=lambda one: (order[one.found.type], one.found.name),
             )
         ),
-        strangers=_each_once(strangers),
-        notifications=_notifications(way, belongings, ours, theirs, buckets, unseen),
-        unseen=tuple(unseen),
+        foreign=_merge(foreign),
+        notifications=_find_notifications(aws, rules, ours, theirs, buckets, unchecked),
+        unchecked=tuple(unchecked),
     )
 
 
-def _each_once(strangers: Iterable[Stranger]) -> tuple[Stranger, ...]:
-    """All that speaks against each of them, together."""
+def _merge(foreign: Iterable[ForeignResource]) -> tuple[ForeignResource, ...]:
+    """Each resource once, with all the evidence."""
     found: dict[str, dict[str, None]] = {}
-    for stranger in strangers:
-        found.setdefault(stranger.what, {})[stranger.why] = None
-    return tuple(Stranger(what, "; ".join(whys)) for what, whys in found.items())
+    for one in foreign:
+        found.setdefault(one.what, {})[one.why] = None
+    return tuple(ForeignResource(what, "; ".join(whys)) for what, whys in found.items())
 
 
-def _key(seen: Seen) -> tuple[Kind, str]:
-    return seen.kind, seen.name
+def _key(found: FoundResource) -> tuple[SearchableType, str]:
+    return found.type, found.name
 
 
-def _of_kind(
-    way: Way, belongings: Belongings, functions: Sequence[Seen], inside: Inside, handler: Handler
-) -> Loose:
-    """The things of one kind that are the branch's, and those that look like it, by name."""
-    unseen: list[str] = []
+def _search(
+    aws: AwsContext,
+    rules: OwnershipRules,
+    functions: Sequence[FoundResource],
+    managed: Known,
+    type: SearchableType,
+) -> UnmanagedResources:
+    """The resources of one type that are the branch's, and those that look like it, by name."""
+    unchecked: list[str] = []
 
-    def find() -> list[Seen]:
-        if handler.kind == "function":
+    def find() -> list[FoundResource]:
+        if type is FUNCTION:
             return [*functions]
-        prefixes = belongings.prefixes(handler.kind)
-        found = [seen for prefix in prefixes for seen in handler.find(way, prefix)]
-        return list({seen.name: seen for seen in found}.values())
+        found = [one for prefix in rules.prefixes(type) for one in type.find(aws, prefix)]
+        return list({one.name: one for one in found}.values())
 
-    # By its name alone most is nobody's that we know: the tags of that are not worth asking for.
+    # Only ask for the tags of resources with names that may be the branch's.
     candidates = [
-        seen
-        for seen in tried(f"{handler.kind}s", unseen, find) or ()
-        if _key(seen) not in inside
-        and belongings.judge(handler.kind, seen.name, {}, seen.settings) is not None
+        found
+        for found in attempt(type.plural, unchecked, find) or ()
+        if _key(found) not in managed
+        and rules.decide(type, found.name, {}, found.settings) is not None
     ]
-    return _judged(way, belongings, handler, candidates, unseen)
+    return _decide(aws, rules, candidates, unchecked)
 
 
-def _judged(
-    way: Way,
-    belongings: Belongings,
-    handler: Handler,
-    candidates: Iterable[Seen],
-    unseen: list[str],
-) -> Loose:
-    things: list[Thing] = []
-    strangers: list[Stranger] = []
-    for seen in candidates:
-        tags = tried(
-            f"tags of the {seen.kind} {seen.name}", unseen, partial(tags_of, handler, way, seen)
-        )
-        if tags is None:  # they might say that it is another's
-            strangers.append(Stranger(f"the {seen.kind} {seen.name}", "its tags cannot be read"))
+def _decide(
+    aws: AwsContext,
+    rules: OwnershipRules,
+    candidates: Iterable[FoundResource],
+    unchecked: list[str],
+) -> UnmanagedResources:
+    """Sort candidates into the branch's own and others."""
+    resources: list[UnmanagedResource] = []
+    foreign: list[ForeignResource] = []
+    for found in candidates:
+        tags = attempt(f"tags of the {found.title}", unchecked, partial(tags_of, aws, found))
+        if tags is None:  # they might say that it belongs to someone else
+            foreign.append(ForeignResource(f"the {found.title}", "its tags cannot be read"))
             continue
-        verdict = belongings.judge(seen.kind, seen.name, tags, seen.settings)
-        if verdict is not None and verdict.ours:
-            things.append(Thing(replace(seen, tags=tags), verdict.why))
-        elif verdict is not None:
-            strangers.append(Stranger(f"the {seen.kind} {seen.name}", verdict.why))
-    return Loose(tuple(things), tuple(strangers), unseen=tuple(unseen))
+        ownership = rules.decide(found.type, found.name, tags, found.settings)
+        if ownership is not None and ownership.ours:
+            resources.append(UnmanagedResource(replace(found, tags=tags), ownership.why))
+        elif ownership is not None:
+            foreign.append(ForeignResource(f"the {found.title}", ownership.why))
+    return UnmanagedResources(tuple(resources), tuple(foreign), unchecked=tuple(unchecked))
 
 
-def _tagged(way: Way, belongings: Belongings, known: Inside) -> Loose:
+def _find_by_tags(aws: AwsContext, rules: OwnershipRules, known: Known) -> UnmanagedResources:
     """What has the branch's tags and was not found by its name."""
-    filters = [{"Key": key, "Values": [value]} for key, value in belongings.tags.items()]
-    unseen: list[str] = []
+    filters = [{"Key": key, "Values": [value]} for key, value in rules.tags.items()]
+    unchecked: list[str] = []
 
-    def list_them() -> list[str]:
-        items = way.pages(
+    def list_arns() -> list[str]:
+        items = aws.list_all(
             "resourcegroupstaggingapi",
             "get_resources",
             "ResourceTagMappingList",
@@ -216,85 +219,82 @@ def _tagged(way: Way, belongings: Belongings, known: Inside) -> Loose:
         )
         return [item["ResourceARN"] for item in items]
 
-    handlers = {handler.kind: handler for handler in HANDLERS}
-    found: list[Loose] = []
-    for arn in tried("tagged things", unseen, list_them) or ():
-        told = named(arn)
-        if told is None or told in known:
+    results: list[UnmanagedResources] = []
+    for arn in attempt("tagged resources", unchecked, list_arns) or ():
+        identified = identify_arn(arn)
+        if identified is None or identified in known:
             continue
-        handler, name = handlers[told[0]], told[1]
-        # AWS goes on listing what is gone for a while: it is looked at itself.
-        find = partial(_all, handler, way, name)
-        there = tried(f"the {handler.kind} {name}", unseen, find) or []
-        candidates = [seen for seen in there if seen.name == name]
-        found.append(_judged(way, belongings, handler, candidates, unseen=[]))
-    return Loose(
-        tuple(thing for one in found for thing in one.things),
-        tuple(stranger for one in found for stranger in one.strangers),
-        unseen=(*unseen, *(text for one in found for text in one.unseen)),
+        type, name = identified
+        # AWS goes on listing deleted resources for a while: check that it still exists.
+        find = partial(_list, type, aws, name)
+        existing = attempt(f"the {type.label} {name}", unchecked, find) or []
+        candidates = [found for found in existing if found.name == name]
+        results.append(_decide(aws, rules, candidates, unchecked=[]))
+    return UnmanagedResources(
+        tuple(one for result in results for one in result.resources),
+        tuple(one for result in results for one in result.foreign),
+        unchecked=(*unchecked, *(text for result in results for text in result.unchecked)),
     )
 
 
-def _all(handler: Handler, way: Way, prefix: str) -> list[Seen]:
-    return list(handler.find(way, prefix))
-
-
-def named(arn: str) -> tuple[Kind, str] | None:
-    """The kind and name of what an ARN stands for, if it is of a kind that we look for; pure."""
-    parts = arn.split(":", 5)
-    if len(parts) < 6 or parts[2] not in _ARNS:
-        return None
-    kind, prefix = _ARNS[parts[2]]
-    if not parts[5].startswith(prefix):
-        return None
-    return kind, parts[5][len(prefix) :].removesuffix(":*")
+def _list(type: SearchableType, aws: AwsContext, prefix: str) -> list[FoundResource]:
+    return list(type.find(aws, prefix))
 
 
 # Rules and functions.
 
 
 def _shared_rules(
-    way: Way, things: Iterable[Thing], theirs: set[str], unseen: list[str]
-) -> dict[tuple[Kind, str], Stranger]:
-    """Rules of ours that call others' functions too: they stay."""
-    found: dict[tuple[Kind, str], Stranger] = {}
-    for seen in (thing.seen for thing in things if thing.seen.kind == "rule"):
-        targets = tried(f"targets of {seen.name}", unseen, partial(_targets, way, seen.name)) or []
-        others = sorted({function_of(way, arn) for arn in targets} & theirs)
+    aws: AwsContext,
+    resources: Iterable[UnmanagedResource],
+    theirs: set[str],
+    unchecked: list[str],
+) -> dict[str, ForeignResource]:
+    """The branch's rules that also call functions of others, by name: they are kept."""
+    kept: dict[str, ForeignResource] = {}
+    for found in (one.found for one in resources if one.found.type is RULE):
+        targets = attempt(
+            f"targets of {found.name}", unchecked, partial(_targets, aws, found.name)
+        )
+        others = sorted({function_in(aws, arn) for arn in targets or ()} & theirs)
         if others:
             why = f"it also calls {', '.join(others)}"
-            found[_key(seen)] = Stranger(f"the rule {seen.name}", why)
-    return found
+            kept[found.name] = ForeignResource(f"the {found.title}", why)
+    return kept
 
 
-def _targets(way: Way, rule: str) -> list[str]:
-    return [
-        str(t["Arn"]) for t in way.pages("events", "list_targets_by_rule", "Targets", Rule=rule)
-    ]
+def _targets(aws: AwsContext, rule: str) -> list[str]:
+    found = aws.list_all("events", "list_targets_by_rule", "Targets", Rule=rule)
+    return [str(target["Arn"]) for target in found]
 
 
-def _callers(way: Way, things: Iterable[Thing], unseen: list[str]) -> list[Stranger]:
-    """Rules by other names that call functions which are to go."""
-    rules = {thing.seen.name for thing in things if thing.seen.kind == "rule"}
-    found: list[Stranger] = []
-    for seen in (thing.seen for thing in things if thing.seen.kind == "function"):
-        names = tried(f"callers of {seen.name}", unseen, partial(_rules_on, way, seen.arn)) or []
-        found += [
-            Stranger(f"the rule {name}", f"it calls {seen.name}, which goes")
-            for name in names
-            if name not in rules
+def _foreign_callers(
+    aws: AwsContext, resources: Iterable[UnmanagedResource], unchecked: list[str]
+) -> list[ForeignResource]:
+    """Rules with other names that call functions which are to be deleted."""
+    resources = list(resources)
+    own = {one.found.name for one in resources if one.found.type is RULE}
+    callers: list[ForeignResource] = []
+    for found in (one.found for one in resources if one.found.type is FUNCTION):
+        names = attempt(
+            f"callers of {found.name}", unchecked, partial(_rules_calling, aws, found.arn)
+        )
+        callers += [
+            ForeignResource(f"the rule {name}", f"it calls {found.name}, which will be deleted")
+            for name in names or ()
+            if name not in own
         ]
-    return found
+    return callers
 
 
-def _rules_on(way: Way, arn: str) -> list[str]:
-    pages = way.pages("events", "list_rule_names_by_target", "RuleNames", TargetArn=arn)
-    return [str(name) for name in pages]
+def _rules_calling(aws: AwsContext, arn: str) -> list[str]:
+    found = aws.list_all("events", "list_rule_names_by_target", "RuleNames", TargetArn=arn)
+    return [str(name) for name in found]
 
 
-def function_of(way: Way, arn: str) -> str:
-    """The name of a function of this account and region, by its ARN; "" for anything else."""
-    parts, place = arn.split(":"), way.place
+def function_in(aws: AwsContext, arn: str) -> str:
+    """The name of a function of this account and region, from its ARN; "" for anything else."""
+    parts, place = arn.split(":"), aws.place
     if len(parts) < 7 or parts[2:6] != ["lambda", place.region, place.account, "function"]:
         return ""
     return parts[6]
@@ -303,32 +303,34 @@ def function_of(way: Way, arn: str) -> str:
 # Notifications of buckets.
 
 
-def _notifications(
-    way: Way,
-    belongings: Belongings,
+def _find_notifications(
+    aws: AwsContext,
+    rules: OwnershipRules,
     ours: set[str],
     theirs: set[str],
     buckets: Iterable[str],
-    unseen: list[str],
-) -> tuple[Notification, ...]:
-    """The entries of these buckets that call functions of the branch's, there or gone."""
-    found: list[Notification] = []
+    unchecked: list[str],
+) -> tuple[BucketNotification, ...]:
+    """The notifications of these buckets that call the branch's functions, deleted ones too."""
+    found: list[BucketNotification] = []
     for bucket in buckets:
-        entries = tried(f"notifications of {bucket}", unseen, partial(notified, way, bucket))
+        entries = attempt(
+            f"notifications of {bucket}", unchecked, partial(read_notifications, aws, bucket)
+        )
         for entry in entries or ():
-            name = function_of(way, entry["LambdaFunctionArn"])
-            gone = name and name not in theirs and name not in ours
-            verdict = belongings.judge("function", name) if gone else None
-            if name in ours or (verdict is not None and verdict.ours):
-                found.append(Notification(bucket, entry.get("Id", ""), name, _prefix(entry)))
+            name = function_in(aws, entry["LambdaFunctionArn"])
+            deleted = name and name not in theirs and name not in ours
+            ownership = rules.decide(FUNCTION, name) if deleted else None
+            if name in ours or (ownership is not None and ownership.ours):
+                found.append(BucketNotification(bucket, entry.get("Id", ""), name, _prefix(entry)))
     return tuple(found)
 
 
-def notified(way: Way, bucket: str) -> list[dict[str, Any]]:
-    """The entries of a bucket's notifications that call functions; none where it is gone."""
+def read_notifications(aws: AwsContext, bucket: str) -> list[dict[str, Any]]:
+    """The notifications of a bucket that call functions; none if the bucket does not exist."""
     try:
-        with explained("read the notifications of", way.place.bucket(bucket)):
-            answer = way.clients.s3.get_bucket_notification_configuration(Bucket=bucket)
+        with explained("read the notifications of", aws.place.bucket(bucket)):
+            answer = aws.clients.s3.get_bucket_notification_configuration(Bucket=bucket)
     except (StorageError, Missing) as error:
         if is_gone(error):
             return []

@@ -1,6 +1,6 @@
-"""What holds data: buckets and the ledger; how much is in them, who uses them, and their end.
+"""Buckets and the ledger table: how much is in them, who uses them, and how they are deleted.
 
-Nothing here is called by a deployment. Data goes only when a person names what holds it.
+No deployment calls this module. Data is only deleted if a person names its bucket or table.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tidegate.deploy.core.branch import Branch
-from tidegate.deploy.resources.handlers import Seen, is_gone
+from tidegate.deploy.resources.base import FoundResource, is_gone
 from tidegate.errors import LedgerError, StorageError
 from tidegate.targets.aws.clients import Clients, Missing, explained
 
 MOST = 1000
-"""So many versions of objects are counted to tell how much is in a bucket."""
+"""The versions of objects in a bucket are counted up to this number."""
 _CUT = 20
-# Of a logical id, CloudFormation leaves so much in a bucket's name at least.
+# CloudFormation keeps at least this much of a logical id in the name of a bucket.
 _SHARED = ("TSDAT_S3_BUCKET_NAME", "TIDEGATE_INPUT_BUCKET")
 
 ARTIFACTS = "artifacts bucket"
-"""What the bucket of a deployment's own is for: nothing in it cannot be made again."""
+"""The role of the bucket of templates and sources: everything in it can be made again."""
 LEDGER = "ledger table"
-"""What the table is for."""
+"""The role of the table."""
 
 Count = Callable[[int], None]
 
@@ -34,24 +34,24 @@ class Store:
     """A bucket or a table."""
 
     kind: Literal["bucket", "table"]
-    """Which."""
+    """Whether it is a bucket or a table."""
     name: str
     """Its name."""
     role: str
-    """What it is for, in words."""
-    there: bool
+    """What it is used for, in words."""
+    exists: bool
     """Whether it exists."""
     items: int = 0
-    """How many objects, versions of them included, or records are in it."""
+    """How many versions of objects, or records, are in it."""
     more: bool = False
-    """Whether there are more: they were counted up to a limit, or some time ago."""
+    """Whether there may be more: they were counted up to a limit, or some time ago."""
     users: tuple[str, ...] = ()
     """The other branches that use it."""
 
     @property
     def contents(self) -> str:
         """What is in it, in words."""
-        if not self.there:
+        if not self.exists:
             return "does not exist"
         what = "object" if self.kind == "bucket" else "record"
         if not self.items:
@@ -61,9 +61,9 @@ class Store:
 
 
 def older_buckets(branch: Branch) -> list[str]:
-    """The buckets for artifacts that the older recipe's stacks have left behind.
+    """The artifact buckets that the older recipe's stacks have left behind.
 
-    CloudFormation named them after the stack, and cut its name off; what is left must still tell
+    CloudFormation named them after the stack, whose name it truncated; the rest must still identify
     the branch.
     """
     stack, least = branch.names.codepipeline_stack.lower(), len(branch.names.base) + 2
@@ -74,10 +74,10 @@ def older_buckets(branch: Branch) -> list[str]:
     return [n for n, m in found if m and len(m[1]) >= least and stack.startswith(m[1])]
 
 
-def bucket(clients: Clients, name: str, role: str, users: Iterable[str] = ()) -> Store:
-    """A bucket, and how much is in it: old versions and delete markers count, as they are data."""
+def describe_bucket(clients: Clients, name: str, role: str, users: Iterable[str] = ()) -> Store:
+    """A bucket, and how much is in it; old versions and delete markers count as data."""
     try:
-        with explained("look at the bucket", f"arn:aws:s3:::{name}"):
+        with explained("count the objects of the bucket", f"arn:aws:s3:::{name}"):
             page = clients.s3.list_object_versions(Bucket=name, MaxKeys=MOST)
     except (Missing, StorageError) as error:
         if is_gone(error):
@@ -87,10 +87,10 @@ def bucket(clients: Clients, name: str, role: str, users: Iterable[str] = ()) ->
     return Store("bucket", name, role, True, count, bool(page.get("IsTruncated")), tuple(users))
 
 
-def table(clients: Clients, name: str, role: str) -> Store:
-    """The ledger's table. AWS counts its records every six hours; so none may be some."""
+def describe_table(clients: Clients, name: str, role: str) -> Store:
+    """The ledger table. AWS only counts its records every six hours, so 0 may mean some."""
     try:
-        with explained("look at the table", name, lasting=LedgerError):
+        with explained("describe the table", name, lasting=LedgerError):
             found = clients.dynamodb.describe_table(TableName=name)["Table"]
     except LedgerError as error:
         if is_gone(error):
@@ -99,11 +99,11 @@ def table(clients: Clients, name: str, role: str) -> Store:
     return Store("table", name, role, True, int(found.get("ItemCount", 0)), more=True)
 
 
-def users(branch: Branch, name: str, functions: Iterable[Seen], ours: set[str]) -> tuple[str, ...]:
-    """The other branches that use a bucket: by the config, and by functions that are there.
+def users(branch: Branch, name: str, functions: Iterable[FoundResource], ours: set[str]) -> tuple[str, ...]:
+    """The other branches that use a bucket, according to the config and to existing functions.
 
-    A branch that ``branches:`` does not name has the keys of the top; of those, ``main`` counts.
-    A function that names no branch is named itself.
+    A branch that is not in ``branches:`` has the top-level keys; of those only ``main`` counts. A
+    function without a branch is listed itself.
     """
     found: set[str] = set()
     model = branch.reading.model
@@ -120,7 +120,7 @@ def users(branch: Branch, name: str, functions: Iterable[Seen], ours: set[str]) 
 
 
 def delete_bucket(clients: Clients, name: str, count: Count) -> None:
-    """Delete a bucket with all that is in it, old versions too; it goes on where one broke off.
+    """Delete a bucket with everything in it, old versions too; continues an interrupted deletion.
 
     Raises:
         StorageError: something in it cannot be deleted.
@@ -135,7 +135,7 @@ def delete_bucket(clients: Clients, name: str, count: Count) -> None:
 
 
 def empty_bucket(clients: Clients, name: str, count: Count) -> None:
-    """Delete all that is in a bucket, old versions and unfinished uploads too."""
+    """Delete everything in a bucket, old versions and unfinished uploads too."""
     arn = f"arn:aws:s3:::{name}/*"
     with explained("list the bucket", arn):
         for keys in _versions(clients, name):
@@ -149,19 +149,19 @@ def empty_bucket(clients: Clients, name: str, count: Count) -> None:
                 raise StorageError(
                     f"{len(errors)} objects of {name} cannot be deleted",
                     why=f"{first.get('Key')}: {first.get('Code')}: {first.get('Message')}",
-                    next="allow s3:DeleteObject and s3:DeleteObjectVersion, or end the lock on"
-                    " these objects; then do the same again: it goes on from here",
+                    next="allow s3:DeleteObject and s3:DeleteObjectVersion, or remove the lock on"
+                    " these objects; then run this again: it continues from here",
                 )
             count(len(keys))
         for upload in _uploads(clients, name):
-            with explained("end an upload to the bucket", arn):
+            with explained("abort an upload to the bucket", arn):
                 clients.s3.abort_multipart_upload(
                     Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
 
 
 def _versions(clients: Clients, name: str) -> Iterator[list[Any]]:
-    """Keys and versions, a page at a time; what has been deleted is listed no more."""
+    """Keys and versions, a page at a time; deleted ones are no longer listed."""
     pages = clients.s3.get_paginator("list_object_versions").paginate(Bucket=name)
     for page in pages:
         entries = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
@@ -175,7 +175,7 @@ def _uploads(clients: Clients, name: str) -> Iterator[Any]:
 
 
 def delete_table(clients: Clients, name: str) -> None:
-    """Delete a table, protected from deletion or not, and wait until it is gone."""
+    """Delete a table, protected from deletion or not, and wait until it no longer exists."""
     try:
         with explained("delete the table", name, lasting=LedgerError):
             found = clients.dynamodb.describe_table(TableName=name)["Table"]
