@@ -107,7 +107,7 @@ def stack_events(out: View) -> Iterator[Callable[[Event], None]]:
 
 def show_changes(out: View, change_set: ChangeSet, *, results: bool = False) -> None:
     """Print a change set: to standard output if it is the result of the command."""
-    from tidegate.deploy.cloudformation.changes import lines
+    from tidegate.deploy.cloudformation.change_report import lines
 
     console = out.out if results else out.err
     for line in lines(change_set):
@@ -132,7 +132,7 @@ def show_release_plan(out: View, prepared: Prepared, deployment: Deployment) -> 
 
 def release_plan_data(prepared: Prepared, deployment: Deployment) -> dict[str, Any]:
     """What a release would build and change, for ``--json``."""
-    from tidegate.deploy.cloudformation.changes import as_data
+    from tidegate.deploy.cloudformation.change_report import as_data
 
     return {
         "commit": prepared.commit,

@@ -101,7 +101,7 @@ def plan(
 ) -> None:
     """Show what a deployment would change and what it would cost a month; changes nothing."""
     from tidegate.deploy.bootstrap import data_stores
-    from tidegate.deploy.cloudformation.changes import as_data
+    from tidegate.deploy.cloudformation.change_report import as_data
     from tidegate.deploy.costs import estimate as costs
     from tidegate.deploy.workflow import deploying, releasing
 
@@ -112,7 +112,7 @@ def plan(
         changes = deploying.preview(found, out.note)
     prepared = deployment = None
     if not stacks_only:
-        options = releasing.Wishes(base=base, python=python)
+        options = releasing.ReleaseOptions(base=base, python=python)
         prepared = releasing.prepare(opened, repository, None, options, out.note)
         deployment = releasing.preview(prepared, out.note)
     if as_json:
@@ -165,7 +165,7 @@ def deploy(
     found = _deploy_pipeline_stack(out, opened, wait=wait, yes=yes, needs_pipeline=source is None)
     result: dict[str, Any] = {"branch": branch, "stack": found.template.stack}
     if source is None:
-        deploying.start_pipeline(opened, was_there=found.state.holds, say=out.note)
+        deploying.start_pipeline(opened, was_there=found.state.has_resources, say=out.note)
     elif builder is None:
         arguments = " ".join(f"--recreate {logical}" for logical in recreate or ())
         build = deploying.build_bundle(opened, source, commit, out.note, arguments=arguments)
@@ -174,7 +174,7 @@ def deploy(
         if follow:
             builds.follow(build, opened.clients, out.note)
     else:
-        options = releasing.Wishes(
+        options = releasing.ReleaseOptions(
             builder=builder, base=base, wait=wait, recreate=tuple(recreate or ()), python=python
         )
         prepared = releasing.prepare(opened, source, commit, options, out.note)

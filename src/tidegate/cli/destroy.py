@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
 
@@ -13,8 +14,7 @@ from tidegate.cli.view import View, plain
 from tidegate.deploy.cloudformation.states import Event
 from tidegate.deploy.core.branch import Branch, open_branch
 from tidegate.deploy.core.history import History
-from tidegate.deploy.teardown import teardown as removing
-from tidegate.deploy.teardown.teardown import Following, Step, Teardown
+from tidegate.deploy.teardown import Callbacks, Step, Teardown, execute_teardown, plan_teardown
 from tidegate.errors import TidegateError, UsageError
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
@@ -69,7 +69,7 @@ def destroy(
     out = View(as_json=as_json)
     opened = open_branch(directory, branch, profile=profile, region=region)
     out.note(f"working as {opened.who}")
-    teardown = removing.plan(opened, delete_data=delete_data or (), used_by=used_by or ())
+    teardown = plan_teardown(opened, delete_data=delete_data or (), used_by=used_by or ())
     if not as_json:
         _show(out, opened, teardown)
     if dry_run or not teardown.steps:
@@ -95,7 +95,7 @@ def _remove(out: View, branch: Branch, teardown: Teardown) -> Teardown:
     """
     for _ in range(_ROUNDS):
         _carry_out(out, branch, teardown)
-        teardown = removing.plan(branch)
+        teardown = plan_teardown(branch)
         if not teardown.steps:
             break
     return teardown
@@ -116,9 +116,9 @@ def _carry_out(out: View, branch: Branch, teardown: Teardown) -> None:
             gone += number
             progress.update(task, description=f"deleted {quantity(gone, 'object')}")
 
-        following = Following(begins, _event(out), counted, out.note)
+        callbacks = Callbacks(begins, _event(out), counted, out.note)
         try:
-            removing.carry_out(branch, teardown, following)
+            execute_teardown(branch, teardown, callbacks)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"the removal of {branch.name} was interrupted",
@@ -129,7 +129,7 @@ def _carry_out(out: View, branch: Branch, teardown: Teardown) -> None:
         out.note(f"deleted {quantity(gone, 'object')}, including old versions")
 
 
-def _event(out: View) -> removing.Told:
+def _event(out: View) -> Callable[[Event], None]:
     def tell(event: Event) -> None:
         if event.ended or event.failed:
             out.note(f"  {event.text}")
@@ -157,10 +157,10 @@ def _show(out: View, branch: Branch, teardown: Teardown) -> None:
     if teardown.steps:
         out.line("\n[bold]to delete[/]")
         out.table(("", ""), [_row(step) for step in teardown.steps])
-    if teardown.stays:
+    if teardown.kept:
         out.line("\n[bold]to keep[/]")
-        out.table(("", ""), [(plain(stay.what), plain(stay.why)) for stay in teardown.stays])
-    for text in teardown.unseen:
+        out.table(("", ""), [(plain(stay.what), plain(stay.why)) for stay in teardown.kept])
+    for text in teardown.unchecked:
         out.note(f"not checked: {text}")
 
 
@@ -174,7 +174,7 @@ def _data(teardown: Teardown) -> dict[str, object]:
         {"what": s.what, "act": s.act, "name": s.name, "why": s.why, "data": s.dangerous}
         for s in teardown.steps
     ]
-    return {"goes": steps, "stays": to_json(teardown.stays), "unseen": list(teardown.unseen)}
+    return {"goes": steps, "stays": to_json(teardown.kept), "unseen": list(teardown.unchecked)}
 
 
 def _report(out: View, branch: str, left: Teardown, as_json: bool) -> None:
@@ -188,7 +188,7 @@ def _report(out: View, branch: str, left: Teardown, as_json: bool) -> None:
     if as_json:
         return
     out.line(f"\n[green]checked again: nothing is left of {plain(branch)}[/]")
-    if left.stays:
-        out.table(("", ""), [(plain(stay.what), plain(stay.why)) for stay in left.stays])
-    for text in left.unseen:
+    if left.kept:
+        out.table(("", ""), [(plain(stay.what), plain(stay.why)) for stay in left.kept])
+    for text in left.unchecked:
         out.note(f"not checked: {text}")

@@ -78,7 +78,7 @@ def release(
 
     out = View(as_json=as_json)
     opened = open_branch(directory, branch, profile, region)
-    options = releasing.Wishes(
+    options = releasing.ReleaseOptions(
         builder=builder,
         base=base,
         update_base=update_base,
@@ -143,7 +143,7 @@ def rollback(
 
     out = View(as_json=as_json)
     opened = open_branch(directory, branch, profile, region)
-    options = releasing.Wishes(wait=wait)
+    options = releasing.ReleaseOptions(wait=wait)
     with stack_events(out) as progress:
         released = releasing.rollback(
             opened, to, options, confirm_changes(out, yes=yes), out.note, progress

@@ -40,7 +40,7 @@ from tidegate.deploy.core.package import pack
 from tidegate.deploy.design import templates
 from tidegate.deploy.design.codepipeline import CodePipelinePlan, plan_codepipeline
 from tidegate.deploy.design.model import Code, Image, Plan
-from tidegate.deploy.workflow.releasing import Wishes, plan_of
+from tidegate.deploy.workflow.releasing import ReleaseOptions, plan_of
 from tidegate.errors import TidegateError, UsageError
 from tidegate.runtime.manifest import Manifest, Pipeline
 from tidegate.runtime.records import loads
@@ -127,14 +127,14 @@ def plans(wanted: Asked) -> list[Plan | CodePipelinePlan]:
         name: Image(image.digest, commit=image.commit) for name, image in last.images.items()
     }
     there = Stacks(branch.clients, branch.place, who=branch.who, say=_say)
-    present = there.present(there.branch_stacks(branch.names))
+    present = there.placed_configs(there.branch_stacks(branch.names))
     return [first, _second(branch, last, released, present)]
 
 
 def _second(
     branch: Branch, last: Release | None, codes: Mapping[str, Code], present: Mapping[str, int]
 ) -> Plan:
-    return plan_of(branch, manifest_of(branch, last), codes, Wishes(), present)
+    return plan_of(branch, manifest_of(branch, last), codes, ReleaseOptions(), present)
 
 
 def manifest_of(branch: Branch, last: Release | None) -> Manifest:

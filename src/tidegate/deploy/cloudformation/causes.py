@@ -58,14 +58,14 @@ def find_cause(events: Sequence[Event]) -> Cause | None:
     )
     if not real:
         return None
-    return replace(exwithout_ids(real[0]), others=len({e.logical for e in real}) - 1)
+    return replace(explain(real[0]), others=len({e.logical for e in real}) - 1)
 
 
 def _starts_rollback(event: Event) -> bool:
     return event.of_stack and "ROLLBACK" in event.status
 
 
-def exwithout_ids(event: Event) -> Cause:
+def explain(event: Event) -> Cause:
     """The cause in an event, and what to do about it."""
     kind = _kind(event.reason)
     next = _NEXT[kind].format(**_words(event.reason, event.what, event.logical))
@@ -148,10 +148,10 @@ _KINDS: tuple[tuple[str, str, frozenset[str]], ...] = (
     ),
 )
 _NEXT = {
-    "named": "CloudFormation cannot create the new {what} while the old one with the same name exists:"
-    " remove its config from pipelines_config.yml and deploy, then add it again and deploy again",
-    "role": "check that the role exists and that its trust policy allows the service; a role that was"
-    " just created may need some seconds, then {again}",
+    "named": "CloudFormation cannot create the new {what} while the old one exists, with the same"
+    " name: remove its config from pipelines_config.yml and deploy, then add it and deploy again",
+    "role": "check that the role exists and that its trust policy allows the service; a role that"
+    " was just created may need some seconds, then {again}",
     "denied": "allow {action} on {resource} for {who}, or ask an administrator of the account; then"
     " {again}",
     "credentials": "the credentials expired during the operation: sign in, then {again}",
@@ -161,7 +161,8 @@ _NEXT = {
     "image": "the image is no longer in the repository, or Lambda may not read it: `tidegate"
     " release` builds it again",
     "taken": "another resource with this name exists, from the older recipe or from another branch."
-    " `tidegate destroy BRANCH --dry-run` lists what the older recipe left; delete it, then {again}",
+    " `tidegate destroy BRANCH --dry-run` lists what the older recipe left; delete it, then"
+    " {again}",
     "gone": "someone deleted a resource outside CloudFormation. To recreate {what}: {again} with"
     " --recreate {logical}",
     "full": "empty it, or keep it: Tidegate never deletes data on its own; then {again}",

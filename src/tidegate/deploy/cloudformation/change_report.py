@@ -106,11 +106,6 @@ def _change_lines(change: Change) -> Iterator[Line]:
             yield Line(f"        {top}: {len(inside) - len(few)} more changes", "detail")
 
 
-def describe(change_set: ChangeSet, *, whole: bool = False) -> str:
-    """The change set as text."""
-    return "\n".join(line.text for line in lines(change_set, whole=whole)) + "\n"
-
-
 def as_data(change_set: ChangeSet) -> dict[str, Any]:
     """The change set as ``--json`` prints it."""
     data = {

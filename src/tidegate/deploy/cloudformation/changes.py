@@ -17,7 +17,6 @@ from tidegate.deploy.cloudformation.differences import Difference, differences
 from tidegate.deploy.design import placement
 from tidegate.deploy.resources.base import EMPTY
 from tidegate.deploy.resources.registry import resource_type, shown_name, template_name
-from tidegate.runtime.records import to_json
 
 Kind = Literal[
     "created",
@@ -260,7 +259,9 @@ def _change(
     new = after.get("Resources", {}).get(id, {})
     kind = str(entry.get("ResourceType") or new.get("Type") or old.get("Type", ""))
     name = (
-        template_name(new) or template_name(old) or shown_name(kind, str(entry.get("PhysicalResourceId", "")))
+        template_name(new)
+        or template_name(old)
+        or shown_name(kind, str(entry.get("PhysicalResourceId", "")))
     )
     change = Change("unaffected", id, kind, name, owner.get(id, ""))
     if action == "Add":
@@ -360,7 +361,11 @@ def _notes(changes: Sequence[Change], before: Template, after: Template) -> Iter
     for change in changes:
         old = before.get("Resources", {}).get(change.logical, {})
         new = after.get("Resources", {}).get(change.logical, {})
-        if change.kind == "replaced" and template_name(new) and template_name(old) == template_name(new):
+        if (
+            change.kind == "replaced"
+            and template_name(new)
+            and template_name(old) == template_name(new)
+        ):
             yield (
                 f"AWS will refuse to replace the {change.what} {change.name}: two with the same"
                 " name cannot exist. Remove its config in one deployment, and add it again in the"

@@ -1,7 +1,7 @@
 """Which resources of a stack still exist, and what is in them: asked of the services themselves.
 
 CloudFormation's own drift detection takes minutes for a full stack. One request for each resource,
-several at a time, takes a second or two; only a plain "there is no such resource" counts as missing.
+several at a time, takes a second or two; only a plain "no such resource" counts as missing.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ logical id (*How do I recreate a resource that was deleted outside of CloudForma
 not work for resources with fixed names: CloudFormation would create the new one, then delete the
 old one, which has the same name.
 
-Two updates work for all of them. The first removes the resource from the deployed template: deleting
-what does not exist succeeds. The second deploys the intended template, which contains it. In
-between, references to the missing resource are replaced by its value. This changes nothing in what
-refers to it, so nothing that holds data is deleted, and a rule continues to receive events. Only
-resources that are useless without the missing one (a policy of a missing queue, the mapping to a
-missing function) are recreated as well: they may be missing too.
+Two updates work for all of them. The first removes the resource from the deployed template, which
+succeeds because there is nothing to delete. The second deploys the intended template, which
+contains it. In between, references to the missing resource are replaced by its value. This changes
+nothing in what refers to it, so nothing that holds data is deleted, and a rule continues to receive
+events. Only resources that are useless without the missing one (a policy of a missing queue, the
+mapping to a missing function) are recreated as well: they may be missing too.
 """
 
 from __future__ import annotations

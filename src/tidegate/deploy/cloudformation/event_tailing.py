@@ -155,7 +155,9 @@ def tail_events(
         time.sleep(poll)
 
 
-def _new_events(api: StackApi, operation: Operation, found: Sequence[Event], others: bool) -> list[Event]:
+def _new_events(
+    api: StackApi, operation: Operation, found: Sequence[Event], others: bool
+) -> list[Event]:
     """The events since the last request, ordered from the oldest."""
     seen = {event.id for event in found}
     new = []

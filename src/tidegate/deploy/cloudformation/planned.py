@@ -23,9 +23,7 @@ class StackBusy(TidegateError):
 class StackStuck(TidegateError):
     """The rollback of the stack failed, and must be continued before anything else."""
 
-    def __init__(
-        self, state: StackState, failed: Sequence[Event], missing: Sequence[str]
-    ) -> None:
+    def __init__(self, state: StackState, failed: Sequence[Event], missing: Sequence[str]) -> None:
         self.state, self.failed, self.missing = state, tuple(failed), tuple(missing)
         note = " (it no longer exists)"
         causes = [

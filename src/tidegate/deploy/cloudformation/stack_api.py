@@ -84,7 +84,7 @@ class StackApi:
             raise CloudFormationError(
                 f"the template of the stack {state.name} cannot be read",
                 why=str(error),
-                next="look at it in AWS's console: neither Tidegate nor the CDK writes such a template",
+                next="look at it in AWS's console: it was not written by Tidegate or the CDK",
             ) from error
 
     def known_template(self, state: StackState) -> dict[str, Any]:
@@ -127,7 +127,9 @@ class StackApi:
             answer = self.call("describe_events", "read the events of", "", **of)
             entries = answer["OperationEvents"]
             return [
-                Event.from_record({**e, "ResourceStatus": "VALIDATION_FAILED", "ResourceStatusReason": why})
+                Event.from_record(
+                    {**e, "ResourceStatus": "VALIDATION_FAILED", "ResourceStatusReason": why}
+                )
                 for e in entries
                 if (why := e.get("ValidationStatusReason"))
                 and e.get("OperationId") == entries[0].get("OperationId")

@@ -16,9 +16,9 @@ from tidegate.deploy.resources.registry import label_of, shown_name
 from tidegate.runtime.records import check_aware, utc
 
 Condition = Literal["missing", "ready", "busy", "failed", "stuck"]
-"""missing: there is none, or only the empty stack that a plan creates. ready: it can be updated. busy:
-an operation is in progress. failed: its creation or deletion failed, and it can only be deleted.
-stuck: its rollback failed, and must be continued first."""
+"""missing: there is none, or only the empty stack that a plan creates. ready: it can be updated.
+busy: an operation is in progress. failed: its creation or deletion failed, and it can only be
+deleted. stuck: its rollback failed, and must be continued first."""
 
 STACK = "AWS::CloudFormation::Stack"
 TOKEN = "tidegate"
@@ -224,7 +224,7 @@ class StackState:
 
     @property
     def has_resources(self) -> bool:
-        """Whether it contains the resources of its template: not if its creation was rolled back."""
+        """Whether it contains the resources of its template: not after a failed creation."""
         return self.exists and not self.is_empty and self.status != "ROLLBACK_COMPLETE"
 
     @property

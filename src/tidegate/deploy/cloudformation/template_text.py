@@ -1,7 +1,8 @@
 """Parses a template as CloudFormation returns it: a mapping, JSON, or YAML; pure.
 
-Tidegate sends JSON. The CDK CLI sends YAML, so the older recipe's stacks have YAML templates, and so
-do Tidegate's own if they were deployed with the CLI. Hand-written YAML has short forms (``!Ref``).
+Tidegate sends JSON. The CDK CLI sends YAML, so the older recipe's stacks have YAML templates, and
+so do Tidegate's own if they were deployed with the CLI. Hand-written YAML has short forms
+(``!Ref``).
 
 Source: AWS CloudFormation user guide, *Intrinsic function reference* and *Template formats*.
 """

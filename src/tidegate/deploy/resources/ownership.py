@@ -1,9 +1,9 @@
 """Which branch a resource belongs to, decided from its name, its tags and its settings; pure.
 
 Names decide; tags and a function's own settings decide where names are ambiguous. Repository
-``waves`` with branch ``main-b`` and repository ``waves-main`` with branch ``b`` have the same names,
-and a name of one branch may begin like those of another. What only looks like the branch's is
-reported and kept.
+``waves`` with branch ``main-b`` and repository ``waves-main`` with branch ``b`` have the same
+names, and a name of one branch may begin like those of another. What only looks like the branch's
+is reported and kept.
 """
 
 from __future__ import annotations

@@ -36,9 +36,7 @@ class Queue(SearchableType):
             "ApproximateNumberOfMessagesNotVisible",
             "ApproximateNumberOfMessagesDelayed",
         )
-        answer = aws.clients.sqs.get_queue_attributes(
-            QueueUrl=physical, AttributeNames=list(kinds)
-        )
+        answer = aws.clients.sqs.get_queue_attributes(QueueUrl=physical, AttributeNames=list(kinds))
         count = sum(int(value) for value in answer.get("Attributes", {}).values())
         return count_in_words(count, "message")
 

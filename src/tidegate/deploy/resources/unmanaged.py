@@ -253,9 +253,7 @@ def _shared_rules(
     """The branch's rules that also call functions of others, by name: they are kept."""
     kept: dict[str, ForeignResource] = {}
     for found in (one.found for one in resources if one.found.type is RULE):
-        targets = attempt(
-            f"targets of {found.name}", unchecked, partial(_targets, aws, found.name)
-        )
+        targets = attempt(f"targets of {found.name}", unchecked, partial(_targets, aws, found.name))
         others = sorted({function_in(aws, arn) for arn in targets or ()} & theirs)
         if others:
             why = f"it also calls {', '.join(others)}"

@@ -11,7 +11,7 @@ from tidegate.deploy.core.branch import Branch
 from tidegate.deploy.core.console import Console
 from tidegate.deploy.core.history import History
 from tidegate.deploy.core.history import Release as Recorded
-from tidegate.deploy.resources.handlers import is_gone
+from tidegate.deploy.resources.base import is_gone
 from tidegate.deploy.status.asking import known, pages
 from tidegate.deploy.status.model import (
     Build,
@@ -30,7 +30,7 @@ def stacks(branch: Branch) -> tuple[Stack, ...]:
     """The pipelines stacks, and the CodePipeline stack, whether they exist or not."""
     asked = Stacks(branch.clients, branch.place)
     found = asked.branch_stacks(branch.names)
-    counts = Counter(asked.present(found).values())
+    counts = Counter(asked.placed_configs(found).values())
     console = Console(branch.place)
     told = [(state, counts.get(number, 0)) for number, state in enumerate(found, 1)]
     if not told:

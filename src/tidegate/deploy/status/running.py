@@ -10,7 +10,7 @@ from tidegate import config as configuration
 from tidegate.deploy.core.branch import Branch
 from tidegate.deploy.core.console import Console
 from tidegate.deploy.design import metrics
-from tidegate.deploy.resources.handlers import is_gone
+from tidegate.deploy.resources.base import is_gone
 from tidegate.deploy.status.asking import known, pages
 from tidegate.deploy.status.model import Config, Function, Run, Unknown, Waiting
 from tidegate.errors import StorageError

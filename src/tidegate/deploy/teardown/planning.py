@@ -159,9 +159,7 @@ def _store_steps(data: Iterable[Store], delete_data: Sequence[str]) -> Iterator[
             )
 
 
-def _find_stores(
-    branch: Branch, inventory: Inventory, unchecked: list[str]
-) -> tuple[Store, ...]:
+def _find_stores(branch: Branch, inventory: Inventory, unchecked: list[str]) -> tuple[Store, ...]:
     """The buckets and the table of a branch, as far as AWS describes them."""
     clients, keys, names = branch.clients, branch.keys, branch.names
     ours = {r.found.name for r in inventory.unmanaged if r.found.type is FUNCTION}

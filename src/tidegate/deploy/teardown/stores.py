@@ -99,7 +99,9 @@ def describe_table(clients: Clients, name: str, role: str) -> Store:
     return Store("table", name, role, True, int(found.get("ItemCount", 0)), more=True)
 
 
-def users(branch: Branch, name: str, functions: Iterable[FoundResource], ours: set[str]) -> tuple[str, ...]:
+def users(
+    branch: Branch, name: str, functions: Iterable[FoundResource], ours: set[str]
+) -> tuple[str, ...]:
     """The other branches that use a bucket, according to the config and to existing functions.
 
     A branch that is not in ``branches:`` has the top-level keys; of those only ``main`` counts. A

@@ -23,7 +23,7 @@ from tidegate.deploy.bootstrap.data_stores import Foundation
 from tidegate.deploy.cloudformation import retain
 from tidegate.deploy.cloudformation.changes import ChangeSet, created
 from tidegate.deploy.cloudformation.event_tailing import Progress
-from tidegate.deploy.cloudformation.stacks import Planned, Stacks
+from tidegate.deploy.cloudformation.stacks import PlannedDeployment, Stacks
 from tidegate.deploy.cloudformation.states import StackState
 from tidegate.deploy.cloudformation.upload import upload_to
 from tidegate.deploy.core import package
@@ -93,8 +93,8 @@ def look(
     [template] = synthesize(plan)
     stacks = _stacks(branch, say)
     state = stacks.state(template.stack)
-    there = stacks.api.template(state) if state.holds else {}
-    older = state.holds and not str(there.get("Description")).startswith(OURS)
+    there = stacks.api.template(state) if state.has_resources else {}
+    older = state.has_resources and not str(there.get("Description")).startswith(OURS)
     legacy = retain.data_resources(there) if older else ()
     return Found(branch, ground, plan, template, state, older, legacy)
 
@@ -254,7 +254,7 @@ def _stacks(branch: Branch, say: Say) -> Stacks:
     return Stacks(branch.clients, branch.place, who=branch.who, say=say)
 
 
-def _planned(found: Found, stacks: Stacks, *, wait: bool) -> Planned:
+def _planned(found: Found, stacks: Stacks, *, wait: bool) -> PlannedDeployment:
     # Emulators do not know CodePipeline: there, the template's condition leaves it out.
     left_out = found.branch.emulated and found.how == "pipeline"
     parameters = {_PARAMETER: "false"} if left_out else {}

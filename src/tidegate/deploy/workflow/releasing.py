@@ -23,8 +23,8 @@ from pathlib import Path
 from tidegate import __version__
 from tidegate.config import AwsKeys
 from tidegate.deploy.cloudformation.changes import ChangeSet, created
-from tidegate.deploy.cloudformation.event_tailing import Interrupted, LostSight, Progress
-from tidegate.deploy.cloudformation.stacks import Planned, Stacks, surplus
+from tidegate.deploy.cloudformation.event_tailing import Interrupted, Progress, WatchingFailed
+from tidegate.deploy.cloudformation.stacks import PlannedDeployment, Stacks, unneeded
 from tidegate.deploy.cloudformation.states import StackState
 from tidegate.deploy.cloudformation.upload import upload_to
 from tidegate.deploy.core.branch import Branch, commit_of
@@ -60,7 +60,7 @@ class Declined(TidegateError):
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ReleaseOptions:
     """What a person may choose for a release."""
 
     options: Options = field(default_factory=Options)
@@ -95,7 +95,7 @@ class Prepared:
     """Which images there are, and which are to be built."""
     registry: EcrRegistry
     """Where they lie."""
-    wishes: Wishes
+    wishes: ReleaseOptions
     """What was chosen."""
     notes: tuple[str, ...] = ()
     """What a person should know."""
@@ -107,9 +107,9 @@ class Deployment:
 
     plan: Plan
     """Every resource."""
-    planned: tuple[Planned, ...]
+    planned: tuple[PlannedDeployment, ...]
     """What each stack takes, in the order of deployment."""
-    surplus: tuple[StackState, ...] = ()
+    unneeded: tuple[StackState, ...] = ()
     """Stacks that nothing is in any more."""
     removals: tuple[ChangeSet, ...] = ()
     """What goes with them."""
@@ -122,7 +122,7 @@ class Deployment:
 
 
 def prepare(
-    branch: Branch, repository: Path | None, commit: str | None, wishes: Wishes, say: Say
+    branch: Branch, repository: Path | None, commit: str | None, wishes: ReleaseOptions, say: Say
 ) -> Prepared:
     """Read the pipelines, ask Tsdat about them, and look which images there are.
 
@@ -180,7 +180,7 @@ def preview(found: Prepared, say: Say) -> Deployment:
     }
     stacks = Stacks(branch.clients, branch.place, who=branch.who, say=say)
     states = stacks.branch_stacks(branch.names)
-    plan = plan_of(branch, found.manifest, codes, found.wishes, stacks.present(states))
+    plan = plan_of(branch, found.manifest, codes, found.wishes, stacks.placed_configs(states))
     there = {state.name for state in states}
     planned = []
     for template in synthesize(plan):
@@ -189,10 +189,10 @@ def preview(found: Prepared, say: Say) -> Deployment:
             stacks.discard(made)
         else:  # to ask AWS would leave the shell of a stack behind
             new = created(template.stack, json.loads(template.body), ())
-            made = Planned(new, template)
+            made = PlannedDeployment(new, template)
         planned.append(made)
-    spare = surplus(plan, states)
-    removals = tuple(stacks.planned_removal(state) for state in spare)
+    spare = unneeded(plan, states)
+    removals = tuple(stacks.plan_removal(state) for state in spare)
     return Deployment(plan, tuple(planned), spare, removals)
 
 
@@ -219,7 +219,7 @@ def release(found: Prepared, agree: Agree, say: Say, progress: Progress | None =
 def rollback(
     branch: Branch,
     id: str | None,
-    wishes: Wishes,
+    wishes: ReleaseOptions,
     agree: Agree,
     say: Say,
     progress: Progress | None = None,
@@ -272,7 +272,7 @@ def plan_of(
     branch: Branch,
     manifest: Manifest,
     codes: Mapping[str, Code],
-    wishes: Wishes,
+    wishes: ReleaseOptions,
     present: Mapping[str, int],
 ) -> Plan:
     """All resources of the pipelines stacks, with these images.
@@ -285,7 +285,9 @@ def plan_of(
     return plan_release(branch.keys, manifest, branch.name, codes, options, present=present)
 
 
-def _planned(branch: Branch, template: Template, wishes: Wishes, stacks: Stacks) -> Planned:
+def _planned(
+    branch: Branch, template: Template, wishes: ReleaseOptions, stacks: Stacks
+) -> PlannedDeployment:
     bucket = branch.names.artifacts_bucket(branch.place.account, branch.place.region)
     mine = {change for change in wishes.recreate if f'"{change}"' in template.body}
     return stacks.plan(
@@ -301,7 +303,7 @@ def _deploy(
     branch: Branch,
     manifest: Manifest,
     images: Mapping[str, ReleasedImage],
-    wishes: Wishes,
+    wishes: ReleaseOptions,
     agree: Agree,
     say: Say,
     progress: Progress | None,
@@ -312,15 +314,15 @@ def _deploy(
     codes: dict[str, Code] = {
         pipeline: Image(image.digest, commit=image.commit) for pipeline, image in images.items()
     }
-    plan = plan_of(branch, manifest, codes, wishes, stacks.present(states))
+    plan = plan_of(branch, manifest, codes, wishes, stacks.placed_configs(states))
     for note in plan.notes:
         say(note)
-    planned: list[Planned] = []
+    planned: list[PlannedDeployment] = []
     try:
         for template in synthesize(plan):
             planned.append(_planned(branch, template, wishes, stacks))
-        spare = surplus(plan, states)
-        removals = tuple(stacks.planned_removal(state) for state in spare)
+        spare = unneeded(plan, states)
+        removals = tuple(stacks.plan_removal(state) for state in spare)
         deployment = Deployment(plan, tuple(planned), spare, removals)
         if not deployment.changes:
             say("nothing changes in the stacks")
@@ -349,7 +351,7 @@ def _carry_out(
                 stacks.discard(planned)
         raise
     role = branch.place.role(branch.names.deploy_role)
-    for state in deployment.surplus:
+    for state in deployment.unneeded:
         stacks.delete(state.name, role_arn=role, progress=progress)
 
 
@@ -383,7 +385,7 @@ def _on_record(branch: Branch, begun: Release) -> Iterator[_Record]:
         record.now(begun)
         try:
             yield record
-        except (LostSight, Interrupted) as error:  # AWS goes on: nobody knows how it ends
+        except (WatchingFailed, Interrupted) as error:  # AWS goes on: nobody knows how it ends
             record.now(replace(record.release, error=str(error)))
             raise
         except BaseException as error:

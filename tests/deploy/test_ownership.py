@@ -1,4 +1,4 @@
-"""Whose something is: by its name, its tags and its settings."""
+"""Which branch a resource belongs to: by its name, its tags and its settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.deploy.resources.ownership import Belongings, bases, older_functions, stack_names
-from tidegate.deploy.resources.unmanaged import named
+from tidegate.deploy.resources.base import older_function_names
+from tidegate.deploy.resources.ownership import OwnershipRules, branch_prefixes, stack_names
+from tidegate.deploy.resources.registry import SEARCHABLE_TYPES, identify_arn
 from tidegate.targets.aws.names import Names
 
-MAIN = Belongings(
+MAIN = OwnershipRules(
     Names("waves", "main"),
     (("buoy", "morro"), ("wave_vap", "morro")),
     others=frozenset({"waves-main-b", "waves-dev"}),
@@ -21,9 +22,12 @@ MAIN = Belongings(
 TAGS = {"repository": "waves", "branch": "main"}
 
 
-def told(kind, name, tags=None, settings=None, belongings=MAIN):
-    verdict = belongings.judge(kind, name, tags or {}, settings or {})
-    return None if verdict is None else (verdict.ours, verdict.why)
+TYPES = {one.label: one for one in SEARCHABLE_TYPES}
+
+
+def decide(label, name, tags=None, settings=None, rules=MAIN):
+    ownership = rules.decide(TYPES[label], name, tags or {}, settings or {})
+    return None if ownership is None else (ownership.ours, ownership.why)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +45,11 @@ def told(kind, name, tags=None, settings=None, belongings=MAIN):
         ("role", "waves-main-build-role"),
         ("schedule group", "waves-main-schedules-2"),
         ("dashboard", "waves-main-dashboard"),
-        ("repository", "waves-main"),
+        ("image repository", "waves-main"),
     ],
 )
 def test_names_that_follow_from_the_config(kind, name):
-    assert told(kind, name)[0] is True
+    assert decide(kind, name)[0] is True
 
 
 @pytest.mark.parametrize(
@@ -62,8 +66,8 @@ def test_names_that_follow_from_the_config(kind, name):
     ],
 )
 def test_names_of_the_older_recipe_whose_configs_are_gone(kind, name):
-    assert told(kind, name)[0] is True
-    assert "older recipe" in told(kind, name)[1]
+    assert decide(kind, name)[0] is True
+    assert "older recipe" in decide(kind, name)[1]
 
 
 @pytest.mark.parametrize(
@@ -74,12 +78,12 @@ def test_names_of_the_older_recipe_whose_configs_are_gone(kind, name):
         ("function", "somebody-elses"),
         ("log group", "/aws/lambda/waves-mainly-lambda-buoy-morro"),
         ("log group", "/aws/codebuild/wavesdevbuildproject1A2B3C4D-aB3dE5fG7hI9"),
-        ("repository", "waves-mainly"),
+        ("image repository", "waves-mainly"),
         ("role", "AWSServiceRole"),
     ],
 )
 def test_names_that_are_nobodys_here(kind, name):
-    assert told(kind, name) is None
+    assert decide(kind, name) is None
 
 
 @pytest.mark.parametrize(
@@ -93,76 +97,76 @@ def test_names_that_are_nobodys_here(kind, name):
             "waves-main-lambda-buoy-morro",
             {"aws:cloudformation:stack-name": "Theirs"},
             {},
-            "it lies in the stack Theirs",
+            "the stack Theirs",
         ),
         ("function", "waves-main-b-lambda-buoy-morro", {}, {}, "it has a name of waves-main-b"),
-        ("function", "waves-main-experiment", {}, {}, "nothing else says so"),
-        ("function", "waves-main-lambda-x", {}, {}, "nothing else says so"),
-        ("rule", "waves-main-lambda-gone-site", {}, {}, "nothing else says so"),
-        ("queue", "waves-main-queue-gone-site", {}, {}, "nothing else says so"),
-        ("function", "theirs", TAGS, {}, "has no name of Tidegate's"),
+        ("function", "waves-main-experiment", {}, {}, "nothing else"),
+        ("function", "waves-main-lambda-x", {}, {}, "nothing else"),
+        ("rule", "waves-main-lambda-gone-site", {}, {}, "nothing else"),
+        ("queue", "waves-main-queue-gone-site", {}, {}, "nothing else"),
+        ("function", "theirs", TAGS, {}, "not a name from Tidegate"),
         # What the CDK's names leave of a stack's name must tell the branch.
         (
             "log group",
             "/aws/lambda/waves-main-CustomS3AutoDeleteObjectsCust-aB3dE5fG7hI9",
             {},
             {},
-            "nothing else says so",
+            "nothing else",
         ),
     ],
 )
 def test_what_only_looks_like_it(kind, name, tags, settings, why):
-    verdict = told(kind, name, tags, settings)
-    assert verdict is not None
-    assert verdict[0] is False
-    assert why in verdict[1]
+    found = decide(kind, name, tags, settings)
+    assert found is not None
+    assert found[0] is False
+    assert why in found[1]
 
 
 def test_a_stack_of_its_own_speaks_for_it():
     tags = {"aws:cloudformation:stack-name": "waves-main-PipelinesStack-3"}
-    assert told("function", "waves-main-lambda-buoy-morro", tags)[0] is True
+    assert decide("function", "waves-main-lambda-buoy-morro", tags)[0] is True
 
 
 def test_a_log_is_whose_the_function_is():
     name = "/aws/lambda/waves-main-lambda-buoy-morro"
     theirs = replace(MAIN, foreign=frozenset({"waves-main-lambda-buoy-morro"}))
-    assert told("log group", name, belongings=theirs)[0] is False
+    assert decide("log group", name, rules=theirs)[0] is False
     other = "/aws/lambda/anything"
-    assert told("log group", other) is None
-    assert told("log group", other, belongings=replace(MAIN, logs=frozenset({other})))[0] is True
+    assert decide("log group", other) is None
+    assert decide("log group", other, rules=replace(MAIN, logs=frozenset({other})))[0] is True
 
 
 def test_settings_tell_of_a_config_that_is_gone():
     settings = {"BRANCH": "main", "PIPELINE_NAME": "gone", "CONFIG_ID": "site"}
-    assert told("function", "waves-main-gone-site", {}, settings) == (True, "its settings")
-    assert told("function", "waves-main-gone-other", {}, settings)[0] is False
+    assert decide("function", "waves-main-gone-site", {}, settings) == (True, "its settings")
+    assert decide("function", "waves-main-gone-other", {}, settings)[0] is False
 
 
 def test_tags_tell_of_names_that_were_shortened():
     names = Names("waves-of-the-coast", "main")
-    here, tags = Belongings(names, ()), {**TAGS, "repository": "waves-of-the-coast"}
+    here, tags = OwnershipRules(names, ()), {**TAGS, "repository": "waves-of-the-coast"}
     long = names.function("a" * 40, "b" * 40)
     assert not long.startswith(names.base)
-    assert told("function", long, belongings=here) is None
-    assert told("function", long, tags, belongings=here) == (True, "its tags")
-    assert told("function", long, {**tags, "branch": "dev"}, belongings=here) is None
+    assert decide("function", long, rules=here) is None
+    assert decide("function", long, tags, rules=here) == (True, "its tags")
+    assert decide("function", long, {**tags, "branch": "dev"}, rules=here) is None
 
 
 def test_names_that_are_all_shortened():
     names = Names("a-very-long-repository-name-indeed-of-some-observatory", "feature/a-branch")
-    here = Belongings(names, (("buoy", "morro"),))
+    here = OwnershipRules(names, (("buoy", "morro"),))
     function = names.function("buoy", "morro")
     assert not function.startswith(names.base)
-    assert told("function", function, belongings=here)[0] is True
+    assert decide("function", function, rules=here)[0] is True
     for kind in ("function", "log group", "rule", "queue", "role", "schedule group"):
-        prefixes = here.prefixes(kind)
+        prefixes = here.prefixes(TYPES[kind])
         assert len(prefixes) <= 6
-        assert all(name.startswith(prefixes) for name in here.exact[kind])
+        assert all(name.startswith(prefixes) for name in here.expected(TYPES[kind]))
 
 
 def test_all_names_begin_as_they_are_looked_for():
-    for kind, names in MAIN.exact.items():
-        assert all(name.startswith(MAIN.prefixes(kind)) for name in names), kind
+    for one in SEARCHABLE_TYPES:
+        assert all(n.startswith(MAIN.prefixes(one)) for n in MAIN.expected(one)), one.label
 
 
 @given(
@@ -176,29 +180,29 @@ def test_no_branch_takes_what_is_tagged_as_anothers(branch, repository, pipeline
     other = Names(repository, branch)
     function = other.function(pipeline, config)
     tags = {"repository": repository, "branch": branch}
-    verdict = told("function", function, tags)
+    found = decide("function", function, tags)
     if (repository, branch) != ("waves", "main"):
-        assert verdict is None or verdict[0] is False
+        assert found is None or found[0] is False
     else:
-        assert verdict[0] is True
+        assert found[0] is True
 
 
 @given(st.sampled_from(["main-b", "main-lambda", "main-lambda-x-y", "mainly", "dev"]))
 def test_no_branch_takes_what_the_older_recipe_made_of_another(branch):
     """Its functions have no tags, but say their branch, as long as they are there."""
-    for name in older_functions(Names("waves", branch), "gone", "site"):
+    for name in older_function_names(Names("waves", branch), "gone", "site"):
         settings = {"BRANCH": branch, "PIPELINE_NAME": "gone", "CONFIG_ID": "site"}
-        verdict = told("function", name, {}, settings)
-        assert verdict is None or verdict[0] is False
+        found = decide("function", name, {}, settings)
+        assert found is None or found[0] is False
         # When only the log is left, the other branch's stack or functions tell.
         known = replace(MAIN, others=frozenset({f"waves-{branch}"}))
-        verdict = told("log group", f"/aws/lambda/{name}", belongings=known)
-        assert verdict is None or verdict[0] is False
+        found = decide("log group", f"/aws/lambda/{name}", rules=known)
+        assert found is None or found[0] is False
 
 
 def test_stacks_tell_of_branches():
     names = ["waves-main-CodePipelineStack", "waves-dev-PipelinesStack-2", "other"]
-    assert bases(names) == {"waves-main", "waves-dev"}
+    assert branch_prefixes(names) == {"waves-main", "waves-dev"}
     assert "waves-main-PipelinesStack-40" in stack_names(Names("waves", "main"))
 
 
@@ -216,4 +220,5 @@ def test_stacks_tell_of_branches():
     ],
 )
 def test_what_an_arn_names(arn, expected):
-    assert named(arn) == expected
+    found = identify_arn(arn)
+    assert (found and (found[0].label, found[1])) == expected

@@ -1,4 +1,4 @@
-"""A branch's end: all of it goes, its data and everybody else's things stay."""
+"""Teardown of a branch: everything of it is deleted; its data, and what is not its own, is kept."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ import yaml
 pytest.importorskip("aws_cdk", reason="the CDK is not installed: tidegate[deploy]")
 pytest.importorskip("boto3")
 
-from deployed_branch import ACCOUNT, CONFIG, PLACE, Deployed, account, signed_in
+from deployed_branch import ACCOUNT, CONFIG, Deployed, account, signed_in
 from ministack_process import REGION, MiniStack, ministack
 
 from tidegate.deploy.cloudformation import retain
 from tidegate.deploy.cloudformation.states import StackState
 from tidegate.deploy.core.history import History, Release
 from tidegate.deploy.design.templates import Template
-from tidegate.deploy.resources import inventory
-from tidegate.deploy.resources.handlers import HANDLERS
-from tidegate.deploy.teardown import data, teardown
+from tidegate.deploy.resources.registry import SEARCHABLE_TYPES
+from tidegate.deploy.teardown import plan_teardown, take_inventory
+from tidegate.deploy.teardown.execution import check_role
+from tidegate.deploy.teardown.stores import older_buckets
 from tidegate.errors import StorageError, UsageError
 
 pytestmark = [pytest.mark.slow, pytest.mark.aws]
@@ -79,10 +80,10 @@ def everything(main: Deployed) -> dict[str, Any]:
     }
 
 
-# What goes and what stays.
+# What is deleted and what is kept.
 
 
-def test_a_branch_goes_and_another_stays(main: Deployed, dev: Deployed) -> None:
+def test_a_branch_is_deleted_and_another_kept(main: Deployed, dev: Deployed) -> None:
     dev.deploy()
     before = everything(main)
     main.deploy()
@@ -108,14 +109,14 @@ def test_a_branch_goes_and_another_stays(main: Deployed, dev: Deployed) -> None:
     }
 
     done = main.tidegate("destroy", "main", "--yes")
-    assert "looked again: nothing is left of main" in done.out
+    assert "nothing is left of main" in done.out
     after = everything(main)
     assert after.pop("tables") - before.pop("tables") == {"waves-main-ledger"}
     assert after == before
     assert keys(main, "waves-raw") == ["buoy/morro/a.csv"]
     assert keys(main, "waves-products") == ["storage/root/a.nc"]
     again = main.tidegate("destroy", "main", "--yes")
-    assert "nothing is deployed of main" in again.err
+    assert "main" in again.err, "that nothing is left"
 
 
 def push_image(main: Deployed, repository: str) -> None:
@@ -133,7 +134,7 @@ def push_image(main: Deployed, repository: str) -> None:
         )
 
 
-def test_what_the_older_recipe_has_left_goes(main: Deployed, dev: Deployed) -> None:
+def test_leftovers_of_the_older_recipe_are_deleted(main: Deployed, dev: Deployed) -> None:
     ours = main.older_function("buoy", "morro")
     gone = main.older_function("tides", "noaa")  # no longer in the config
     other = main.older_function("tides", "noaa", name="waves-main-tides-noaa")
@@ -166,14 +167,14 @@ def test_what_the_older_recipe_has_left_goes(main: Deployed, dev: Deployed) -> N
     goes, stays = told.out.split("\nto keep\n")
     assert "the function waves-main-tides-noaa" in goes
     assert "the rule waves-main-backup\t" in stays
-    assert "it calls waves-main-lambda-buoy-morro, which goes" in stays
+    assert "it calls waves-main-lambda-buoy-morro, which will be deleted" in stays
     assert "the function waves-main-lambda-x-y\tits BRANCH is other" in stays
     assert "--delete-data waves-products --used-by dev --used-by mainly --used-by other" in stays
     assert "somebody-elses" not in goes
     assert "mainly" not in goes
 
     done = main.tidegate("destroy", "main", "--yes")
-    assert "looked again: nothing is left of main" in done.out
+    assert "nothing is left of main" in done.out
     assert main.functions() == {
         "waves-dev-lambda-buoy-morro",
         "somebody-elses",
@@ -188,8 +189,8 @@ def test_what_the_older_recipe_has_left_goes(main: Deployed, dev: Deployed) -> N
     assert other.endswith("waves-main-tides-noaa")
 
 
-def test_every_kind_of_thing_that_no_stack_holds_goes(main: Deployed) -> None:
-    """As a deletion leaves things that keeps what it could not delete."""
+def test_every_searchable_type_is_deleted_outside_stacks(main: Deployed) -> None:
+    """As a deletion leaves them that keeps what it could not delete."""
     client, names, empty = main.clients.client, main.names, everything(main)
     trust = json.dumps({"Statement": []})
     statement = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
@@ -223,8 +224,9 @@ def test_every_kind_of_thing_that_no_stack_holds_goes(main: Deployed) -> None:
     client("logs").create_log_group(logGroupName=names.build_log_group)
     main.older_function("buoy", "morro")
     main.older_rule(names.rule("buoy", "morro"))
-    kinds = {thing.seen.kind for thing in inventory.look(main.opened()).things}
-    assert kinds == {handler.kind for handler in HANDLERS} - {"pipeline"}  # the emulator has none
+    types = {one.found.type.type for one in take_inventory(main.opened()).unmanaged}
+    # The emulator has no CodePipeline.
+    assert types == {one.type for one in SEARCHABLE_TYPES} - {"AWS::CodePipeline::Pipeline"}
     main.tidegate("destroy", "main", "--yes")
     assert everything(main) == empty
     assert not client("scheduler").list_schedule_groups(NamePrefix="waves")["ScheduleGroups"]
@@ -232,7 +234,7 @@ def test_every_kind_of_thing_that_no_stack_holds_goes(main: Deployed) -> None:
     assert not client("cloudwatch").describe_alarms()["MetricAlarms"]
 
 
-def test_a_rule_that_calls_others_too_stays(main: Deployed) -> None:
+def test_a_rule_that_also_calls_others_is_kept(main: Deployed) -> None:
     ours = main.older_function("buoy", "morro")
     foreign = main.older_function("x", "y", name="somebody-elses", BRANCH="")
     main.older_rule("waves-main-lambda-buoy-morro-cron-rule", ours, foreign)
@@ -256,11 +258,11 @@ def test_names_that_were_shortened_are_found_by_their_tags(main: Deployed) -> No
     other = dev.function("a" * 40, "b" * 40)
     theirs = main.older_function("a" * 40, "b" * 40, name=other, BRANCH="dev")
     main.clients.client("lambda").tag_resource(Resource=theirs, Tags={**tags, "branch": "dev"})
-    found = inventory.look(main.opened())
-    assert [(thing.seen.name, thing.why) for thing in found.things] == [(name, "its tags")]
+    inventory = take_inventory(main.opened())
+    assert [(one.found.name, one.why) for one in inventory.unmanaged] == [(name, "its tags")]
 
 
-def test_a_stack_that_is_tagged_as_anothers_stays(main: Deployed) -> None:
+def test_a_stack_with_tags_of_another_branch_is_kept(main: Deployed) -> None:
     body = json.dumps({"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}})
     tags = {"repository": "other", "branch": "main"}
     main.stacks.execute(main.stacks.plan(Template("waves-main-CodePipelineStack", body, tags)))
@@ -269,7 +271,7 @@ def test_a_stack_that_is_tagged_as_anothers_stays(main: Deployed) -> None:
     assert main.living_stacks() == {"waves-main-CodePipelineStack"}
 
 
-def test_siblings_go_too(main: Deployed) -> None:
+def test_sibling_stacks_are_deleted(main: Deployed) -> None:
     main.deploy(present={"wave_vap/morro": 2})
     assert "waves-main-PipelinesStack-2" in main.living_stacks()
     main.tidegate("destroy", "main", "--yes")
@@ -310,15 +312,15 @@ def test_data_outlives_the_older_recipes_stack(main: Deployed) -> None:
     (main.folder / "pipelines_config.yml").write_text(config)
     put(main, "older-raw", "a")
     put(main, "older-products", "b")
-    told = main.tidegate("destroy", "main", "--dry-run").out
-    assert "older-raw, older-products: let go by the stack waves-main-CodePipelineStack" in told
+    steps = main.tidegate("destroy", "main", "--dry-run", "--json").json["goes"]
+    assert [step["act"] for step in steps] == ["retain", "stack"]
     main.tidegate("destroy", "main", "--yes")
     assert main.living_stacks() == set()
     assert (keys(main, "older-raw"), keys(main, "older-products")) == (["a"], ["b"])
 
 
-def test_the_same_without_letting_go_would_lose_it(main: Deployed) -> None:
-    """Why it is let go first: the test above cannot pass by itself."""
+def test_without_retaining_data_would_be_lost(main: Deployed) -> None:
+    """The test above could fail: the emulator deletes the buckets with their stack."""
     older_stack(main)
     put(main, "older-raw", "a")
     main.clients.client("cloudformation").delete_stack(StackName="waves-main-CodePipelineStack")
@@ -328,12 +330,12 @@ def test_the_same_without_letting_go_would_lose_it(main: Deployed) -> None:
 def test_retaining_is_done_once(main: Deployed) -> None:
     older_stack(main)
     name = "waves-main-CodePipelineStack"
-    assert retain.retain_data(main.clients, PLACE, name, poll=0.05) == ("B0", "B1")
-    assert retain.retain_data(main.clients, PLACE, name, poll=0.05) == ()
-    assert retain.retain_data(main.clients, PLACE, "no-such-stack", poll=0.05) == ()
+    assert retain.retain_data(main.stacks, name) == ("B0", "B1")
+    assert retain.retain_data(main.stacks, name) == ()
+    assert retain.retain_data(main.stacks, "no-such-stack") == ()
 
 
-def test_data_goes_only_by_name_with_all_versions(main: Deployed) -> None:
+def test_data_is_only_deleted_by_name_with_all_versions(main: Deployed) -> None:
     main.deploy()
     versioned = {"Status": "Enabled"}
     for bucket in ("waves-products", "waves-raw"):
@@ -355,7 +357,6 @@ def test_data_goes_only_by_name_with_all_versions(main: Deployed) -> None:
 def test_a_bucket_that_another_branch_uses(main: Deployed, dev: Deployed) -> None:
     main.deploy()
     refused = main.tidegate("destroy", "main", "--yes", "--delete-data", "waves-raw", code=2)
-    assert "waves-raw is used by dev too" in refused.err
     assert "--delete-data waves-raw --used-by dev" in refused.err
     assert "waves-main-PipelinesStack" in main.living_stacks()
     # Also where only a function tells: of a branch that the config does not name.
@@ -368,10 +369,10 @@ def test_a_bucket_that_another_branch_uses(main: Deployed, dev: Deployed) -> Non
 
 def test_a_name_that_is_no_data_of_the_branch(main: Deployed) -> None:
     refused = main.tidegate("destroy", "main", "--yes", "--delete-data", "waves-code", code=2)
-    assert "waves-code holds no data of the branch main" in refused.err
+    assert "waves-products" in refused.err, "which ones there are"
     for name in ("waves-products-dev", "nonsense", "waves-dev-ledger"):
-        with pytest.raises(UsageError, match="holds no data"):
-            teardown.plan(main.opened(), delete_data=[name])
+        with pytest.raises(UsageError, match=name):
+            plan_teardown(main.opened(), delete_data=[name])
     assert {"waves-products-dev", "waves-code"} <= main.buckets()
 
 
@@ -380,9 +381,9 @@ def test_the_bucket_of_the_older_recipes_builds_is_known(main: Deployed) -> None
     for bucket in (name, name.replace("main", "dev")):
         location = {"LocationConstraint": REGION}
         main.clients.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
-    assert data.older_buckets(main.opened()) == [name]
-    plan = teardown.plan(main.opened())
-    assert any(name in stay.what for stay in plan.stays)
+    assert older_buckets(main.opened()) == [name]
+    plan = plan_teardown(main.opened())
+    assert any(name in kept.what for kept in plan.kept)
     assert not plan.steps
 
 
@@ -451,7 +452,7 @@ def test_a_second_try_goes_on_where_the_first_was_killed(main: Deployed, at: str
     # The hold of the one that died is still there.
     assert "of this branch is going on" in main.tidegate("destroy", "main", "--yes", code=4).err
     done = main.tidegate("destroy", "main", "--yes", "--break-lock")
-    assert "looked again: nothing is left of main" in done.out
+    assert "nothing is left of main" in done.out
     assert main.living_stacks() == set()
     assert main.functions() == set()
 
@@ -475,33 +476,33 @@ def test_ctrl_c_breaks_it_off_and_lets_the_branch_go(main: Deployed) -> None:
     assert process.returncode == 130, said
     assert "Traceback" not in "".join(said)
     done = main.tidegate("destroy", "main", "--yes")  # nothing holds the branch
-    assert "looked again: nothing is left of main" in done.out
+    assert "nothing is left of main" in done.out
 
 
 def test_a_stack_whose_role_is_gone(main: Deployed) -> None:
-    """The emulator does not tell a stack's role; whether there is such a role, it does."""
+    """The emulator does not return a stack's role, but knows whether a role exists."""
     role = f"arn:aws:iam::{ACCOUNT}:role/waves-main-deploy-role"
     state = StackState("waves-main-PipelinesStack", "CREATE_COMPLETE", role=role)
-    with pytest.raises(StorageError, match="its role waves-main-deploy-role is gone") as failed:
-        teardown.check_role(main.opened(), state)
-    assert "`tidegate bootstrap main` makes it again" in failed.value.next
+    with pytest.raises(StorageError, match="waves-main-deploy-role") as failed:
+        check_role(main.opened(), state)
+    assert "tidegate bootstrap main" in failed.value.next
     trust = json.dumps({"Statement": []})
     main.clients.client("iam").create_role(
         RoleName="waves-main-deploy-role", AssumeRolePolicyDocument=trust
     )
-    teardown.check_role(main.opened(), state)
-    teardown.check_role(main.opened(), replace(state, role=""))
+    check_role(main.opened(), state)
+    check_role(main.opened(), replace(state, role=""))
 
 
 def test_what_cannot_be_looked_for_is_told(main: Deployed) -> None:
     """The emulator has no CodePipeline, and says so."""
     done = main.tidegate("destroy", "main", "--dry-run")
-    assert "could not be looked for: pipelines" in done.err
+    assert "not checked: CodePipeline pipelines" in done.err
 
 
 def test_all_names_at_once_are_not_taken_for_the_branch(main: Deployed) -> None:
     """Nothing is deployed: there is nothing to remove, whatever else is in the account."""
     main.older_function("x", "y", name="waves-dev-lambda-x-y", BRANCH="dev")
     before = everything(main)
-    assert "nothing is deployed of main" in main.tidegate("destroy", "main", "--yes").err
+    assert not main.tidegate("destroy", "main", "--yes", "--json").json["goes"]
     assert everything(main) == before

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from tidegate.deploy.cloudformation.template_text import template_of
+from tidegate.deploy.cloudformation.template_text import parse_template
 
 SHORT = """\
 AWSTemplateFormatVersion: 2010-09-09
@@ -38,7 +38,7 @@ Resources:
 
 
 def test_short_forms_and_what_is_text():
-    template = template_of(SHORT)
+    template = parse_template(SHORT)
     assert json.loads(json.dumps(template)) == template, "it can be sent as JSON"
     assert template["AWSTemplateFormatVersion"] == "2010-09-09"
     assert template["Conditions"]["Here"] == {"Fn::Equals": [{"Ref": "AWS::Region"}, "us-west-2"]}
@@ -71,16 +71,16 @@ LONG = {
 
 @pytest.mark.parametrize("body", [LONG, json.dumps(LONG), yaml.safe_dump(LONG)])
 def test_the_same_in_each_form(body):
-    assert template_of(body) == LONG
+    assert parse_template(body) == LONG
 
 
 def test_a_mapping_is_copied():
     body = {"Resources": {}}
-    template_of(body)["Resources"]["A"] = 1
+    parse_template(body)["Resources"]["A"] = 1
     assert body == {"Resources": {}}
 
 
 @pytest.mark.parametrize("body", ["", "no mapping", "[1]", "a: [", "a: *b", "{"])
 def test_no_template(body):
     with pytest.raises(ValueError):  # noqa: PT011  whatever YAML says of it
-        template_of(body)
+        parse_template(body)

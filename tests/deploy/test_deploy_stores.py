@@ -1,7 +1,6 @@
 """What is told of what holds data."""
 
 import pytest
-
 from tidegate.deploy.teardown.data import Store
 
 
