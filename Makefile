@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-runs test-deployments test-quick test-aws lint bench bench-aws lock clean
+.PHONY: help demo test test-quick test-aws test-random lint bench bench-aws lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -11,24 +11,23 @@ help:  ## this list
 demo: $(READY)  ## three days of lidar files, from raw file to plots, in ./demo
 	$(BIN)/tidegate demo
 
-test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests, in two halves side by side
+# Deployments mostly wait for builds and for the emulator: more processes than cores.
+WORKERS ?= 4
+PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
+
+test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests
 	-sh scripts/cdk_cli.sh
-	$(MAKE) --no-print-directory -j2 test-runs test-deployments
+	$(PYTEST) -n $(WORKERS)
 
-# Deployments mostly wait for builds and for the emulator: the two halves hardly slow each other down.
-DEPLOYMENTS := tests/life tests/images tests/deploy tests/scaffold
-test-runs:
-	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/runs tests/workspace
-	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/runs $(DEPLOYMENTS:%=--ignore=%) --ignore=tests/workspace
-test-deployments:
-	$(BIN)/python -m pytest -o cache_dir=.pytest_cache/deployments $(DEPLOYMENTS)
+test-quick: $(READY)  ## the unit tests: no child process, no emulator
+	$(PYTEST) -n auto -m unit
 
-test-quick: $(READY)  ## the tests that take milliseconds
-	$(BIN)/python -m pytest -m "not slow"
-
-test-aws: $(READY)  ## the tests of AWS, on the emulator, with real images
+test-aws: $(READY)  ## the integration tests: the AWS emulator, registries, real images
 	-sh scripts/cdk_cli.sh
-	$(BIN)/python -m pytest tests/aws tests/workspace tests/e2e tests/deploy tests/images tests/life tests/scaffold
+	$(PYTEST) -n $(WORKERS) -m integration
+
+test-random: $(READY)  ## tests in random order: make test-random TESTS=tests/local SEED=7
+	$(PYTEST) -n $(WORKERS) -p randomly $(SEED:%=--randomly-seed=%) $(TESTS)
 
 lint: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""MiniStack for all tests here, and a bucket, a table or a queue of each test's own."""
+"""A bucket, a table or a queue of each test's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aws_bench import Bench
-from ministack_process import CREDENTIALS, REGION, MiniStack, ministack
+from ministack_process import REGION, MiniStack
 
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import create_table
@@ -22,20 +22,6 @@ for name in ("contract", "runtime"):
 pytest.register_assert_rewrite("test_contract_ledger", "test_contract_ledger_model")
 
 numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
-    """The emulator; and an environment in which nothing can reach the real AWS."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        with ministack(tmp_path_factory.mktemp("ministack")) as stack:
-            patch.setenv("AWS_ENDPOINT_URL", stack.endpoint)
-            yield stack
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,7 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.functional
 def test_the_commit(repository: Path, tmp_path: Path) -> None:
     head = commit_of(repository)
     assert len(head) == 40
@@ -95,6 +96,7 @@ def test_the_commit(repository: Path, tmp_path: Path) -> None:
     assert commit_of(tmp_path) == ""
 
 
+@pytest.mark.functional
 def test_a_bundle_is_what_git_would_commit(repository: Path, tmp_path: Path) -> None:
     (repository / "secret").write_text("key")
     (repository / "new é.sh").write_text("#!/bin/sh\n")
@@ -110,11 +112,13 @@ def test_a_bundle_is_what_git_would_commit(repository: Path, tmp_path: Path) -> 
     assert make_bundle(repository, tmp_path / "two.zip").sha256 != made.sha256
 
 
+@pytest.mark.functional
 def test_a_file_that_was_deleted(repository: Path, tmp_path: Path) -> None:
     (repository / "pipelines/a.py").unlink()
     assert make_bundle(repository, tmp_path / "one.zip").count == 1
 
 
+@pytest.mark.functional
 def test_without_git(tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     for name in ("pipelines/a.py", "input/raw.csv", ".venv/x.py", "shared/input/kept.py"):
@@ -125,6 +129,7 @@ def test_without_git(tmp_path: Path) -> None:
         assert archive.namelist() == ["pipelines/a.py", "shared/input/kept.py"]
 
 
+@pytest.mark.functional
 def test_nothing_to_bundle(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no code"):

@@ -105,6 +105,7 @@ class TestBuildspec:
             assert all(isinstance(command, str) for command in phase["commands"])
         assert spec["phases"]["install"]["commands"] == install_commands(TOOL, "waves-artifacts")
 
+    @pytest.mark.functional
     @pytest.mark.parametrize("command", [*install_commands(TOOL, "b"), *release_commands()])
     def test_each_command_is_shell(self, command: str) -> None:
         subprocess.run(["bash", "-n", "-c", command], check=True)
@@ -151,6 +152,7 @@ class TestRelease:
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
+    @pytest.mark.functional
     def test_the_commit_that_codepipeline_tells(
         self, environment: dict[str, str], tmp_path: Path
     ) -> None:
@@ -162,6 +164,7 @@ class TestRelease:
             *("--wait", "--yes"),
         ]
 
+    @pytest.mark.functional
     def test_the_commit_of_a_clone(self, environment: dict[str, str], tmp_path: Path) -> None:
         clone = tmp_path / "pipelines"
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
@@ -173,6 +176,7 @@ class TestRelease:
         called = self.called(environment | {"CODEBUILD_SRC_DIR_pipelines": str(clone)})
         assert called[called.index("--commit") + 1] == sha
 
+    @pytest.mark.functional
     def test_no_commit_one_repository_a_folder_of_it_and_more_arguments(
         self, environment: dict[str, str], tmp_path: Path
     ) -> None:
@@ -183,6 +187,7 @@ class TestRelease:
             *("--wait", "--yes", "--update-base", "--base", "x"),
         ]
 
+    @pytest.mark.functional
     def test_a_failure_is_one(self, environment: dict[str, str]) -> None:
         done = in_one_shell(release_commands(), environment | {"TIDEGATE_FOLDER": "none"})
         assert done.returncode == 9

@@ -330,6 +330,7 @@ def git(folder: Path, *arguments: str) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.functional
 def test_the_state_of_a_repository(tmp_path: Path) -> None:
     folder, origin = tmp_path / "here", tmp_path / "origin"
     folder.mkdir()
@@ -359,6 +360,7 @@ def test_the_state_of_a_repository(tmp_path: Path) -> None:
     assert said() == [f"warning: {folder} is at other, not at the branch main"]
 
 
+@pytest.mark.functional
 def test_no_builder_and_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     [finding] = here.builders()
@@ -373,6 +375,7 @@ def test_no_builder_and_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (finding.state, finding.what) == ("ok", "Docker 28.1")
 
 
+@pytest.mark.functional
 def test_the_cdk_and_its_node() -> None:
     pytest.importorskip("aws_cdk")
     [finding] = here.templates()

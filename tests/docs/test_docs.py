@@ -63,6 +63,7 @@ def test_every_option_is_documented(name):
             assert f"`{option}`" in sections()[name] + everywhere, f"{option} of {name}"
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize("name", sorted(commands()))
 def test_help_has_an_example(name):
     done = subprocess.run(

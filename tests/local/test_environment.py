@@ -63,6 +63,7 @@ def environments(workspace: Path) -> list[Path]:
 # --- making and finding ---------------------------------------------------------------------------
 
 
+@pytest.mark.functional
 def test_one_is_made_byte_compiled_and_found_again(repository: Path, workspace: Path) -> None:
     assert missing(repository, workspace) == "there is none yet"
     said: list[str] = []
@@ -80,6 +81,7 @@ def test_one_is_made_byte_compiled_and_found_again(repository: Path, workspace: 
     assert answer.stdout == "1.16.0\n"
 
 
+@pytest.mark.functional
 def test_made_anew_only_when_something_changes(repository: Path, workspace: Path) -> None:
     write(repository / "requirements.txt", "-r more/base.txt\n")
     base = write(repository / "more/base.txt", "six==1.16.0\n-c limits.txt\n")
@@ -97,6 +99,7 @@ def test_made_anew_only_when_something_changes(repository: Path, workspace: Path
     assert second.python != first.python
 
 
+@pytest.mark.functional
 def test_packages_newer_than_a_date_do_not_exist(repository: Path, workspace: Path) -> None:
     write(repository / "requirements.txt", "six\n")
     old = made(repository, workspace, exclude_newer="2020-01-01")
@@ -107,6 +110,7 @@ def test_packages_newer_than_a_date_do_not_exist(repository: Path, workspace: Pa
         made(repository, workspace, exclude_newer="soon")
 
 
+@pytest.mark.functional
 def test_the_one_before_stays_and_older_ones_go(repository: Path, workspace: Path) -> None:
     places = []
     for version in ("1.15.0", "1.16.0", "1.17.0"):
@@ -115,6 +119,7 @@ def test_the_one_before_stays_and_older_ones_go(repository: Path, workspace: Pat
     assert sorted(environments(workspace)) == sorted(places[1:])
 
 
+@pytest.mark.functional
 def test_one_whose_python_is_gone_is_made_anew(repository: Path, workspace: Path) -> None:
     one = made(repository, workspace)
     one.python.unlink()
@@ -124,6 +129,7 @@ def test_one_whose_python_is_gone_is_made_anew(repository: Path, workspace: Path
     assert found(repository, workspace) == one
 
 
+@pytest.mark.functional
 def test_the_caller_s_own_environment_is_left_alone(
     repository: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +157,7 @@ environment.make(Path(sys.argv[1]), Path(sys.argv[2]), package="six")
 """
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize("step", ["venv", "pip"])
 def test_a_build_that_was_killed_does_not_count(
     repository: Path, workspace: Path, step: str
@@ -163,6 +170,7 @@ def test_a_build_that_was_killed_does_not_count(
     assert isinstance(found(repository, workspace), Interpreter)
 
 
+@pytest.mark.functional
 def test_ctrl_c_leaves_nothing_behind(
     repository: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +183,7 @@ def test_ctrl_c_leaves_nothing_behind(
     assert environments(workspace) == []
 
 
+@pytest.mark.functional
 def test_a_failed_build_keeps_the_one_before(repository: Path, workspace: Path) -> None:
     one = made(repository, workspace)
     write(repository / "requirements.txt", "six==0.0.99\n")
@@ -185,6 +194,7 @@ def test_a_failed_build_keeps_the_one_before(repository: Path, workspace: Path) 
     assert found(repository, workspace) == one
 
 
+@pytest.mark.functional
 def test_two_at_once_make_one(repository: Path, workspace: Path) -> None:
     answers: list[Interpreter] = []
     said: list[str] = []
@@ -231,6 +241,7 @@ def test_the_python_version_comes_from_the_config_then_the_files(repository: Pat
     assert asked("3.11") == "3.11"
 
 
+@pytest.mark.functional
 def test_an_interpreter_s_path_can_be_configured(repository: Path, workspace: Path) -> None:
     one = made(repository, workspace, configured=sys.executable)
     assert one.version == ".".join(map(str, sys.version_info[:3]))
@@ -238,6 +249,7 @@ def test_an_interpreter_s_path_can_be_configured(repository: Path, workspace: Pa
     assert noted["parts"]["the Python version"] == sys.executable
 
 
+@pytest.mark.functional
 def test_a_python_that_is_not_there_is_named_with_the_way_to_get_it(
     repository: Path, workspace: Path
 ) -> None:
@@ -256,6 +268,7 @@ def test_a_python_that_is_not_there_is_named_with_the_way_to_get_it(
 # --- interpreters that are named ------------------------------------------------------------------
 
 
+@pytest.mark.functional
 def test_the_option_comes_before_the_repository_s_own_before_a_made_one(
     repository: Path, workspace: Path, tmp_path: Path
 ) -> None:
@@ -271,6 +284,7 @@ def test_the_option_comes_before_the_repository_s_own_before_a_made_one(
         assert first == Interpreter(one.python, one.version, "1.16.0", "option")
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
@@ -316,6 +330,7 @@ def test_a_repository_that_asks_for_nothing(repository: Path, workspace: Path) -
         assert "--python" in caught.value.next
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     ("requirements", "line", "expected"),
     [
@@ -370,6 +385,7 @@ def test_conda_s_versions_are_put_in_pip_s_words(repository: Path) -> None:
         assert list(read_recipe(repository, None, None).conda.values()) == [expected], spec
 
 
+@pytest.mark.functional
 def test_what_only_conda_has_is_left_out_and_named(repository: Path, workspace: Path) -> None:
     (repository / "requirements.txt").unlink()
     write(

@@ -488,6 +488,7 @@ def test_fetching_what_was_tampered_with(outputs: FolderOutputs, tmp_path: Path)
 # Crashes.
 
 
+@pytest.mark.functional
 def test_sweep_removes_what_the_dead_left(outputs: FolderOutputs) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -540,6 +541,7 @@ while True:
 """
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize("same_disk", [True, False])
 def test_a_process_killed_while_publishing_leaves_nothing_half_done(
     tmp_path: Path, request: pytest.FixtureRequest, same_disk: bool

@@ -311,6 +311,7 @@ print(granted)
 """
 
 
+@pytest.mark.functional
 def test_several_processes_make_and_use_one_ledger(path: Path) -> None:
     count = 150
     processes = [
@@ -329,6 +330,7 @@ def test_several_processes_make_and_use_one_ledger(path: Path) -> None:
         assert sum(1 for _ in ledger.products()) == count
 
 
+@pytest.mark.functional
 def test_a_process_that_dies_in_a_transaction_holds_nobody_up(path: Path) -> None:
     SqliteLedger(path).close()
     code = """

@@ -85,6 +85,7 @@ def renamed(path: Path, content: bytes = b"x") -> None:
     os.replace(made, path)
 
 
+@pytest.mark.functional
 @linux
 def test_a_file_renamed_into_place_arrives_at_once(root: Path, tmp_path: Path, told: Told) -> None:
     with watching(root, told):
@@ -99,6 +100,7 @@ def test_a_file_renamed_into_place_arrives_at_once(root: Path, tmp_path: Path, t
     assert set(told.keys.values()) == {1}
 
 
+@pytest.mark.functional
 @linux
 def test_a_file_written_in_place_does_not_arrive_before_it_rests(
     root: Path, tmp_path: Path, told: Told

@@ -167,6 +167,7 @@ def zombies():
     return found
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     ("code", "why"),
     [
@@ -198,11 +199,13 @@ def test_a_worker_that_never_gets_ready(fake):
         fake("time.sleep(60)").start()
 
 
+@pytest.mark.functional
 def test_an_interpreter_that_is_not_there(tmp_path):
     with pytest.raises(PythonEnvironmentError, match="No such file"):
         WorkerProcess([str(tmp_path / "python")], tmp_path).start()
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     ("code", "what", "why"),
     [
@@ -230,6 +233,7 @@ def test_a_worker_that_answers_nonsense(fake, code, what, why):
     assert worker.pid is None
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     "code", ["time.sleep(60)", "print('{', end='', flush=True); time.sleep(60)"]
 )
@@ -247,6 +251,7 @@ def with_limits(**limits):
     return replace(TASK, config=replace(INGEST, **limits))
 
 
+@pytest.mark.functional
 def test_a_worker_that_does_not_read_is_a_timeout(fake):
     """The task does not fit into the pipe: writing it must not wait for ever."""
     worker = fake(READY + "time.sleep(60)")
@@ -255,6 +260,7 @@ def test_a_worker_that_does_not_read_is_a_timeout(fake):
         worker.perform(task)
 
 
+@pytest.mark.functional
 def test_a_large_task_and_a_large_answer(fake):
     worker = fake(
         READY
@@ -264,6 +270,7 @@ def test_a_large_task_and_a_large_answer(fake):
     assert worker.perform(task).warnings == ("y" * 3_000_000,)
 
 
+@pytest.mark.functional
 def test_what_nobody_asked_for_is_no_answer(fake):
     """An answer that comes twice must not be taken for that to the next task."""
     worker = fake(
@@ -276,6 +283,7 @@ def test_what_nobody_asked_for_is_no_answer(fake):
     assert worker.perform(TASK) == Outcome()  # by a new one
 
 
+@pytest.mark.functional
 def test_a_child_that_holds_the_pipe_open(fake):
     """The worker is dead, but the pipe does not end."""
     worker = fake(
@@ -288,6 +296,7 @@ def test_a_child_that_holds_the_pipe_open(fake):
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.functional
 def test_a_limit_of_memory(fake):
     worker = fake(READY + "sys.stdin.readline(); x = bytearray(300 * 2**20); time.sleep(60)")
     with pytest.raises(RunOutOfMemory, match="its limit is 200 MB"):
@@ -295,6 +304,7 @@ def test_a_limit_of_memory(fake):
     assert worker.pid is None
 
 
+@pytest.mark.functional
 def test_a_worker_that_died_idle_is_replaced(fake):
     worker = fake(
         READY + "sys.stdin.readline(); print('{\"outcome\": {}}', flush=True); sys.exit(0)"
@@ -305,6 +315,7 @@ def test_a_worker_that_died_idle_is_replaced(fake):
     assert worker.runs == 1
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     ("code", "what"),
     [
@@ -321,11 +332,13 @@ def test_describe_tells_of_nonsense(fake, code, what):
     assert what in str(answer)
 
 
+@pytest.mark.functional
 def test_describe(fake):
     worker = fake(READY + "hear(); say({'pipeline': {'classname': 'C'}}); hear()")
     assert worker.describe("p.yaml") == Pipeline("C")
 
 
+@pytest.mark.functional
 def test_close_lets_an_idle_worker_end_by_itself(fake):
     worker = fake(READY + "sys.stdin.read(); open('ended', 'w')")
     worker.start()
@@ -333,6 +346,7 @@ def test_close_lets_an_idle_worker_end_by_itself(fake):
     assert Path(worker._repository, "ended").exists()
 
 
+@pytest.mark.functional
 def test_what_a_worker_started_ends_with_it(fake, tmp_path):
     code = "p = subprocess.Popen(['sleep', '600']); open('pid', 'w').write(str(p.pid)); "
     worker = fake(code + READY + "sys.stdin.readline(); time.sleep(60)")
@@ -349,6 +363,7 @@ def test_resident_memory():
     assert resident_memory(2**22 + 1) == 0
 
 
+@pytest.mark.functional
 def test_a_workers_environment(fake, monkeypatch):
     for name in ("TSDAT_STORAGE_ROOT", "PYTHONHOME", "VIRTUAL_ENV", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "")
@@ -407,6 +422,7 @@ def loaded(python, *options):
     return json.loads(done.stdout)
 
 
+@pytest.mark.functional
 def test_the_standard_library_is_enough():
     assert len(RUNTIME) >= 14
     modules, path = loaded(sys.executable, "-S", "-E", "-W", "error")

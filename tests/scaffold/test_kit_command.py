@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.functional
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pipelines"
 NUMBER = "012345678901"
 

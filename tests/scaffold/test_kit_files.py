@@ -154,6 +154,7 @@ def run(*command: str | Path, folder: Path | None = None) -> subprocess.Complete
     )
 
 
+@pytest.mark.functional
 def test_the_scripts_are_clean_and_can_be_run(deployment):
     scripts = sorted(deployment.glob("*.sh"))
     assert [script.name for script in scripts] == ["bootstrap_cdk.sh", "deploy_stack.sh"]
@@ -162,12 +163,14 @@ def test_the_scripts_are_clean_and_can_be_run(deployment):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.functional
 def test_deploy_stack_asks_for_a_branch(deployment, tmp_path):
     done = run(deployment / "deploy_stack.sh", folder=tmp_path)
     assert done.returncode == 2
     assert "deploy_stack.sh BRANCH" in done.stderr
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     ("script", "arguments", "command"),
     [
@@ -181,6 +184,7 @@ def test_the_scripts_are_short_for_commands(deployment, tmp_path, script, argume
     assert f"Usage: {command} " in done.stdout
 
 
+@pytest.mark.functional
 def test_a_script_works_where_it_lies(deployment, tmp_path):
     """The config beside it is the one that counts, wherever it is called from."""
     config = deployment / "pipelines_config.yml"
@@ -190,6 +194,7 @@ def test_a_script_works_where_it_lies(deployment, tmp_path):
     assert "pipelines_config.yml:1: 'region' is needed to deploy to AWS" in done.stderr
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -204,6 +209,7 @@ def test_the_workflow_and_the_compose_file_fit_their_schemas(tmp_path, name, kin
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.functional
 def test_the_scripts_in_the_workflow_are_clean(deployment):
     workflow = yaml.safe_load((deployment / ".github/workflows/deploy.yml").read_text())
     steps = workflow["jobs"]["deploy"]["steps"]
@@ -278,6 +284,7 @@ def test_every_template_is_filled_in(deployment):
             assert b"@@" not in path.read_bytes(), path
 
 
+@pytest.mark.functional
 def test_the_wheel_brings_the_templates_along(tmp_path):
     """Built from a copy: a build leaves traces in the sources otherwise."""
     source = tmp_path / "source"
@@ -361,6 +368,7 @@ def test_a_folder_where_a_file_should_be(tmp_path):
         plan(tmp_path, Answers({}))
 
 
+@pytest.mark.functional
 def test_a_wheel_is_put_beside_its_requirement(tmp_path):
     wheel = tmp_path / "tidegate-9.9-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:

@@ -17,11 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "aws"))
-
 from aws_bench import INGEST, VAP, Bench
-from ministack_process import CREDENTIALS, REGION, MiniStack, ministack
+from ministack_process import REGION, MiniStack
 
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.records import dumps
@@ -65,22 +62,6 @@ pipelines:
     humboldt:
       config_file_path: vap.yaml
 """
-
-
-@pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
-    """The emulator; and an environment in which nothing can reach the real AWS."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "TIDEGATE_TARGET", "TIDEGATE_WORKSPACE"):
-            patch.delenv(name, raising=False)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-        patch.setenv("AWS_CONFIG_FILE", os.devnull)
-        with ministack(tmp_path_factory.mktemp("ministack")) as stack:
-            patch.setenv("AWS_ENDPOINT_URL", stack.endpoint)
-            yield stack
 
 
 @pytest.fixture(autouse=True)

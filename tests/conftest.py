@@ -1,0 +1,192 @@
+"""The tiers of tests: what a test may start, and which tests share a process.
+
+* ``unit``: no child process, no emulator. ``make test-quick`` runs these.
+* ``functional``: may start child processes: Tsdat in a worker, the command line, git, uv.
+* ``integration``: needs the emulator of AWS, a registry, or images that are really built.
+
+A test is a unit test unless it has a marker of another tier, or uses a fixture in ``_FIXTURES``. A
+unit test that starts a process fails, and so does a functional test that starts an emulator.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+sys.path.append(str(TESTS / "aws"))
+
+TIERS = ("unit", "functional", "integration")
+
+_FIXTURES = {
+    "integration": {"aws", "stack", "moto", "cloud", "world", "registry", "store", "base"},
+    "functional": {"worker", "tsdat_python", "run_tsdat", "git", "small_disk", "read_only"},
+}
+"""Fixtures that start something, by the tier of the tests that use them."""
+
+_FOLDERS = {"e2e": "integration", "life": "integration"}
+"""Folders with tests of one tier only."""
+
+_TOGETHER = {"e2e", "life"}
+"""Folders in which all tests share something expensive: one process runs them all."""
+
+_EMULATORS = {"ministack", "moto.server", "buildah", "docker-registry", "debootstrap"}
+"""Words in a command that only integration tests may run."""
+
+_STARTS = {
+    *("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"),
+    "os.exec",
+}
+"""Python's audit events of a process that starts."""
+
+
+# Which tier a test is in.
+
+
+def _tier(item: pytest.Item) -> str:
+    """The highest tier that a marker, the folder or a fixture asks for."""
+    folder = item.path.relative_to(TESTS).parts[0]
+    used = set(getattr(item, "fixturenames", ()))
+    for tier, old in (("integration", "aws"), ("functional", "slow")):
+        marked = item.get_closest_marker(tier) or item.get_closest_marker(old)
+        if marked or _FOLDERS.get(folder) == tier or used & _FIXTURES[tier]:
+            return tier
+    return "unit"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
+    """Mark each test with its tier, and with the group of tests that share a process of xdist.
+
+    What takes longest starts first, so that no process is left alone with it at the end. This holds
+    after pytest-randomly has changed the order, too, and a group's tests stay together.
+    """
+    for item in items:
+        tier = _tier(item)
+        item.add_marker(getattr(pytest.mark, tier))
+        if tier != "unit":
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+    result = yield
+    places: dict[object, int] = {}
+    for item in items:
+        places.setdefault(_group(item), len(places))
+    items.sort(key=lambda item: (-TIERS.index(_marked(item)), places[_group(item)]))
+    return result
+
+
+def _group(item: pytest.Item) -> str:
+    """Tests of a module, or of a whole folder, are run by one process: fixtures are made once."""
+    folder, *inside = item.path.relative_to(TESTS).parts
+    return folder if folder in _TOGETHER else "/".join([folder, *inside])
+
+
+def _marked(item: pytest.Item) -> str:
+    """The tier of a test that has been marked."""
+    return next(tier for tier in reversed(TIERS) if item.get_closest_marker(tier))
+
+
+# A test that starts more than its tier may.
+
+
+class _Guard:
+    """Watches the processes that the current test starts."""
+
+    def __init__(self) -> None:
+        self.item: pytest.Item | None = None
+        self.refused: list[str] = []
+
+    def audit(self, event: str, arguments: tuple[object, ...]) -> None:
+        """Called by Python for each event; raising here keeps the process from starting."""
+        if event not in _STARTS or self.item is None:
+            return
+        words = [str(word) for word in _flat(arguments[:2])]
+        needed = "functional"
+        if any(word in _EMULATORS or os.path.basename(word) in _EMULATORS for word in words):
+            needed = "integration"
+        tier = _marked(self.item)
+        if TIERS.index(tier) < TIERS.index(needed):
+            self.refused.append(
+                f"a test of the tier {tier!r} starts {' '.join(words)[:200]!r}:"
+                f" mark it `@pytest.mark.{needed}`, or add the fixture that starts it to"
+                " _FIXTURES in tests/conftest.py"
+            )
+            pytest.fail(self.refused[-1])
+
+
+def _flat(values: object) -> Iterator[object]:
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _flat(value)
+    elif values is not None:
+        yield values
+
+
+_GUARD = _Guard()
+sys.addaudithook(_GUARD.audit)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """From set-up to tear-down, the processes that start are this test's."""
+    _GUARD.item, _GUARD.refused = item, []
+    try:
+        return (yield)
+    finally:
+        _GUARD.item = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """The code under test may have caught what the guard raised."""
+    result = yield
+    if _GUARD.refused:
+        pytest.fail(_GUARD.refused[0], pytrace=False)
+    return result
+
+
+# The emulator, one for each process that runs tests.
+
+
+_NO_ACCOUNT = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_CONFIG_FILE": os.devnull,
+}
+"""With these, boto3 finds no credentials but those in the environment."""
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """The emulator of AWS, on a port of its own, with folders of its own.
+
+    Its address is in the environment of the tests that use it.
+    """
+    from ministack_process import CREDENTIALS, ministack
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ministack(tmp_path_factory.mktemp("ministack")) as stack,
+    ):
+        for name, value in {**_NO_ACCOUNT, **CREDENTIALS}.items():
+            patch.setenv(name, value)
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_ENDPOINT_URL", stack.endpoint)
+        yield stack
+
+
+@pytest.fixture(autouse=True)
+def _environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of the person who runs the tests; of AWS only what the emulator needs."""
+    for name in ("TIDEGATE_TARGET", "TIDEGATE_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+    if request.node.get_closest_marker("integration"):
+        return
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in _NO_ACCOUNT.items():
+        monkeypatch.setenv(name, value)
