@@ -11,6 +11,7 @@ unit test that starts a process fails, and so does a functional test that starts
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ import pytest
 
 TESTS = Path(__file__).parent
 sys.path.append(str(TESTS / "aws"))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background: the children that tests start would ignore Ctrl-C, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TIERS = ("unit", "functional", "integration")
 

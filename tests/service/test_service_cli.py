@@ -1,11 +1,12 @@
 """What the commands print: for people, for pipes and for scripts."""
 
 import json
+import signal
 import subprocess
 import sys
 
 import pytest
-from service_workspace import COMMAND, VAP, config, csv, ingest, make
+from service_workspace import COMMAND, PATIENCE, VAP, config, csv, ingest, make
 
 from tidegate import cli
 
@@ -72,6 +73,31 @@ def test_runs_and_show(done, tidegate):
     shown = json.loads(out)
     assert set(shown) >= RUN_KEYS | {"failure", "log_lines"}
     assert any("[bold]no" in line for line in shown["log_lines"])
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_command_in_a_script_s_background_can_be_stopped(done, number, code):
+    """A shell starts it with SIGINT ignored, and a child inherits that."""
+    script = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *COMMAND, "logs", "--follow", "--target", "local"],
+        cwd=done.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout.readline()  # it follows now
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == code
 
 
 def test_logs(done, tidegate):

@@ -20,6 +20,7 @@ from tidegate.cli import (
     emulate,
     logs,
     new,
+    options,
     release,
     runs,
     service,
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. Prints errors without a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or os.environ.get("TIDEGATE_DEBUG", "") not in ("", "0")
+    options.restore_signals()
     try:
         app(args=given, prog_name="tidegate")
     except TidegateError as error:

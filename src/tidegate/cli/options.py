@@ -70,6 +70,21 @@ CPUS = max(1, min(os.cpu_count() or 1, 8))
 HERE = Path(".")
 
 
+def restore_signals() -> None:
+    """Handle SIGINT and SIGTERM even when the parent process ignores them.
+
+    A shell script starts a command in the background (``tidegate ... &``) with SIGINT ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread may change signal handlers
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
+
+
 @contextmanager
 def stopping(stop: Callable[[], object], out: View) -> Iterator[None]:
     """Call ``stop`` on the first Ctrl-C or SIGTERM; end the process on the second."""
