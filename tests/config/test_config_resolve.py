@@ -159,8 +159,10 @@ def test_notes_on_shared_paths(workspace):
     assert notes(workspace, content) == [
         (
             10,
-            "lidar/humboldt and lidar/morro share lidar/humboldt/:"
-            " all of them run on every file in it",
+            (
+                "lidar/humboldt and lidar/morro share lidar/humboldt/:"
+                " all of them run on every file in it"
+            ),
         )
     ]
     content = workspace.valid(("lidar/morro/", "lidar"))

@@ -19,6 +19,7 @@ def forking(repository):
     worker.close()
 
 
+@pytest.mark.functional
 def test_a_changed_file_is_read_again(tmp_path, repository, forking):
     """The same process, but the code of now: no module is kept."""
     outcomes = []
@@ -37,6 +38,7 @@ def test_a_changed_file_is_read_again(tmp_path, repository, forking):
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize("code", ["os._exit(7)", "os.kill(os.getpid(), 11)"])
 def test_a_run_that_dies_leaves_the_worker_alive(tmp_path, repository, forking, code):
     forking.start()
@@ -53,6 +55,7 @@ def test_a_run_that_dies_leaves_the_worker_alive(tmp_path, repository, forking, 
     assert Real(tmp_path / "after", forking, repository.add("alive")).arrive().state == "succeeded"
 
 
+@pytest.mark.functional
 def test_a_fork_that_user_code_forgets_answers_nothing(tmp_path, repository, forking):
     body = """
     def hook_customize_dataset(self, dataset):
@@ -63,6 +66,7 @@ def test_a_fork_that_user_code_forgets_answers_nothing(tmp_path, repository, for
     assert Real(tmp_path / "after", forking, repository.add("alone")).arrive().state == "succeeded"
 
 
+@pytest.mark.functional
 def test_memory_counts_the_run_and_not_the_process_it_is_a_copy_of(tmp_path, repository, forking):
     forking.start()
     body = """
@@ -78,11 +82,13 @@ def test_memory_counts_the_run_and_not_the_process_it_is_a_copy_of(tmp_path, rep
     assert small.state == "succeeded"
 
 
+@pytest.mark.functional
 def test_a_function_is_called_beside_tsdat(forking):
     answer = forking.call("tidegate.quality.datasets.is_dataset", {"name": "a.nc"})
     assert answer is True
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize(
     "function", ["os.getcwd", "tidegate.quality.datasets.nothing", "tidegate.nothing.at_all"]
 )
@@ -91,6 +97,7 @@ def test_only_functions_of_tidegate_are_called(forking, function):
         forking.call(function, {})
 
 
+@pytest.mark.functional
 def test_what_a_call_raises_is_told(forking, tmp_path):
     with pytest.raises(ConfigurationError, match="No such file"):
         forking.call(
@@ -98,6 +105,7 @@ def test_what_a_call_raises_is_told(forking, tmp_path):
         )
 
 
+@pytest.mark.functional
 def test_a_worker_that_died_between_requests_is_replaced(repository, forking):
     forking.start()
     os.kill(forking.pid, 9)
@@ -106,6 +114,7 @@ def test_a_worker_that_died_between_requests_is_replaced(repository, forking):
     assert forking.call("tidegate.quality.datasets.is_dataset", {"name": "a.zarr"}) is True
 
 
+@pytest.mark.functional
 def test_describe_sees_the_config_of_now(repository, forking):
     file = repository.add("described")
     assert forking.describe(file).triggers == (".*described.*",)

@@ -431,6 +431,7 @@ def test_the_standard_library_is_enough():
     assert not [p for p in path if "site-packages" in p]
 
 
+@pytest.mark.functional
 @pytest.mark.parametrize("version", ["0.9.3", "0.8.5"])
 def test_the_runtime_imports_on_python_3_10(version):
     if missing(version):

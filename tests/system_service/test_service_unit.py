@@ -56,6 +56,7 @@ def unit(tmp_path: Path) -> ServiceUnit:
     return ServiceUnit(folder, command, folder / "log", (("PATH", "/usr/bin:/a b"),))
 
 
+@pytest.mark.functional
 def test_systemd_reads_the_unit(unit: ServiceUnit, tmp_path: Path) -> None:
     verify = shutil.which("systemd-analyze")
     if verify is None:
@@ -118,6 +119,7 @@ def tidegate(environment: dict[str, str], *arguments: str) -> subprocess.Complet
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
+@pytest.mark.functional
 @pytest.mark.skipif(sys.platform == "darwin", reason="systemd is Linux's")
 def test_install_status_and_remove(tmp_path: Path, environment: dict[str, str]) -> None:
     """The service really starts, keeps the workspace's lock, and ends when it is removed."""
@@ -157,6 +159,7 @@ def test_install_status_and_remove(tmp_path: Path, environment: dict[str, str]) 
     )
 
 
+@pytest.mark.functional
 def test_without_systemd_a_person_is_told_what_else_works(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -70,7 +70,7 @@ def test_a_config_that_is_not_deployed(half: Any) -> None:
 def test_a_branch_without_logs(half: Any) -> None:
     done = half.tidegate("logs", code=2)
     assert "wind/humboldt is not deployed" in done.err
-    assert "lidar/humboldt is deployed, but the log group /aws/lambda/" in done.err
+    assert "lidar/humboldt is deployed, but its log group /aws/lambda/" in done.err
     assert "there are no logs of the branch main in us-west-2" in done.err
     assert "no config lidar/none" in half.tidegate("logs", "lidar/none", code=2).err
 
