@@ -1,4 +1,4 @@
-"""(i) From many configs to CloudFormation's templates: the time to plan and to synthesize them."""
+"""(i) The time to plan many configs and to write their CloudFormation templates."""
 
 from __future__ import annotations
 
@@ -24,34 +24,33 @@ IMAGE = Image("sha256:" + "0" * 64)
 
 
 def measure(folder: Path, quick: bool) -> list[Figure]:
-    """All configs of a branch as templates; the first synthesis of a process starts Node, too."""
-    _synthesize(1, folder / "first")
+    """The templates of all configs of a branch, for growing numbers of configs."""
     figures: list[Figure] = []
     for count in (1, 2) if quick else COUNTS:
         times: list[float] = []
-        for n in range(1 if quick else 5):
-            seconds, stacks, size = _synthesize(count, folder / f"{count}-{n}")
+        for _ in range(1 if quick else 5):
+            seconds, stacks, size = _plan_and_write(count)
             times.append(seconds)
         figures += [
-            median("i", f"{count} configs: planned and synthesized in", times, "s"),
+            median("i", f"{count} configs: planned and written as templates in", times, "s"),
             Figure("i", f"{count} configs: stacks", stacks, ""),
             Figure("i", "  the longest template", size / 1000, "kB", at_most=LARGEST / 1000),
         ]
     return figures
 
 
-def _synthesize(count: int, folder: Path) -> tuple[float, int, int]:
-    """The time it takes, s; how many stacks there are; and how long the longest is, bytes."""
+def _plan_and_write(count: int) -> tuple[float, int, int]:
+    """The time in s, the number of stacks, and the length of the longest template in bytes."""
     configs = tuple(map(_config, range(count)))
     images = {config.pipeline: IMAGE for config in configs}
     began = time.perf_counter()
-    templates = synthesize(plan_release(KEYS, Manifest(configs), "main", images), folder)
+    templates = synthesize(plan_release(KEYS, Manifest(configs), "main", images))
     took = time.perf_counter() - began
     return took, len(templates), max(len(template.body.encode()) for template in templates)
 
 
 def _config(number: int) -> Config:
-    """Every third is a VAP by the hour, the others ingests that are to bring data each day."""
+    """Every third config is an hourly VAP; the others are ingests that expect data each day."""
     name = f"site{number}"
     if number % 3 == 2:
         told = Pipeline("Class", datastreams=(f"{name}.buoy.a1",))

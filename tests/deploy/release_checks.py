@@ -1,4 +1,4 @@
-"""What is looked up in templates, and the checks that all of them must pass."""
+"""Functions that look things up in templates, and the check that all of them must pass."""
 
 from __future__ import annotations
 
@@ -44,24 +44,6 @@ def statements(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
-
-
-def check_by_cdk_nag(app: Any, folder: Path) -> None:
-    """AwsSolutions finds nothing but what has a written reason; nor does the CDK itself."""
-    nag = pytest.importorskip("cdk_nag")
-    import aws_cdk
-
-    aws_cdk.Validations.of(app).add_plugins(nag.AwsSolutionsChecks(app))
-    failed = ""
-    try:
-        app.synth()
-    except RuntimeError as error:
-        failed = str(error)
-    report = folder / "validation-report.json"
-    found = json.loads(report.read_text()) if report.exists() else {"pluginReports": []}
-    violations = [v for plugin in found["pluginReports"] for v in plugin["violations"]]
-    assert not violations, json.dumps(violations, indent=1)
-    assert not failed
 
 
 def check_by_cfn_lint(templates: Iterable[Template], folder: Path) -> None:

@@ -560,7 +560,6 @@ class TestBranch:
     """With the templates of a release: ``synthesize`` needs the CDK."""
 
     def wanted(self, code: Zip, branch: str, *configs: Any) -> Template:
-        pytest.importorskip("aws_cdk", reason="the CDK is not installed: tidegate[deploy]")
         from tidegate.deploy.design.templates import synthesize
 
         plan = plan_of(

@@ -15,7 +15,6 @@ from release_samples import KEYS, ingest, plan_of, texts, vap
 from tidegate.deploy.design.model import Zip
 from tidegate.deploy.design.plan import Options
 
-pytest.importorskip("aws_cdk", reason="the CDK is not installed: tidegate[deploy]")
 pytest.importorskip("boto3")
 
 from ministack_process import CREDENTIALS, MiniStack, ministack

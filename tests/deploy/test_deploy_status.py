@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("aws_cdk", reason="the CDK is not installed: tidegate[deploy]")
 pytest.importorskip("boto3")
 
 from answering_server import answering

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-pytest.importorskip("aws_cdk", reason="the CDK is not installed: `make .venv/.ready`")
 pytest.importorskip("boto3")
 
 from ministack_process import CREDENTIALS, MiniStack, ministack

@@ -375,14 +375,6 @@ def test_no_builder_and_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (finding.state, finding.what) == ("ok", "Docker 28.1")
 
 
-@pytest.mark.functional
-def test_the_cdk_and_its_node() -> None:
-    pytest.importorskip("aws_cdk")
-    [finding] = here.templates()
-    assert finding.state == "ok"
-    assert "with Node v" in finding.what
-
-
 # The command.
 
 
@@ -410,7 +402,7 @@ def test_the_command(aws: MiniStack, signed_in: None, tmp_path: Path) -> None:
     assert (done.returncode, told["ok"]) == (1, False)
     assert found["account"] == found["region"] == found["config"] == found["names"] == "ok"
     assert found["deployment repository"] == "warning"
-    assert {"permissions", "connection", "builder", "CDK", "quota: Lambda"} <= set(found)
+    assert {"permissions", "connection", "builder", "quota: Lambda"} <= set(found)
     assert found["input bucket"] == found["output bucket"] == "problem"
     creating = CONFIG.replace("region:", "create_buckets: true\nregion:")
     (tmp_path / "pipelines_config.yml").write_text(creating)

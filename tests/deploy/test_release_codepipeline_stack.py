@@ -1,6 +1,6 @@
 """The CodePipeline stack's template: what is in it, what checks and emulators say of it.
 
-What was checked where: cfn-lint and cdk-nag look at the whole template. MiniStack deploys all but
+What was checked where: cfn-lint and cdk-nag check the whole template. MiniStack deploys all but
 CodePipeline's pipeline, which its CloudFormation does not know. moto's server takes the pipeline
 itself through CodePipeline's own API, starts and lists it; nothing runs its actions.
 """
@@ -29,13 +29,11 @@ from release_samples import CODEPIPELINE, KEYS, TOOL, ingest, plan_of, several
 
 from tidegate.deploy.design.codepipeline import PARAMETER, CodePipelinePlan, plan_codepipeline
 
-pytest.importorskip("aws_cdk", reason="the CDK is not installed: tidegate[deploy]")
 pytest.importorskip("boto3")
 
 from ministack_process import CREDENTIALS, MiniStack, ministack
 from release_checks import (
     brief,
-    check_by_cdk_nag,
     check_by_cfn_lint,
     listed,
     of_type,
@@ -49,12 +47,10 @@ from tidegate.deploy.cloudformation.upload import upload_to
 from tidegate.deploy.core.history import History, Release
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.plan import Options
-from tidegate.deploy.design.templates import Template, build, synthesize
+from tidegate.deploy.design.templates import Template, synthesize
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import create_table
 from tidegate.targets.aws.names import Names
-
-pytestmark = pytest.mark.slow
 
 PIPELINES = ("buoy", "wave_vap", "tides")
 
@@ -237,29 +233,16 @@ class TestPipeline:
         assert gated == ["Pipeline"]
 
 
-class TestChecks:
-    @pytest.mark.parametrize("pipeline", [True, False])
-    def test_cdk_nag(self, tmp_path: Path, pipeline: bool) -> None:
-        check_by_cdk_nag(build(made(pipeline=pipeline)[0], tmp_path), tmp_path)
-
-    def test_cfn_lint(self, tmp_path: Path) -> None:
-        long = plan_codepipeline(
-            CODEPIPELINE.model_copy(update={"pipelines_repo_name": "a-rather-long-name-of-waves"}),
-            "feature/of-mine",
-            TOOL,
-            [f"pipeline{n}" for n in range(60)],
-        )
-        check_by_cfn_lint([made()[1], *synthesize(long)], tmp_path)
-        check_by_cfn_lint([made(pipeline=False)[1]], tmp_path)
-
-    def test_one_app_has_all_stacks(self, tmp_path: Path) -> None:
-        """For those who use the CDK's own command line."""
-        pipelines = plan_of(*several())
-        assembly = build([made()[0], pipelines], tmp_path).synth()
-        assert [stack.stack_name for stack in assembly.stacks] == [
-            "waves-main-CodePipelineStack",
-            "waves-main-PipelinesStack",
-        ]
+@pytest.mark.functional
+def test_cfn_lint(tmp_path: Path) -> None:
+    long = plan_codepipeline(
+        CODEPIPELINE.model_copy(update={"pipelines_repo_name": "a-rather-long-name-of-waves"}),
+        "feature/of-mine",
+        TOOL,
+        [f"pipeline{n}" for n in range(60)],
+    )
+    check_by_cfn_lint([made()[1], *synthesize(long)], tmp_path)
+    check_by_cfn_lint([made(pipeline=False)[1]], tmp_path)
 
 
 NOT_NEEDED = {

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import yaml
 
-pytest.importorskip("aws_cdk", reason="the CDK is not installed: tidegate[deploy]")
 pytest.importorskip("boto3")
 
 from deployed_branch import ACCOUNT, CONFIG, Deployed, account, signed_in

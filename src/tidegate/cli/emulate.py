@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _EVERY = 2.0
-_NEEDED = ("boto3", "aws_cdk")
+_NEEDED = ("boto3",)
 
 
 @app.command(

@@ -1,1 +1,1 @@
-"""The same stacks for people who use the CDK."""
+"""Tidegate's stacks in a CDK app, for people who add stacks of their own."""

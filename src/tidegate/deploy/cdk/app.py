@@ -1,43 +1,36 @@
-"""The stacks of a branch as a CDK app: for the CDK CLI, and for those who add stacks of their own.
+"""``tidegate-cdk-app``: the CDK app of a branch, for the CDK CLI.
 
     cdk synth -c branch=main
 
-The CLI starts ``tidegate-cdk-app`` (``cdk.json`` says so), which makes the same stacks that
-``tidegate deploy`` and ``tidegate release`` make: the CodePipeline stack from the config, and the
-pipelines stacks with the images of the last release. Images can be named instead; then nothing is
-asked of AWS.
+The CDK CLI starts ``tidegate-cdk-app cdk_app.py``, as ``cdk.json`` says. ``cdk_app.py`` calls
+``build`` and may add stacks of its own. The app has the stacks that ``tidegate deploy`` and
+``tidegate release`` deploy: the CodePipeline stack from the config, and the pipelines stacks with
+the images of the last release. If images are given, AWS is not asked for anything.
 
-    branch     the branch; else the variable BRANCH, as with the older recipe; else main
-    workspace  the folder with pipelines_config.yml; else the current one
-    profile    the profile of the credentials
-    images     the images by pipeline, as JSON: {"lidar": "sha256:…"}, or a file that holds it
-
-Stacks of one's own go into the same app, in a program that ``cdk.json`` names instead:
-
-    from tidegate.deploy.cdk.app import build
-
-    app = build()
-    MyStack(app, "my-stack")
-    app.synth()
+    branch     the branch; by default the variable BRANCH, as in the older recipe, or else main
+    workspace  the folder with pipelines_config.yml; by default the current one
+    profile    the profile of the AWS credentials
+    images     the images by pipeline, as JSON: {"lidar": "sha256:…"}, or the path of such a file
 """
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tidegate import config as configuration
+from tidegate.deploy.cdk.include import load_cdk, new_app
 from tidegate.deploy.cloudformation.stacks import Stacks
 from tidegate.deploy.core.branch import Branch, open_branch
 from tidegate.deploy.core.history import Release
 from tidegate.deploy.core.package import pack
-from tidegate.deploy.design import templates
 from tidegate.deploy.design.codepipeline import CodePipelinePlan, plan_codepipeline
 from tidegate.deploy.design.model import Code, Image, Plan
 from tidegate.deploy.workflow.releasing import ReleaseOptions, plan_of
@@ -45,105 +38,110 @@ from tidegate.errors import TidegateError, UsageError
 from tidegate.runtime.manifest import Manifest, Pipeline
 from tidegate.runtime.records import loads
 
+if TYPE_CHECKING:
+    import aws_cdk
+
 
 @dataclass(frozen=True)
-class Asked:
-    """What the CDK CLI was told with ``-c``, and ``cdk.json`` says under ``context``."""
+class Context:
+    """What was given to the CDK CLI with ``-c``, or in ``cdk.json`` under ``context``."""
 
     branch: str = "main"
     """The branch."""
     workspace: Path = Path(".")
     """The folder with pipelines_config.yml."""
     profile: str | None = None
-    """The profile of the credentials."""
+    """The profile of the AWS credentials."""
     images: Mapping[str, str] | None = None
-    """The digest of each pipeline's image; those of the last release when None."""
+    """The digest of each pipeline's image; None for the images of the last release."""
 
 
-def asked(environment: Mapping[str, str]) -> Asked:
-    """What the CLI hands on to its apps, as JSON in ``CDK_CONTEXT_JSON``.
+def read_context(environment: Mapping[str, str]) -> Context:
+    """The context that the CDK CLI passes to an app, as JSON in ``CDK_CONTEXT_JSON``.
 
     Raises:
-        UsageError: the images are none.
+        UsageError: the images are not a mapping of pipelines to digests.
     """
     context = json.loads(environment.get("CDK_CONTEXT_JSON") or "{}")
     images = context.get("images")
-    return Asked(
+    return Context(
         branch=str(context.get("branch") or environment.get("BRANCH") or "main"),
         workspace=Path(str(context.get("workspace") or ".")),
         profile=context.get("profile"),
-        images=None if images is None else _images(images),
+        images=None if images is None else _read_images(images),
     )
 
 
-def _images(given: object) -> dict[str, str]:
-    """Images as they were given: a mapping, JSON of it, or the file that holds that."""
+def _read_images(given: object) -> dict[str, str]:
+    """Images as a mapping, as JSON, or as the path of a file with that JSON."""
     try:
         if isinstance(given, str):
             text = given if given.lstrip().startswith("{") else Path(given).read_text("utf-8")
             given = json.loads(text)
         if not isinstance(given, dict):
-            raise ValueError("it is no mapping of pipelines to digests")
-        # A digest that is none, an image says itself.
+            raise ValueError("it is not a mapping of pipelines to digests")
         return {str(name): Image(str(digest)).digest for name, digest in given.items()}
     except (OSError, ValueError) as error:
         raise UsageError(
             "the images cannot be read",
             why=str(error),
-            next="""say, for example, -c 'images={"lidar": "sha256:…"}', or name a file of that""",
+            next="""write -c 'images={"lidar": "sha256:…"}', or name a file with that JSON""",
         ) from error
 
 
-def build(wanted: Asked | None = None) -> Any:
-    """The app (``aws_cdk.App``) with all stacks of the branch.
+def build(context: Context | None = None) -> aws_cdk.App:
+    """The CDK app with all stacks of the branch. Without ``context``, the CDK CLI gives it.
 
     Raises:
-        TidegateError: the config is not good, or AWS cannot be asked.
+        TidegateError: the config has problems, AWS cannot be reached, or the CDK is not installed.
     """
-    wanted = asked(os.environ) if wanted is None else wanted
-    return templates.build(plans(wanted))
+    return new_app(plan_stacks(read_context(os.environ) if context is None else context))
 
 
-def plans(wanted: Asked) -> list[Plan | CodePipelinePlan]:
-    """What the stacks are to be: the CodePipeline stack, and the pipelines stacks if it can be.
+def plan_stacks(context: Context) -> list[Plan | CodePipelinePlan]:
+    """The plans of the CodePipeline stack and, if there are images, of the pipelines stacks.
 
     Raises:
-        TidegateError: as ``build``.
+        TidegateError: the config has problems, or AWS cannot be reached.
     """
-    branch = open_branch(wanted.workspace, wanted.branch, profile=wanted.profile)
+    branch = open_branch(context.workspace, context.branch, profile=context.profile)
     model = branch.reading.require()
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
         tool = pack(Path(folder)).tool
     pipelines = [pipeline.name for pipeline in model.pipelines]
-    first = plan_codepipeline(branch.keys, branch.name, tool, pipelines)
-    if wanted.images is not None:
-        named: dict[str, Code] = {name: Image(digest) for name, digest in wanted.images.items()}
-        return [first, _second(branch, None, named, {})]
+    codepipeline = plan_codepipeline(branch.keys, branch.name, tool, pipelines)
+    if context.images is not None:
+        given: dict[str, Code] = {name: Image(digest) for name, digest in context.images.items()}
+        return [codepipeline, _plan_pipelines(branch, None, given, {})]
     last = branch.history.last()
     if last is None:
-        _say(f"nothing of {branch.name} was released yet: only the CodePipeline stack is made")
-        return [first]
+        _say(f"{branch.name} has no release yet: the app has only the CodePipeline stack")
+        return [codepipeline]
     released: dict[str, Code] = {
         name: Image(image.digest, commit=image.commit) for name, image in last.images.items()
     }
-    there = Stacks(branch.clients, branch.place, who=branch.who, say=_say)
-    present = there.placed_configs(there.branch_stacks(branch.names))
-    return [first, _second(branch, last, released, present)]
+    stacks = Stacks(branch.clients, branch.place, who=branch.who, say=_say)
+    present = stacks.placed_configs(stacks.branch_stacks(branch.names))
+    return [codepipeline, _plan_pipelines(branch, last, released, present)]
 
 
-def _second(
+def _plan_pipelines(
     branch: Branch, last: Release | None, codes: Mapping[str, Code], present: Mapping[str, int]
 ) -> Plan:
-    return plan_of(branch, manifest_of(branch, last), codes, ReleaseOptions(), present)
+    return plan_of(branch, current_manifest(branch, last), codes, ReleaseOptions(), present)
 
 
-def manifest_of(branch: Branch, last: Release | None) -> Manifest:
-    """The config as it is now, with what Tsdat said of its files at the last release."""
+def current_manifest(branch: Branch, last: Release | None) -> Manifest:
+    """The config as it is now, with what Tsdat said about its files at the last release.
+
+    Raises:
+        ConfigurationError: the config has problems.
+    """
     before = loads(Manifest, last.manifest) if last is not None else Manifest(())
-    told: dict[str, Pipeline | TidegateError] = {
+    known: dict[str, Pipeline | TidegateError] = {
         config.config_file: config.tsdat for config in before.configs if config.tsdat is not None
     }
-    resolution = configuration.resolve(branch.reading, told)
+    resolution = configuration.resolve(branch.reading, known)
     if resolution.manifest is None:
         raise configuration.ConfigProblems(branch.reading.file, resolution.problems)
     return replace(resolution.manifest, releases=before.releases)
@@ -153,10 +151,20 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def main() -> int:
-    """``tidegate-cdk-app``: synthesizes to where the CDK CLI looks."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program that was named, or synthesize Tidegate's stacks alone.
+
+    The program runs in this process. So the CDK, Node and Tidegate are the installed ones, wherever
+    the ``python`` on the PATH comes from.
+    """
+    programs = sys.argv[1:] if arguments is None else arguments
     try:
-        build().synth()
+        load_cdk()
+        if programs:
+            sys.path.insert(0, str(Path(programs[0]).resolve().parent))
+            runpy.run_path(programs[0], run_name="__main__")
+        else:
+            build().synth()
     except TidegateError as error:
         _say(f"error: {error}")
         return error.exit_code

@@ -66,7 +66,6 @@ def _on_this_machine(asked: Asked, reading: ConfigFile) -> list[tuple[str, Check
         pipelines = None
     return [
         ("Tidegate", here.python),
-        ("CDK", here.templates),
         ("builder", here.builders),
         ("deployment repository", partial(
             here.repository, "deployment repository", folder, asked.branch

@@ -1,4 +1,4 @@
-"""This machine: what builds images, what makes templates, and the repositories."""
+"""This machine: what builds images, and the repositories."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import importlib.util
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from tidegate import __version__
-from tidegate.deploy.design import templates as stacks
-from tidegate.deploy.doctor.finding import Finding, ok, problem, unknown, warning
-from tidegate.errors import TidegateError
+from tidegate.deploy.doctor.finding import Finding, ok, unknown, warning
 
 _PATIENCE = 20.0
 _IN_CODEBUILD = "none is needed where CodeBuild builds the images: `tidegate deploy` has it do so"
@@ -41,31 +38,6 @@ def builders() -> Iterator[Finding]:
             "builder",
             "there is no Docker and no buildah: images cannot be built on this machine",
             f"install one of them to build here; {_IN_CODEBUILD}",
-        )
-
-
-def templates() -> Iterator[Finding]:
-    """The CDK, and the Node that it needs."""
-    if importlib.util.find_spec("aws_cdk") is None:
-        yield problem(
-            "CDK",
-            "the AWS CDK is not installed, which makes the templates",
-            "install Tidegate with it: `uv tool install 'tidegate[deploy]'`",
-        )
-        return
-    try:
-        node = stacks.node()
-    except TidegateError as error:
-        yield problem("CDK", f"Node is missing: {error.what}", error.next)
-        return
-    code, said = _run([str(node), "--version"])
-    if code == 0:
-        yield ok("CDK", f"aws-cdk-lib {version('aws-cdk-lib')} with Node {said}")
-    else:
-        yield problem(
-            "CDK",
-            f"Node cannot be run: {said or node}",
-            "install Tidegate anew: `uv tool install --reinstall 'tidegate[deploy]'`",
         )
 
 
@@ -154,18 +126,12 @@ def _run(command: Sequence[str], *, strip: bool = True) -> tuple[int, str]:
 
 
 def python() -> Iterator[Finding]:
-    """What of Tidegate is installed."""
-    missing = [
-        name
-        for name, module in (("aws", "boto3"), ("deploy", "aws_cdk"))
-        if importlib.util.find_spec(module) is None
-    ]
-    if missing:
-        extras = ",".join(missing)
+    """Which Tidegate is installed, and with what."""
+    if importlib.util.find_spec("boto3") is None:
         yield unknown(
             "Tidegate",
-            f"{__version__}, without its parts {extras}",
-            f"`uv tool install 'tidegate[{extras}]'`",
+            f"{__version__}, without the packages for AWS",
+            "`uv tool install 'tidegate[deploy]'`",
         )
     else:
         yield ok("Tidegate", __version__)

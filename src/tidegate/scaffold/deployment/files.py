@@ -25,7 +25,7 @@ from tidegate.workspace.folder import CONFIG
 SCHEMA = "pipelines_config.schema.json"
 WORKSPACE = "tidegate.code-workspace"
 CDK_CLI = "2.1148.1"
-"""The version of npm's aws-cdk that reads what Tidegate's CDK writes; ``latest`` does not."""
+"""The version of npm's aws-cdk that works with the CDK of ``tidegate[cdk]``."""
 PLACES = {
     # Not under their own names: git would heed them here.
     "gitattributes": ".gitattributes",
@@ -34,6 +34,8 @@ PLACES = {
     "deploy.yml": ".github/workflows/deploy.yml",
 }
 """Where a template goes; the others go by their own names."""
+EDITED = (CONFIG, "cdk_app.py")
+"""Files that people edit: they are never overwritten, not even with --force."""
 EARLIER = ".old"
 """With --force, what was there is kept beside the new file, under its name and this."""
 
@@ -88,7 +90,7 @@ class Kit:
     def write(self, *, force: bool = False) -> tuple[Written, ...]:
         """Write what is not there; with ``force`` also what differs, keeping what was there.
 
-        The config is its people's own: where there is one, it is never written anew.
+        The files in ``EDITED`` are never overwritten.
 
         Raises:
             StorageError: a file cannot be written.
@@ -99,7 +101,7 @@ class Kit:
         path = self.folder / file.path
         if file.state == "same":
             return "as it is"
-        if file.state == "differs" and (file.path == CONFIG or not force):
+        if file.state == "differs" and (file.path in EDITED or not force):
             return "kept"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,6 +170,7 @@ def _fillers(folder: Path, answers: Answers) -> dict[str, str]:
         "repository_lines": repository_lines(answers),
         "settings": json.dumps(SETTINGS),
         "tidegate": answers.tidegate,
+        "tidegate_cdk": answers.tidegate.replace("[aws,deploy]", "[aws,deploy,cdk]"),
     }
 
 

@@ -1,10 +1,10 @@
-"""The CodePipeline stack: what makes a release of a push."""
+"""The template of the CodePipeline stack, which makes a release of each push."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from tidegate.deploy.design.buildspec import PIPELINES
 from tidegate.deploy.design.codepipeline import (
@@ -12,286 +12,255 @@ from tidegate.deploy.design.codepipeline import (
     CodePipeline,
     CodePipelinePlan,
     ImageRepository,
-    Project,
     Source,
     Told,
 )
+from tidegate.deploy.design.templates.records import Resource, Template, make_template
 from tidegate.deploy.design.templates.shared import (
     alerts_topic,
-    cdk,
-    document,
-    give_reasons,
-    new_stack,
+    policy_document,
     service_role,
+    wildcard_reasons,
 )
 
-if TYPE_CHECKING:
-    import aws_cdk
-    from aws_cdk import CfnResource, aws_codepipeline
-    from constructs import Construct
-
+_CONDITION = "HasCodePipeline"
 _NAMESPACE = "pipelines"
 
 
-def add(app: aws_cdk.App, plan: CodePipelinePlan) -> None:
-    """Add the CodePipeline stack to an app."""
-    about = f"Tidegate: releases of {plan.tags['repository']} {plan.tags['branch']}"
-    stack = new_stack(app, plan.stack, about, plan.place, plan.tags)
-    made: list[CfnResource] = [
-        alerts_topic(stack, plan.topic, plan.place, [told.arn for told in plan.told]),
-        _repository(stack, plan.repository),
-        _boundary(stack, plan),
-        service_role(stack, "DeployRole", plan.deployer),
-        _project(stack, plan),
-        *(_rule(stack, plan, told) for told in plan.told),
-    ]
+def codepipeline_template(plan: CodePipelinePlan) -> Template:
+    """The template of the CodePipeline stack."""
+    resources = list(_resources(plan))
+    sections: dict[str, Any] = {}
     if plan.pipeline is not None:
-        _pipeline(stack, plan, plan.pipeline, made)
-
-
-def _repository(scope: Construct, planned: ImageRepository) -> CfnResource:
-    from aws_cdk import aws_ecr
-
-    repository = aws_ecr.CfnRepository
-    readers = planned.readers.document()
-    del readers["Resource"]  # the policy of a repository is about that one
-    readers["Principal"] = {"Service": "lambda.amazonaws.com"}
-    return repository(
-        scope,
-        "Images",
-        repository_name=planned.name,
-        image_tag_mutability="IMMUTABLE_WITH_EXCLUSION",
-        image_tag_mutability_exclusion_filters=[
-            repository.ImageTagMutabilityExclusionFilterProperty(
-                image_tag_mutability_exclusion_filter_type="WILDCARD",
-                image_tag_mutability_exclusion_filter_value=pattern,
-            )
-            for pattern in planned.moving_tags
-        ],
-        lifecycle_policy=repository.LifecyclePolicyProperty(
-            lifecycle_policy_text=planned.lifecycle
-        ),
-        image_scanning_configuration=repository.ImageScanningConfigurationProperty(
-            scan_on_push=True
-        ),
-        encryption_configuration=repository.EncryptionConfigurationProperty(
-            encryption_type="AES256"
-        ),
-        repository_policy_text={"Version": "2012-10-17", "Statement": [readers]},
-        # Images can be made again: the repository goes with the stack.
-        empty_on_delete=True,
+        resources += _pipeline(plan, plan.pipeline, resources)
+        parameter = {
+            "Type": "String",
+            "Default": "true",
+            "AllowedValues": ["true", "false"],
+            "Description": "Whether CodePipeline's pipeline is made; emulators know none.",
+        }
+        sections = {
+            "Parameters": {PARAMETER: parameter},
+            "Conditions": {_CONDITION: {"Fn::Equals": [{"Ref": PARAMETER}, "true"]}},
+        }
+    return make_template(
+        plan.stack,
+        f"Tidegate: releases of {plan.tags['repository']} {plan.tags['branch']}",
+        plan.tags,
+        resources,
+        sections,
     )
 
 
-def _boundary(scope: Construct, plan: CodePipelinePlan) -> CfnResource:
-    from aws_cdk import aws_iam
-
-    policy = aws_iam.CfnManagedPolicy(
-        scope,
+def _resources(plan: CodePipelinePlan) -> Iterator[Resource]:
+    """All but the pipeline and its role."""
+    yield from alerts_topic(plan.topic, plan.place, plan.tags, [told.arn for told in plan.told])
+    yield _repository(plan, plan.repository)
+    yield Resource(
         "Boundary",
-        managed_policy_name=plan.boundary,
-        description="The most that roles of functions and schedules may do",
-        policy_document=document(plan.bounds),
+        "AWS::IAM::ManagedPolicy",
+        {
+            "ManagedPolicyName": plan.boundary,
+            "Description": "The most that roles of functions and schedules may do",
+            "PolicyDocument": policy_document(statement.document() for statement in plan.bounds),
+        },
+        reasons=wildcard_reasons(plan.bounds),
     )
-    give_reasons(policy, plan.bounds)
-    return policy
+    yield service_role("DeployRole", plan.deployer, plan.tags)
+    yield from _build(plan)
+    for told in plan.told:
+        yield _rule(plan, told)
 
 
-def _project(scope: Construct, plan: CodePipelinePlan) -> CfnResource:
-    from aws_cdk import aws_codebuild, aws_logs
+def _repository(plan: CodePipelinePlan, planned: ImageRepository) -> Resource:
+    readers = planned.readers.document()
+    del readers["Resource"]  # the policy of a repository is always about that repository
+    readers["Principal"] = {"Service": "lambda.amazonaws.com"}
+    exclusions = [
+        {
+            "ImageTagMutabilityExclusionFilterType": "WILDCARD",
+            "ImageTagMutabilityExclusionFilterValue": pattern,
+        }
+        for pattern in planned.moving_tags
+    ]
+    return Resource(
+        "Images",
+        "AWS::ECR::Repository",
+        {
+            "RepositoryName": planned.name,
+            "ImageTagMutability": "IMMUTABLE_WITH_EXCLUSION",
+            "ImageTagMutabilityExclusionFilters": exclusions,
+            "LifecyclePolicy": {"LifecyclePolicyText": planned.lifecycle},
+            "ImageScanningConfiguration": {"ScanOnPush": True},
+            "EncryptionConfiguration": {"EncryptionType": "AES256"},
+            "RepositoryPolicyText": policy_document([readers]),
+            # Images can be built again, so the repository is deleted with its stack.
+            "EmptyOnDelete": True,
+        },
+        plan.tags,
+    )
 
-    planned: Project = plan.project
-    project = aws_codebuild.CfnProject
-    logs = aws_logs.CfnLogGroup(
-        scope,
+
+def _build(plan: CodePipelinePlan) -> Iterator[Resource]:
+    """CodeBuild's project, its log group and its role."""
+    planned = plan.project
+    logs = Resource(
         "BuildLogs",
-        log_group_name=planned.log_group,
-        retention_in_days=planned.log_retention,
+        "AWS::Logs::LogGroup",
+        {"LogGroupName": planned.log_group, "RetentionInDays": planned.log_retention},
+        plan.tags,
     )
-    role = service_role(scope, "BuildRole", planned.role)
-    key = plan.place.arn("kms", "alias/aws/s3")
-    made = project(
-        scope,
+    role = service_role("BuildRole", planned.role, plan.tags)
+    yield from (logs, role)
+    yield Resource(
         "Build",
-        name=planned.name,
-        description=f"Releases {plan.tags['repository']} {plan.tags['branch']}",
-        service_role=role.attr_arn,
-        # CodePipeline, and whoever starts a build, say where the source code is.
-        # Source: https://github.com/aws/aws-cdk/pull/4689
-        source=project.SourceProperty(type="NO_SOURCE", build_spec=planned.buildspec),
-        artifacts=project.ArtifactsProperty(type="NO_ARTIFACTS"),
-        environment=project.EnvironmentProperty(
-            type=planned.machine,
-            compute_type=planned.compute,
-            image=planned.image,
-            image_pull_credentials_type="CODEBUILD",
-            privileged_mode=True,
-        ),
-        cache=project.ProjectCacheProperty(
-            type="LOCAL", modes=["LOCAL_DOCKER_LAYER_CACHE", "LOCAL_CUSTOM_CACHE"]
-        ),
-        encryption_key=key,
-        logs_config=project.LogsConfigProperty(
-            cloud_watch_logs=project.CloudWatchLogsConfigProperty(
-                status="ENABLED", group_name=logs.ref
-            )
-        ),
-        timeout_in_minutes=planned.minutes,
-        queued_timeout_in_minutes=planned.minutes,
-        visibility="PRIVATE",
+        "AWS::CodeBuild::Project",
+        {
+            "Name": planned.name,
+            "Description": f"Releases {plan.tags['repository']} {plan.tags['branch']}",
+            "ServiceRole": role.arn,
+            # CodePipeline, and whoever starts a build, say where the source code is.
+            # Source: https://github.com/aws/aws-cdk/pull/4689
+            "Source": {"Type": "NO_SOURCE", "BuildSpec": planned.buildspec},
+            "Artifacts": {"Type": "NO_ARTIFACTS"},
+            "Environment": {
+                "Type": planned.machine,
+                "ComputeType": planned.compute,
+                "Image": planned.image,
+                "ImagePullCredentialsType": "CODEBUILD",
+                "PrivilegedMode": True,
+            },
+            "Cache": {
+                "Type": "LOCAL",
+                "Modes": ["LOCAL_DOCKER_LAYER_CACHE", "LOCAL_CUSTOM_CACHE"],
+            },
+            "EncryptionKey": plan.place.arn("kms", "alias/aws/s3"),
+            "LogsConfig": {"CloudWatchLogs": {"Status": "ENABLED", "GroupName": logs.ref}},
+            "TimeoutInMinutes": planned.minutes,
+            "QueuedTimeoutInMinutes": planned.minutes,
+            "Visibility": "PRIVATE",
+        },
+        plan.tags,
+        reasons={"AwsSolutions-CB3": "Docker, which builds the images, needs privileged mode."},
     )
-    acknowledgment = cdk().Acknowledgment(
-        id="AwsSolutions-CB3", reason="Docker, which builds the images, needs privileged mode."
-    )
-    cdk().Validations.of(made).acknowledge(acknowledgment)
-    return made
 
 
-def _rule(scope: Construct, plan: CodePipelinePlan, planned: Told) -> CfnResource:
-    from aws_cdk import aws_events
-
-    rule = aws_events.CfnRule
-    return rule(
-        scope,
+def _rule(plan: CodePipelinePlan, planned: Told) -> Resource:
+    target = {
+        "Id": "topic",
+        "Arn": plan.topic_arn,
+        "InputTransformer": {
+            "InputPathsMap": dict(planned.fields),
+            "InputTemplate": json.dumps(planned.text),
+        },
+    }
+    return Resource(
         f"{planned.about}Rule",
-        name=planned.name,
-        description="Tells people how builds end",
-        event_pattern=planned.pattern,
-        state="ENABLED",
-        targets=[
-            rule.TargetProperty(
-                id="topic",
-                arn=plan.topic_arn,
-                input_transformer=rule.InputTransformerProperty(
-                    input_paths_map=dict(planned.fields),
-                    input_template=json.dumps(planned.text),
-                ),
-            )
-        ],
+        "AWS::Events::Rule",
+        {
+            "Name": planned.name,
+            "Description": "Tells people how builds end",
+            "EventPattern": dict(planned.pattern),
+            "State": "ENABLED",
+            "Targets": [target],
+        },
+        plan.tags,
     )
 
 
 def _pipeline(
-    scope: Construct, plan: CodePipelinePlan, planned: CodePipeline, needed: Iterable[CfnResource]
-) -> None:
-    from aws_cdk import aws_codepipeline
-
-    core, pipeline = cdk(), aws_codepipeline.CfnPipeline
-    role = service_role(scope, "PipelineRole", planned.role)
-    wanted = core.CfnParameter(
-        scope,
-        PARAMETER,
-        type="String",
-        default="true",
-        allowed_values=["true", "false"],
-        description="Whether CodePipeline's pipeline is made; emulators know none.",
-    )
-    condition = core.CfnCondition(
-        scope,
-        "HasCodePipeline",
-        expression=core.Fn.condition_equals(wanted.value_as_string, "true"),
-    )
-    made = pipeline(
-        scope,
+    plan: CodePipelinePlan, planned: CodePipeline, others: list[Resource]
+) -> tuple[Resource, Resource]:
+    """The pipeline's role and the pipeline, which is made after all ``others``."""
+    role = service_role("PipelineRole", planned.role, plan.tags)
+    stages = [
+        {"Name": "Source", "Actions": [_source(planned, source) for source in planned.sources]},
+        {"Name": "Release", "Actions": [_release(plan, planned)]},
+    ]
+    pipeline = Resource(
         "Pipeline",
-        name=planned.name,
-        pipeline_type="V2",
-        # A push that comes while another is being released waits; of those that wait, the latest is
-        # released.
-        execution_mode="SUPERSEDED",
-        role_arn=role.attr_arn,
-        artifact_store=pipeline.ArtifactStoreProperty(type="S3", location=plan.artifacts),
-        stages=[
-            pipeline.StageDeclarationProperty(
-                name="Source", actions=[_source(planned, source) for source in planned.sources]
-            ),
-            pipeline.StageDeclarationProperty(name="Release", actions=[_release(plan, planned)]),
-        ],
-        triggers=[_trigger(source) for source in planned.sources],
+        "AWS::CodePipeline::Pipeline",
+        {
+            "Name": planned.name,
+            "PipelineType": "V2",
+            # A push during a release waits for its end. Of several that wait, the last is released.
+            "ExecutionMode": "SUPERSEDED",
+            "RoleArn": role.arn,
+            "ArtifactStore": {"Type": "S3", "Location": plan.artifacts},
+            "Stages": stages,
+            "Triggers": [_trigger(source) for source in planned.sources],
+        },
+        plan.tags,
+        # A pipeline starts as soon as it exists, and needs all others then. Those that are not
+        # listed are referred to by those that are.
+        depends_on=tuple(
+            r.id for r in (*others, role) if r.id not in ("Alerts", "BuildLogs", "BuildRole")
+        ),
+        condition=_CONDITION,
     )
-    made.cfn_options.condition = condition
-    # It starts as soon as it is there, and then everything else must be.
-    for other in (*needed, role):
-        made.add_resource_dependency(other)
+    return role, pipeline
 
 
 def _action_name(source: Source) -> str:
     return source.name.capitalize()
 
 
-def _source(
-    planned: CodePipeline, source: Source
-) -> aws_codepipeline.CfnPipeline.ActionDeclarationProperty:
-    from aws_cdk import aws_codepipeline
-
-    pipeline = aws_codepipeline.CfnPipeline
-    return pipeline.ActionDeclarationProperty(
-        name=_action_name(source),
-        action_type_id=pipeline.ActionTypeIdProperty(
-            category="Source", owner="AWS", provider="CodeStarSourceConnection", version="1"
-        ),
-        configuration={
+def _source(planned: CodePipeline, source: Source) -> dict[str, Any]:
+    action = {
+        "Name": _action_name(source),
+        "ActionTypeId": {
+            "Category": "Source",
+            "Owner": "AWS",
+            "Provider": "CodeStarSourceConnection",
+            "Version": "1",
+        },
+        "Configuration": {
             "ConnectionArn": planned.connection,
             "FullRepositoryId": source.repository,
             "BranchName": source.branch,
-            # A clone, with its history: builds know their commit, and git works in them.
+            # A clone with its history: builds know their commit, and git works in it.
             "OutputArtifactFormat": "CODEBUILD_CLONE_REF",
-            # The triggers say which pushes count.
+            # The triggers say which pushes start the pipeline.
             "DetectChanges": "false",
         },
-        output_artifacts=[pipeline.OutputArtifactProperty(name=source.name)],
-        namespace=_NAMESPACE if source.name == PIPELINES else None,
-        run_order=1,
-    )
+        "OutputArtifacts": [{"Name": source.name}],
+        "RunOrder": 1,
+    }
+    return action | ({"Namespace": _NAMESPACE} if source.name == PIPELINES else {})
 
 
-def _trigger(source: Source) -> aws_codepipeline.CfnPipeline.PipelineTriggerDeclarationProperty:
-    from aws_cdk import aws_codepipeline
-
-    pipeline = aws_codepipeline.CfnPipeline
-    return pipeline.PipelineTriggerDeclarationProperty(
-        provider_type="CodeStarSourceConnection",
-        git_configuration=pipeline.GitConfigurationProperty(
-            source_action_name=_action_name(source),
-            push=[
-                pipeline.GitPushFilterProperty(
-                    branches=pipeline.GitBranchFilterCriteriaProperty(includes=[source.branch]),
-                    file_paths=pipeline.GitFilePathFilterCriteriaProperty(
-                        includes=list(source.paths)
-                    ),
-                )
-            ],
-        ),
-    )
+def _trigger(source: Source) -> dict[str, Any]:
+    push = {
+        "Branches": {"Includes": [source.branch]},
+        "FilePaths": {"Includes": list(source.paths)},
+    }
+    return {
+        "ProviderType": "CodeStarSourceConnection",
+        "GitConfiguration": {"SourceActionName": _action_name(source), "Push": [push]},
+    }
 
 
-def _release(
-    plan: CodePipelinePlan, planned: CodePipeline
-) -> aws_codepipeline.CfnPipeline.ActionDeclarationProperty:
-    from aws_cdk import aws_codepipeline
-
-    pipeline = aws_codepipeline.CfnPipeline
-    variables = [
-        {
-            "name": "TIDEGATE_COMMIT",
-            "value": f"#{{{_NAMESPACE}.CommitId}}",
-            "type": "PLAINTEXT",
-        }
-    ]
-    configuration: dict[str, Any] = {
+def _release(plan: CodePipelinePlan, planned: CodePipeline) -> dict[str, Any]:
+    commit = {
+        "name": "TIDEGATE_COMMIT",
+        "value": f"#{{{_NAMESPACE}.CommitId}}",
+        "type": "PLAINTEXT",
+    }
+    configuration = {
         "ProjectName": plan.project.name,
-        "EnvironmentVariables": json.dumps(variables, separators=(",", ":")),
+        "EnvironmentVariables": json.dumps([commit], separators=(",", ":")),
     }
     if len(planned.sources) > 1:
         configuration["PrimarySource"] = planned.sources[0].name
-    return pipeline.ActionDeclarationProperty(
-        name="Release",
-        action_type_id=pipeline.ActionTypeIdProperty(
-            category="Build", owner="AWS", provider="CodeBuild", version="1"
-        ),
-        configuration=configuration,
-        input_artifacts=[
-            pipeline.InputArtifactProperty(name=source.name) for source in planned.sources
-        ],
-        run_order=1,
-    )
+    return {
+        "Name": "Release",
+        "ActionTypeId": {
+            "Category": "Build",
+            "Owner": "AWS",
+            "Provider": "CodeBuild",
+            "Version": "1",
+        },
+        "Configuration": configuration,
+        "InputArtifacts": [{"Name": source.name} for source in planned.sources],
+        "RunOrder": 1,
+    }

