@@ -197,4 +197,4 @@ def test_not_while_a_service_runs(tmp_path):
     with place.up():
         done = place.run("adopt", "--python", sys.executable)
     assert done.code == 4
-    assert "a service already runs" in done.err
+    assert "a service is already running" in done.err

@@ -156,15 +156,8 @@ def test_a_file_with_problems_resolves_to_them(workspace):
 
 def test_notes_on_shared_paths(workspace):
     content = workspace.valid(("lidar/morro/", "lidar/humboldt"))
-    assert notes(workspace, content) == [
-        (
-            10,
-            (
-                "lidar/humboldt and lidar/morro share lidar/humboldt/:"
-                " all of them run on every file in it"
-            ),
-        )
-    ]
+    shared = "lidar/humboldt and lidar/morro share lidar/humboldt/"
+    assert notes(workspace, content) == [(10, f"{shared}: all of them run on every file in it")]
     content = workspace.valid(("lidar/morro/", "lidar"))
     assert notes(workspace, content) == [
         (7, "lidar/morro runs on lidar/, so it also runs on the files of lidar/humboldt")

@@ -289,9 +289,9 @@ def test_the_option_comes_before_the_repository_s_own_before_a_made_one(
     ("script", "expected"),
     [
         (None, "does not exist"),
-        ("#!/bin/sh\necho hello\n", "no Python interpreter"),
+        ("#!/bin/sh\necho hello\n", "not a Python interpreter"),
         ("#!/bin/sh\necho broken >&2; exit 3\n", "broken"),
-        ("no program at all", "no Python interpreter"),
+        ("no program at all", "not a Python interpreter"),
         ('#!/bin/sh\necho \'["3.9.1", "1.0"]\'\n', "need Python 3.10 or newer"),
         ('#!/bin/sh\necho \'["3.11.1", ""]\'\n', "six is not installed"),
     ],
@@ -315,7 +315,7 @@ def test_a_broken_environment_in_the_repository_is_not_passed_over(
 ) -> None:
     (repository / ".venv/bin").mkdir(parents=True)
     (repository / ".venv/bin/python").symlink_to("/nowhere/python")
-    with pytest.raises(PythonEnvironmentError, match="link to nothing"):
+    with pytest.raises(PythonEnvironmentError, match="broken link"):
         found(repository, workspace)
 
 
@@ -424,14 +424,14 @@ def test_what_only_conda_has_is_left_out_and_named(repository: Path, workspace: 
         ]
     )
     assert listed.returncode == 0
-    left_out = [line for line in said if "conda alone" in line]
+    left_out = [line for line in said if "only available from conda" in line]
     assert [line.split()[0] for line in left_out] == [
         "adi_py",
         "gcc",
         "no-such-package-of-tidegate",
     ]
     assert left_out[0].endswith("these depend on it: pipelines/vap/retriever.yaml:2")
-    assert "nothing here seems to depend on it" in left_out[1]
+    assert "it does not seem to be used" in left_out[1]
     assert left_out[2].endswith("these depend on it: pipelines/vap/__init__.py:1")
     assert found(repository, workspace) == one
     write(repository / "more/base.txt", "iniconfig==2.0.0 # changed\n")

@@ -71,7 +71,7 @@ def test_one_service_a_workspace_and_no_stale_lock(place):
     try:
         first.ready()
         refused = place.tidegate("up", code=4)
-        assert "a service already runs in" in refused.err
+        assert "a service is already running in" in refused.err
         assert f"process {first.process.pid}" in refused.err
         workers = first.workers()
     finally:

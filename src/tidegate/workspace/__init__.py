@@ -1,1 +1,3 @@
-"""What commands work on: config file, repository, environment, and a session on a target."""
+"""What commands work on: the config file, the pipelines repository, its Python environment, and a
+session, which gives access to a target (this machine or AWS).
+"""

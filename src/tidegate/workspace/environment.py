@@ -1,8 +1,8 @@
-"""The interpreter that the pipelines run with, and an environment for them where there is none.
+"""Find the interpreter that the pipelines run with, or make an environment for them.
 
-Environments that Tidegate makes lie below ``.tidegate/env/``, each in a folder named for all that
-went into it, and count only once a file in them says that they are complete. So a build that was
-interrupted is never taken for a good one, and a changed requirement makes another folder.
+Tidegate makes environments in ``.tidegate/env/``. The folder of each is named by a hash of its
+requirements, so changed requirements make another folder. A file that is written last marks a
+complete environment, so an interrupted build is never used.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from filelock import FileLock, Timeout
 
 from tidegate.errors import PythonEnvironmentError
 from tidegate.workspace.recipe import OLDEST, Recipe, dependents, read_recipe
-from tidegate.workspace.uv_messages import NotOnPyPI, failure, shortened
+from tidegate.workspace.uv_messages import NotOnPyPI, explain, shorten
 
 Say = Callable[[str], None]
 
-_GOOD = "tidegate-ok.json"
+_COMPLETE = "tidegate-ok.json"
 _PROBE_TIME = 120.0
 _PROBE = """
 import json, platform, sys
@@ -39,8 +39,8 @@ except Exception:
     found = ""
 print(json.dumps([platform.python_version(), found]))
 """
-# What would make uv or an interpreter work on another environment than the one it is given.
-_FOREIGN = (
+# Variables that would make uv or Python use another environment than the intended one.
+_OTHER_ENVIRONMENTS = (
     "VIRTUAL_ENV",
     "CONDA_PREFIX",
     "PYTHONHOME",
@@ -70,10 +70,10 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Missing:
-    """There is no interpreter to run the pipelines with: an environment must be made."""
+    """There is no interpreter for the pipelines: an environment must be made."""
 
     why: str
-    """The reason, for a person: there is none yet, or what has changed since it was made."""
+    """The reason, for messages: there is none yet, or what has changed since it was made."""
 
 
 def find(
@@ -87,12 +87,12 @@ def find(
 ) -> Interpreter | Missing:
     """The interpreter to run the pipelines with, or why an environment must be made first.
 
-    That of ``python`` (an executable, or the folder of an environment), else of the repository's
-    ``.venv``, else the environment that ``make`` made, if nothing that went into it has changed.
+    It is ``python`` (an executable, or the folder of an environment), else the repository's
+    ``.venv``, else the environment made by ``make``, if its requirements have not changed.
 
     Raises:
-        PythonEnvironmentError: the interpreter that was named, or the repository's, cannot be
-            used; or an environment must be made and the repository does not say of what.
+        PythonEnvironmentError: ``python`` or the repository's ``.venv`` cannot be used; or an
+            environment must be made, and the repository has no requirements.
     """
     if python is not None:
         return _usable(_executable(python), "option", package)
@@ -100,9 +100,9 @@ def find(
     if venv.is_dir():
         return _usable(_python_in(venv), "repository", package)
     recipe = read_recipe(repository, configured, exclude_newer)
-    good = _made(_home(workspace) / recipe.stamp, package)
-    if good is not None:
-        return good
+    made = _made(_home(workspace) / recipe.stamp, package)
+    if made is not None:
+        return made
     return Missing(_why(_home(workspace), recipe))
 
 
@@ -115,35 +115,35 @@ def make(
     say: Say = lambda line: None,
     package: str = "tsdat",
 ) -> Interpreter:
-    """The environment that the repository asks for, made if it is not there yet.
+    """Make the environment that the repository requires, unless it exists already.
 
     Args:
         repository: The root of the pipelines repository.
-        workspace: The workspace, in whose ``.tidegate/env`` it is made.
-        configured: The Python version (or an interpreter's path) that the config asks for.
-        exclude_newer: Packages published after this date do not exist.
-        say: Gets progress, a line at a time.
-        package: What must be in it.
+        workspace: The workspace; the environment is made in its ``.tidegate/env``.
+        configured: The Python version, or the path of an interpreter, from the config.
+        exclude_newer: Ignore packages published after this date.
+        say: Called with each line of progress.
+        package: The package that must be in it.
 
     Raises:
-        PythonEnvironmentError: it cannot be made; nothing is left that counts as one.
+        PythonEnvironmentError: it cannot be made. Nothing incomplete is left.
     """
     recipe = read_recipe(repository, configured, exclude_newer)
     home = _home(workspace)
     place = home / recipe.stamp
     with _locked(home, say):
-        good = _made(place, package)
-        if good is None:
+        made = _made(place, package)
+        if made is None:
             python = _find_python(recipe)
             say(f"making the pipelines' environment from {recipe.title}")
-            good = _build(recipe, place, python, say, package)
+            made = _build(recipe, place, python, say, package)
             _remove_old(home, keep=place)
         else:
             say("the pipelines' environment is up to date")
-    return good
+    return made
 
 
-# --- looking --------------------------------------------------------------------------------------
+# --- finding --------------------------------------------------------------------------------------
 
 
 def _home(workspace: Path) -> Path:
@@ -166,36 +166,36 @@ def _executable(python: str) -> Path:
 def _usable(
     python: Path, origin: Literal["option", "repository", "made"], package: str
 ) -> Interpreter:
-    """The interpreter, once it has answered that it can be used."""
+    """The interpreter, after checking its version and packages."""
     named = {"option": "--python", "repository": "the repository's .venv", "made": "uv"}[origin]
     instead = {
-        "option": "name another with --python, or leave it out",
-        "repository": "remove or repair that .venv, or name another interpreter with --python",
-        "made": "this is a fault of uv or of the machine; try `tidegate env` again",
+        "option": "use another interpreter, or leave out --python",
+        "repository": "remove or repair the .venv, or use another interpreter with --python",
+        "made": "run `tidegate env` again; if that fails, too, report it",
     }[origin]
-    version, found = _probe(python, package, f"{named} names {python}", instead)
+    version, found = _probe(python, package, f"{named} is {python}", instead)
     if tuple(map(int, version.split(".")[:2])) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise PythonEnvironmentError(
-            f"{named} names {python}, which is Python {version}",
-            why=f"Tidegate's workers need Python {oldest} or newer",
+            f"{named} is {python}, which is Python {version}",
+            why=f"the pipelines need Python {oldest} or newer",
             next=instead,
         )
     if not found:
         missing = "Tsdat" if package == "tsdat" else package
         raise PythonEnvironmentError(
-            f"{missing} is not installed beside {python}",
-            why=f"the pipelines run with it, because {named} names it",
-            next=f"install it there (`{_uv_command()} pip install --python {python} {package}`), "
+            f"{missing} is not installed in the environment of {python}",
+            why=f"{named} says to run the pipelines with it",
+            next=f"install it (`{_uv_command()} pip install --python {python} {package}`), "
             f"or {instead}",
         )
     return Interpreter(python, version, found, origin)
 
 
 def _probe(python: Path, package: str, what: str, instead: str) -> tuple[str, str]:
-    """The version of an interpreter and of a package beside it, "" when it is not there."""
+    """The versions of an interpreter and of a package in its environment ("": not installed)."""
     if not python.exists():
-        broken = "is a link to nothing" if python.is_symlink() else "does not exist"
+        broken = "is a broken link" if python.is_symlink() else "does not exist"
         raise PythonEnvironmentError(f"{what}, which {broken}", next=instead)
     try:
         done = subprocess.run(
@@ -214,16 +214,18 @@ def _probe(python: Path, package: str, what: str, instead: str) -> tuple[str, st
     except (OSError, subprocess.TimeoutExpired) as error:
         why = str(getattr(error, "strerror", None) or error)
     except (ValueError, TypeError):
-        lines = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()
+        lines = (done.stderr.strip() or done.stdout.strip() or "it printed nothing").splitlines()
         why = lines[-1][:200]
-    raise PythonEnvironmentError(f"{what}, which is no Python interpreter", why=why, next=instead)
+    raise PythonEnvironmentError(
+        f"{what}, which is not a Python interpreter", why=why, next=instead
+    )
 
 
 def _made(place: Path, package: str) -> Interpreter | None:
-    """The complete environment in ``place``, if there is one and its interpreter still exists."""
+    """The environment in ``place``, if it is complete and its interpreter exists."""
     try:
-        noted = json.loads((place / _GOOD).read_text(encoding="utf-8"))
-        version, found = str(noted["python"]), str(noted["packages"][package])
+        content = json.loads((place / _COMPLETE).read_text(encoding="utf-8"))
+        version, found = str(content["python"]), str(content["packages"][package])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     python = _python_in(place)
@@ -231,22 +233,22 @@ def _made(place: Path, package: str) -> Interpreter | None:
 
 
 def _why(home: Path, recipe: Recipe) -> str:
-    """Why there is no environment for ``recipe``: what differs from the newest that was made."""
-    if (home / recipe.stamp / _GOOD).exists():
-        return "the Python that it was made with is gone"
+    """Why there is no environment for ``recipe``: what changed since the newest was made."""
+    if (home / recipe.stamp / _COMPLETE).exists():
+        return "the Python that it was made with was removed"
     for place in _complete(home):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            before = json.loads((place / _GOOD).read_text(encoding="utf-8"))["parts"]
+            before = json.loads((place / _COMPLETE).read_text(encoding="utf-8"))["parts"]
             changed = [name for name, part in recipe.parts.items() if before.get(name) != part]
             changed += [name for name in before if name not in recipe.parts]
             if changed:
-                return f"what it is made from has changed: {', '.join(changed)}"
+                return f"its requirements have changed: {', '.join(changed)}"
     return "there is none yet"
 
 
 def _complete(home: Path) -> list[Path]:
-    """The complete environments, the latest first."""
-    marks = sorted(home.glob(f"*/{_GOOD}"), key=lambda mark: mark.stat().st_mtime, reverse=True)
+    """The complete environments, latest first."""
+    marks = sorted(home.glob(f"*/{_COMPLETE}"), key=lambda mark: mark.stat().st_mtime, reverse=True)
     return [mark.parent for mark in marks]
 
 
@@ -293,7 +295,7 @@ def _find_python(recipe: Recipe) -> Path:
     if os.sep in wanted:
         raise PythonEnvironmentError(
             f"{recipe.python_from} names {recipe.python}, which is no usable Python interpreter",
-            why=shortened(done.stderr),
+            why=shorten(done.stderr),
             next="name an interpreter that exists, or a version such as 3.11",
         )
     number = re.search(r"\d+(\.\d+)*", recipe.python)
@@ -315,13 +317,13 @@ def _build(recipe: Recipe, place: Path, python: Path, say: Say, package: str) ->
         _uv(["venv", "--no-project", "--python", str(python), str(place)], recipe, say)
         recipe = _install(recipe, place, say)
         found = _tested(recipe, place, package)
-        noted = {
+        content = {
             "python": found.version,
             "packages": {package: found.tsdat},
             "from": recipe.title,
             "parts": dict(recipe.parts),
         }
-        _write_last(place / _GOOD, json.dumps(noted, indent=1))
+        _write_last(place / _COMPLETE, json.dumps(content, indent=1))
     except OSError as error:
         shutil.rmtree(place, ignore_errors=True)
         raise PythonEnvironmentError(
@@ -329,7 +331,9 @@ def _build(recipe: Recipe, place: Path, python: Path, say: Say, package: str) ->
             why=error.strerror or str(error),
             next="make the workspace writable, or free some space",
         ) from error
-    except BaseException:  # Ctrl-C too; after kill -9 the missing mark says that it is no good
+    except (
+        BaseException
+    ):  # Ctrl-C, too; after kill -9, the missing mark shows that it is incomplete
         shutil.rmtree(place, ignore_errors=True)
         raise
     say(f"made {place} with Python {found.version} and {package} {found.tsdat}")
@@ -337,7 +341,7 @@ def _build(recipe: Recipe, place: Path, python: Path, say: Say, package: str) ->
 
 
 def _install(recipe: Recipe, place: Path, say: Say) -> Recipe:
-    """Install what the recipe asks for, but for what only conda has; the recipe as carried out."""
+    """Install the packages, except those that only conda has; returns the recipe without them."""
     while True:
         arguments = ["pip", "install", "--python", str(_python_in(place)), "--compile-bytecode"]
         if recipe.exclude_newer:
@@ -346,19 +350,19 @@ def _install(recipe: Recipe, place: Path, say: Say) -> Recipe:
         try:
             _uv([*arguments, "-r", str(source)], recipe, say)
         except NotOnPyPI as error:
-            # What environment.yml asks of conda may be on conda alone; no list of it is complete.
+            # Packages that only conda has; no list of them is complete, so the first attempt tells.
             recipe = recipe.without(error.names)
         else:
-            _tell_of_conda(recipe, say)
+            _report_conda_only(recipe, say)
             return recipe
 
 
-def _tell_of_conda(recipe: Recipe, say: Say) -> None:
+def _report_conda_only(recipe: Recipe, say: Say) -> None:
     for name in recipe.conda_only:
         users = dependents(recipe.repository, name)
         shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-        what = f"these depend on it: {shown}" if users else "nothing here seems to depend on it"
-        say(f"{name} is on conda alone and was left out; {what}")
+        what = f"it is used in {shown}" if users else "it does not seem to be used"
+        say(f"left out {name}, which is only available from conda; {what}")
 
 
 def _tested(recipe: Recipe, place: Path, package: str) -> Interpreter:
@@ -367,7 +371,7 @@ def _tested(recipe: Recipe, place: Path, package: str) -> Interpreter:
     if found:
         return Interpreter(python, version, found, "made")
     raise PythonEnvironmentError(
-        f"{'Tsdat' if package == 'tsdat' else package} is not among the requirements",
+        f"{'Tsdat' if package == 'tsdat' else package} is missing in the requirements",
         why="the pipelines cannot run without it",
         next=f"add a line such as `tsdat>=0.10,<0.11` to {recipe.source.name}",
         where=str(recipe.source),
@@ -375,8 +379,8 @@ def _tested(recipe: Recipe, place: Path, package: str) -> Interpreter:
 
 
 def _write_last(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all, after all that was written before."""
-    os.sync()  # a power cut must not leave the mark and take the packages
+    """Write a file after everything before it is on disk, completely or not at all."""
+    os.sync()  # after a power failure, the mark must not exist without the packages
     new = path.with_suffix(".new")
     with open(new, "w", encoding="utf-8") as file:
         file.write(text)
@@ -386,11 +390,11 @@ def _write_last(path: Path, text: str) -> None:
 
 
 def _remove_old(home: Path, keep: Path) -> None:
-    """Remove what nobody needs; the one before stays, for a service may run with it still."""
+    """Remove old environments, except the latest: a running service may still use it."""
     complete = [place for place in _complete(home) if place != keep]
     for folder in home.iterdir():
         if folder.is_dir() and folder not in (keep, *complete[:1]):
-            (folder / _GOOD).unlink(missing_ok=True)
+            (folder / _COMPLETE).unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -402,15 +406,16 @@ def _uv_command() -> str:
 
 
 def _environment() -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-    # A download that was not asked for is no surprise to spring on anyone, and without a network it
-    # only makes the message late.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in _OTHER_ENVIRONMENTS
+    }
+    # Do not download Python without being asked; without a network it only delays the message.
     return {**environment, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
 
 
 def _uv(arguments: Sequence[str], recipe: Recipe, say: Say) -> None:
-    """Run uv in the repository; raises PythonEnvironmentError with what matters of its message."""
-    told: list[str] = []
+    """Run uv in the repository; raises PythonEnvironmentError with the cause from its output."""
+    messages: list[str] = []
     with subprocess.Popen(
         [uv.find_uv_bin(), *arguments],
         stdin=subprocess.DEVNULL,
@@ -424,11 +429,11 @@ def _uv(arguments: Sequence[str], recipe: Recipe, say: Say) -> None:
         assert process.stderr is not None
         try:
             for line in process.stderr:
-                told.append(line)
+                messages.append(line)
                 if re.match(r"\s*(Resolved|Prepared|Installed|Bytecode compiled)\b", line):
                     say(line.strip())
         except BaseException:
             process.kill()
             raise
     if process.returncode:
-        raise failure("".join(told), recipe)
+        raise explain("".join(messages), recipe)

@@ -1,4 +1,4 @@
-"""A workspace: one folder with the config, the pipelines, raw files, products and the ledger."""
+"""A workspace: a folder with the config, the pipelines, raw files, products and the ledger."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from filelock import FileLock, Timeout
 from tidegate.errors import StorageError, UsageError, WorkspaceBusy
 
 CONFIG = "pipelines_config.yml"
-_MOMENT = 0.3  # s; ``busy`` holds the lock for less
+_LOCK_TIMEOUT = 0.3  # s; ``busy`` holds the lock for a shorter time
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The places of a workspace. Making one touches nothing."""
+    """The paths of a workspace. Creating an instance does not access the disk."""
 
     root: Path
     """The folder itself, absolute."""
@@ -41,7 +41,7 @@ class Workspace:
 
     @property
     def state(self) -> Path:
-        """What Tidegate keeps for itself."""
+        """Tidegate's own files."""
         return self.root / ".tidegate"
 
     @property
@@ -56,29 +56,29 @@ class Workspace:
 
     @property
     def work(self) -> Path:
-        """Where runs have their work folders."""
+        """The work folders of runs."""
         return self.state / "work"
 
     @classmethod
     def at(cls, folder: Path) -> Workspace:
-        """The workspace in ``folder``; raises UsageError when there is none."""
+        """The workspace in ``folder``; raises UsageError if it is not a workspace."""
         root = Path(os.path.abspath(folder))
         if root.name == CONFIG and root.is_file():
             root = root.parent
         if not root.is_dir():
             raise UsageError(
                 f"there is no folder {folder}",
-                next=f"name a folder that holds a {CONFIG}, or try `tidegate demo`",
+                next=f"name a folder with a {CONFIG}, or try `tidegate demo`",
             )
         if not (root / CONFIG).exists():
             raise UsageError(
-                f"{folder} holds no {CONFIG}, so it is no workspace",
+                f"{folder} has no {CONFIG}, so it is not a workspace",
                 next="write one (docs/configuration.md), or try `tidegate demo` for an example",
             )
         return cls(root)
 
     def prepare(self) -> None:
-        """Make the folders that a service needs.
+        """Make the folders of the workspace.
 
         Raises:
             StorageError: one cannot be made.
@@ -99,19 +99,19 @@ class Workspace:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only service in this workspace; a crash leaves no lock behind.
+        """Hold the lock of the service; it is released when the process ends, even after a crash.
 
         Raises:
-            WorkspaceBusy: another service has it.
+            WorkspaceBusy: another service holds it.
         """
         self.prepare()
         lock = FileLock(self.state / "service.lock")
         try:
-            lock.acquire(timeout=_MOMENT, poll_interval=0.05)
+            lock.acquire(timeout=_LOCK_TIMEOUT, poll_interval=0.05)
         except Timeout:
             raise WorkspaceBusy(
-                f"a service already runs in {self.root}{self._whose()}",
-                next="stop it first, or let it do the work: `tidegate runs` shows what it does",
+                f"a service is already running in {self.root}{self._process()}",
+                next="stop it first, or let it do the work; `tidegate runs` shows its runs",
             ) from None
         try:
             (self.state / "service.pid").write_text(f"{os.getpid()} {time.time():.0f}\n")
@@ -132,7 +132,7 @@ class Workspace:
         lock.release()
         return False
 
-    def _whose(self) -> str:
+    def _process(self) -> str:
         try:
             pid = (self.state / "service.pid").read_text().split()[0]
         except (OSError, IndexError):

@@ -1,7 +1,7 @@
-"""Lines of logs: where they come from does not matter here; pure, but for asking a session.
+"""Parse log lines, whether they are stored with runs or in CloudWatch.
 
-Three kinds come together: those of runs and of the function (JSON, one object a line), those that
-Lambda itself writes, and whatever older code prints.
+There are three kinds: lines of runs and functions (JSON, one object a line), lines that Lambda
+itself writes, and anything that code prints.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _LAMBDA_MARKS = re.compile(r"(START|END|INIT_START) ")
 
 @dataclass(frozen=True)
 class ReadableLine:
-    """What a line says to a person."""
+    """A log line for people."""
 
     when: datetime
-    """When."""
+    """When it was written."""
     level: str
-    """Such as INFO; "" where it says none."""
+    """Such as INFO; "" if there is none."""
     config: str
     """The id of the config."""
     run: str
-    """The first digits of the run's key; "" outside of runs."""
+    """The first digits of the run's key; "" if it belongs to no run."""
     action: str
-    """What was going on, in a word; "" where it says nothing of it."""
+    """The step of the run, such as stage; "" if there is none."""
     message: str
-    """The message; it may have several lines."""
+    """The message, which may have several lines."""
 
 
 def readable_line(line: LogLine) -> ReadableLine | None:
-    """A line as a person reads it; None for what is for machines: metrics, the marks of Lambda."""
+    """A line for people; None for lines for machines: metrics, and Lambda's begin and end marks."""
     entry = _object(line.text)
     if entry is None:
-        # Lambda's own lines have tabs in them.
+        # Lambda's own lines have tabs.
         text = line.text.rstrip().replace("\t", "  ")
         if not text or _LAMBDA_MARKS.match(text):
             return None
@@ -71,7 +71,7 @@ def readable_line(line: LogLine) -> ReadableLine | None:
 
 
 def line_data(line: LogLine) -> dict[str, Any]:
-    """A line as ``--json`` gives it: the object that was logged, or the text in one."""
+    """A line for ``--json``: the logged object, or an object with the text."""
     entry = _object(line.text)
     if entry is not None:
         return {"config_id": line.config, **entry}
@@ -80,14 +80,14 @@ def line_data(line: LogLine) -> dict[str, Any]:
 
 
 def belongs_to_run(line: LogLine, run: str) -> bool:
-    """Whether a line is of that run, by its key."""
+    """Whether a line belongs to the run with this key."""
     entry = _object(line.text)
     found = str(entry.get("run", "")) if entry is not None else ""
     return len(found) >= 4 and run.startswith(found)
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """The moment that a person means: an hour ago is ``1h``; or a time.
+    """Parse how long ago (``1h``) or a time.
 
     Raises:
         UsageError: it is neither.
@@ -99,8 +99,8 @@ def parse_since(text: str, now: datetime) -> datetime:
         return rerun.parse_time(text)
     except UsageError:
         raise UsageError(
-            f"{text!r} is no time",
-            next="write how long ago, as 30m, 1h or 2d, or when: 20220405.120000",
+            f"{text!r} is not a time",
+            next="write how long ago, such as 30m, 1h or 2d, or a time such as 20220405.120000",
         ) from None
 
 
@@ -109,7 +109,7 @@ class _Session(Protocol):
 
 
 def lines_of_run(session: _Session, record: RunRecord) -> list[LogLine]:
-    """The log of one run, as it was kept with the run."""
+    """The stored log of one run."""
     return [
         LogLine(_time((_object(text) or {}).get("time")) or record.started, record.run.config, text)
         for text in session.log(record)
@@ -119,7 +119,7 @@ def lines_of_run(session: _Session, record: RunRecord) -> list[LogLine]:
 def lines_of_runs(
     session: _Session, ledger: Ledger, config: str | None, begin: datetime
 ) -> Iterator[tuple[RunRecord, list[LogLine]]]:
-    """The logs of all runs that ended after ``begin``, in the order in which they ended."""
+    """The stored logs of all runs that ended after ``begin``, in the order of their ends."""
     found = []
     for record in ledger.records(config=config, states=FINISHED):
         if record.started < begin - _LONGEST_RUN:

@@ -1,6 +1,6 @@
-"""What a repository asks of its environment: requirements, a Python version, and a stamp of it all.
+"""The recipe of the pipelines' environment: requirements and Python version, from the repository.
 
-Reads files and decides; makes nothing.
+Only reads files; ``environment`` makes environments.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ import yaml
 from tidegate.errors import PythonEnvironmentError
 
 OLDEST = (3, 10)
-"""The oldest Python that Tidegate's workers run on."""
+"""The oldest Python that the pipelines can run with."""
 _OWN = (f"{sys.version_info.major}.{sys.version_info.minor}", "Tidegate's own version")
-_FORMAT = 1  # counts up when environments are made in another way, so that they are made anew
+_FORMAT = 1  # increase to make all environments again, after a change in how they are made
 
-# Packages that conda has and PyPI has not, or has under that name as something else (2026-11):
-# those that a pipeline itself may use,
+# Packages that conda has but PyPI does not, or that are something else on PyPI (2026-11):
+# packages that a pipeline may use,
 _USED = """
 adi adi-py esmf esmpy pyngl pynio r-base cdo eccodes nco ncl udunits2
 """
-# and those that stand behind others, which wheels bring along, or that a person works with.
-_BEHIND = """
+# and libraries and tools that others need; wheels on PyPI include them.
+_INDIRECT = """
 geos hdf4 hdf5 libgdal libhdf5 libnetcdf ncview netcdf-cxx4 netcdf-fortran proj
 blas jasper lapack libboost openblas
 binutils c-compiler compilers cxx-compiler fortran-compiler gcc gcc-linux-64 gfortran
@@ -41,8 +41,8 @@ sysroot-linux-64
 bash bzip2 curl expat git libcurl libxml2 mamba ncurses nodejs openssl pandoc perl readline sqlite
 tk unzip wget xz zip zlib
 """
-_CONDA_ONLY = frozenset((_USED + _BEHIND).split())
-# Packages that go by another name on PyPI.
+_CONDA_ONLY = frozenset((_USED + _INDIRECT).split())
+# Packages with another name on PyPI.
 _RENAMED = {
     "matplotlib-base": "matplotlib",
     "dask-core": "dask",
@@ -52,7 +52,7 @@ _RENAMED = {
     "py-opencv": "opencv-python-headless",
     "python-graphviz": "graphviz",
 }
-_NOT_ASKED = ("python", "pip", "uv", "conda")
+_IGNORED = ("python", "pip", "uv", "conda")
 _INCLUDE = re.compile(
     r"^\s*(?:-r|--requirement|-c|--constraint)[ \t=]*(?P<file>\S.*?)\s*(?:\s#.*)?$"
 )
@@ -60,41 +60,41 @@ _INCLUDE = re.compile(
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that goes into an environment."""
+    """What to make an environment from."""
 
     repository: Path
     """The root of the repository, absolute."""
     source: Path
     """The file that lists the packages."""
     python: str
-    """What to ask uv for: ``3.11``, ``>=3.9``, or an interpreter's path."""
+    """The Python for uv: ``3.11``, ``>=3.9``, or the path of an interpreter."""
     python_from: str
-    """Who says so, for a person."""
+    """Where that comes from, for messages."""
     exclude_newer: str | None
-    """Packages published after this date do not exist."""
+    """Ignore packages published after this date."""
     parts: Mapping[str, str]
-    """The parts that the stamp is made of, each with a hash or its text."""
+    """The parts of the stamp: file names with hashes, settings with values."""
     pip: tuple[str, ...] = ()
-    """Lines for pip out of environment.yml; none where ``source`` is a requirements file."""
+    """Lines for pip in environment.yml; empty if ``source`` is a requirements file."""
     conda: Mapping[str, str] = field(default_factory=dict)
-    """What environment.yml asks of conda that PyPI may have: names and requirements."""
+    """Conda packages in environment.yml that PyPI may have: names and requirements."""
     conda_only: tuple[str, ...] = ()
-    """What environment.yml asks of conda that PyPI does not have."""
+    """Conda packages in environment.yml that PyPI does not have."""
     conda_file: Path | None = None
     """The environment.yml, if there is one."""
 
     @property
     def needs_conda(self) -> tuple[str, ...]:
-        """What a pipeline may use that only conda has; wheels bring the rest of it along."""
+        """Conda-only packages that a pipeline may use; the others are included in wheels."""
         return tuple(
             name
             for name in self.conda_only
-            if name[:1] != "_" and name.replace("_", "-") not in _BEHIND.split()
+            if name[:1] != "_" and name.replace("_", "-") not in _INDIRECT.split()
         )
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that list its packages: ``source``, and all that it names."""
+        """The files that list its packages: ``source``, and the files that it includes."""
         return tuple(_files(self.source, self.pip, self.repository))
 
     @property
@@ -105,18 +105,18 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """What it is made from, in a few words."""
-        newer = f", nothing newer than {self.exclude_newer}" if self.exclude_newer else ""
+        """A short description for messages."""
+        newer = f", packages as of {self.exclude_newer}" if self.exclude_newer else ""
         return f"{self.source.name} for Python {self.python} ({self.python_from}){newer}"
 
     def without(self, names: Iterable[str]) -> Recipe:
-        """The same, with packages counted among those that PyPI does not have."""
+        """A copy in which these conda packages count as missing on PyPI."""
         left = {name: text for name, text in self.conda.items() if name not in set(names)}
         gone = tuple(name for name in self.conda if name not in left)
         return dataclasses.replace(self, conda=left, conda_only=self.conda_only + gone)
 
     def write_requirements(self, folder: Path) -> Path:
-        """The requirements file for uv: the repository's own, or one written into ``folder``."""
+        """The requirements file for uv: the repository's own, or one written to ``folder``."""
         if self.source.suffix == ".txt":
             return self.source
         path = folder / "requirements.txt"
@@ -124,15 +124,15 @@ class Recipe:
         return path
 
     def requirements(self, root: Path, *, conda: bool) -> str:
-        """environment.yml as a requirements file, for files that it names below ``root``.
+        """environment.yml as a requirements file; included files are below ``root``.
 
-        With ``conda`` it holds what is asked of conda too, else only what is asked of pip.
+        With ``conda``, the conda packages are included, else only the lines for pip.
         """
         lines = (*self.pip, *(self.conda.values() if conda else ()))
-        return "".join(f"{_rooted(line, root)}\n" for line in lines)
+        return "".join(f"{_with_root(line, root)}\n" for line in lines)
 
     def conda_environment(self) -> str:
-        """environment.yml without what it asks of pip, and with the Python version."""
+        """environment.yml without the lines for pip, and with the Python version."""
         assert self.conda_file is not None
         data = _read_yaml(self.conda_file)
         names = [item for item in data.get("dependencies") or () if isinstance(item, str)]
@@ -145,7 +145,7 @@ class Recipe:
         return yaml.safe_dump(data, sort_keys=False)
 
     def where(self, message: str) -> str:
-        """The file and line that a message of uv's is about, as far as it can be told."""
+        """The file, and the line if it is known, that a message of uv refers to."""
         at = re.search(r"`?([^\s`]+\.txt)`?(?::(\d+)| at position (\d+))", message)
         if at and self.source.suffix == ".txt":
             file = self.repository / at[1]
@@ -169,14 +169,14 @@ def read_recipe(
     exclude_newer: str | None,
     otherwise: tuple[str, str] | None = None,
 ) -> Recipe:
-    """What the repository asks for.
+    """The recipe of a repository's environment.
 
-    ``requirements.txt`` lists the packages, else ``environment.yml`` does. The Python version is
-    the configured one, else that of ``.python-version``, ``environment.yml``, or ``otherwise``
-    (a version, and who says so), by default Tidegate's own.
+    The packages are those of ``requirements.txt``, else of ``environment.yml``. The Python version
+    is the configured one, else that of ``.python-version``, ``environment.yml`` or ``otherwise``
+    (a version and where it comes from), else that of Tidegate itself.
 
     Raises:
-        PythonEnvironmentError: there is neither file, or one cannot be read.
+        PythonEnvironmentError: the repository has neither file, or a file cannot be read.
     """
     repository = Path(os.path.abspath(repository))
     requirements = repository / "requirements.txt"
@@ -190,16 +190,16 @@ def read_recipe(
     )
     if not requirements.exists() and conda_file is None:
         raise PythonEnvironmentError(
-            f"{repository} does not say what its pipelines need",
+            f"{repository} does not list the packages of its pipelines",
             why="it has neither a requirements.txt nor an environment.yml",
-            next="add a requirements.txt with a line `tsdat`, or name an interpreter with --python",
+            next="add a requirements.txt with a line `tsdat`, or use an interpreter with --python",
         )
-    asked = _Asked.of(conda_file) if conda_file else _Asked()
+    conda = _CondaFile.read(conda_file) if conda_file else _CondaFile()
     source = requirements if requirements.exists() else conda_file
     assert source is not None
-    python, python_from = _python(repository, configured, asked, conda_file) or otherwise or _OWN
+    python, python_from = _python(repository, configured, conda, conda_file) or otherwise or _OWN
     from_conda = source is conda_file
-    files = _files(source, asked.pip if from_conda else (), repository)
+    files = _files(source, conda.pip if from_conda else (), repository)
     parts = {_label(file, repository): _hash(file) for file in files}
     parts["the Python version"] = python
     if exclude_newer:
@@ -211,23 +211,23 @@ def read_recipe(
         python_from,
         exclude_newer,
         parts,
-        pip=asked.pip if from_conda else (),
-        conda=asked.conda if from_conda else {},
-        conda_only=asked.conda_only,
+        pip=conda.pip if from_conda else (),
+        conda=conda.conda if from_conda else {},
+        conda_only=conda.conda_only,
         conda_file=conda_file,
     )
 
 
 def dependents(repository: Path, name: str) -> list[str]:
-    """Where a repository uses a package: ``file:line``, as far as a search for its name can tell.
+    """The lines that use a package, as ``file:line``; found by searching for its name.
 
-    For ``adi_py`` that is Tsdat's ``tsdat.transform`` too, whose transforms are written in it.
+    ``tsdat.transform`` counts as a use of ``adi_py``, because its transforms need that package.
     """
     module = re.escape(re.sub(r"[-.]", "_", name))
     python = rf"^\s*(?:import|from)\s+{module}\b"
     config = None
     if module == "adi_py":
-        # CreateTimeGrid is the one class there that does without.
+        # Only CreateTimeGrid works without it.
         transform = r"tsdat\.transform\.(?!CreateTimeGrid\b)\w+"
         config = re.compile(transform)
         python += rf"|{transform}|^\s*from\s+tsdat\.transform\s+import\s+(?!CreateTimeGrid\s*$)"
@@ -246,8 +246,8 @@ def dependents(repository: Path, name: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What an environment.yml asks for."""
+class _CondaFile:
+    """The content of an environment.yml."""
 
     python: str = ""
     pip: tuple[str, ...] = ()
@@ -255,10 +255,10 @@ class _Asked:
     conda_only: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, file: Path) -> _Asked:
+    def read(cls, file: Path) -> _CondaFile:
         listed = _read_yaml(file).get("dependencies", [])
         if not isinstance(listed, list):
-            raise _unreadable(file, "it has no list of `dependencies`")
+            raise _unreadable(file, "it has no list `dependencies`")
         python, pip = "", list[str]()
         conda: dict[str, str] = {}
         only: list[str] = []
@@ -271,7 +271,7 @@ class _Asked:
                 python = version
             elif name in _CONDA_ONLY or name.replace("_", "-") in _CONDA_ONLY or name[:1] == "_":
                 only.append(name)
-            elif name not in _NOT_ASKED:
+            elif name not in _IGNORED:
                 conda[name] = _RENAMED.get(name, name) + version
         return cls(python, tuple(pip), conda, tuple(only))
 
@@ -282,14 +282,14 @@ def _read_yaml(file: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise _unreadable(file, error) from error
     if not isinstance(data, dict):
-        raise _unreadable(file, "it has no list of `dependencies`")
+        raise _unreadable(file, "it has no list `dependencies`")
     return data
 
 
 def _split(spec: str) -> tuple[str, str]:
-    """A conda dependency as a name and a version that pip understands.
+    """The name of a conda dependency, and its version as pip writes it.
 
-    ``numpy=1.24`` means any 1.24 there, ``numpy=1.24.3=py310_0`` that very build.
+    For conda, ``numpy=1.24`` means any 1.24, and ``numpy=1.24.3=py310_0`` exactly that build.
     """
     spec = spec.split("::")[-1].split("#")[0].split("[")[0].strip()
     match = re.match(r"([\w.-]+)\s*(.*)$", spec)
@@ -301,31 +301,31 @@ def _split(spec: str) -> tuple[str, str]:
         number = exact[1].rstrip(".")
         version = f"=={number}" if exact[2] else f"=={number}.*"
     elif "|" in version:
-        version = ""  # alternatives, which pip has no words for
+        version = ""  # alternatives: pip has no syntax for them
     return name, re.sub(r"\s+", "", version)
 
 
 def _python(
-    repository: Path, configured: str | None, asked: _Asked, conda_file: Path | None
+    repository: Path, configured: str | None, conda: _CondaFile, conda_file: Path | None
 ) -> tuple[str, str] | None:
     if configured:
         return str(configured), "the config or --python"
     for line in _lines(repository / ".python-version"):
         if line.strip() and not _comment(line):
             return line.strip(), ".python-version"
-    if asked.python and conda_file is not None:
-        plain = re.fullmatch(r"==([\d.]+?)(?:\.\*)?", asked.python)
-        return (plain[1] if plain else asked.python), conda_file.name
+    if conda.python and conda_file is not None:
+        plain = re.fullmatch(r"==([\d.]+?)(?:\.\*)?", conda.python)
+        return (plain[1] if plain else conda.python), conda_file.name
     return None
 
 
 def _files(source: Path, pip: Iterable[str], repository: Path) -> list[Path]:
     found = [source, *_included(source)]
-    return found + [file for line in pip for file in _following(line, repository)]
+    return found + [file for line in pip for file in _included_by_line(line, repository)]
 
 
 def _included(file: Path) -> list[Path]:
-    """The requirement and constraint files that one names, and those that they name."""
+    """The requirement and constraint files that a file includes, also indirectly."""
     found: list[Path] = []
     waiting = [file]
     while waiting:
@@ -341,7 +341,7 @@ def _included(file: Path) -> list[Path]:
     return found
 
 
-def _following(line: str, folder: Path) -> Iterator[Path]:
+def _included_by_line(line: str, folder: Path) -> Iterator[Path]:
     match = _INCLUDE.match(line)
     if match:
         file = Path(os.path.normpath(folder / match["file"]))
@@ -349,8 +349,8 @@ def _following(line: str, folder: Path) -> Iterator[Path]:
         yield from _included(file)
 
 
-def _rooted(line: str, folder: Path) -> str:
-    """The line with a file that it names told from the repository's root."""
+def _with_root(line: str, folder: Path) -> str:
+    """The line with the path of an included file below ``folder``."""
     match = _INCLUDE.match(line)
     if match:
         return f"{line[: match.start('file')]}{folder / match['file']}"
@@ -365,7 +365,7 @@ def _hash(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except FileNotFoundError:
-        return "missing"  # uv will say so, with the line that names it
+        return "missing"  # uv reports it, with the line that includes it
     except OSError as error:
         raise _unreadable(file, error) from error
 
@@ -385,6 +385,6 @@ def _unreadable(file: Path, why: object) -> PythonEnvironmentError:
     return PythonEnvironmentError(
         f"{file.name} cannot be read",
         why=" ".join(str(why).split()),
-        next="correct it, or name an interpreter with --python",
+        next="correct it, or use an interpreter with --python",
         where=str(file),
     )

@@ -1,4 +1,4 @@
-"""A pipelines repository on disk: which files a pipeline runs with, and the hash of them."""
+"""A pipelines repository on disk: the files that a pipeline runs with, and their hash."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 SHARED = ("shared", "utils")
-"""Folders that every pipeline of a repository may use."""
+"""Folders that all pipelines of a repository may use."""
 ENVIRONMENT_FILES = ("requirements.txt", "environment.yml", "environment.yaml", ".python-version")
-"""Files that say what the pipelines' environment holds."""
+"""Files that define the pipelines' environment."""
 _IGNORED_FOLDERS = {"__pycache__", ".git", ".venv", ".ipynb_checkpoints", "tests", "test"}
 _IGNORED_ENDINGS = (".pyc", ".md", "~", ".swp", ".DS_Store")
-_SPEAKING = (".py", ".yaml", ".yml", ".json", ".toml")
+_TEXT_ENDINGS = (".py", ".yaml", ".yml", ".json", ".toml")
 
 
 def releases(repository: Path, config_files: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """For each pipeline the sha256, shortened to 16 digits, of what goes into its runs.
+    """The release of each pipeline: the first 16 digits of a sha256 of the files that it runs with.
 
-    That is the environment files, ``shared/``, ``utils/`` and the pipeline's own folder, the one
-    above its ``config/``; not READMEs, not tests (DESIGN, section 6, "Images").
+    These are the environment files, ``shared/``, ``utils/`` and the pipeline's own folder, the
+    parent of its ``config/``; without READMEs and tests.
     """
     common = [repository / name for name in ENVIRONMENT_FILES]
     for name in SHARED:
@@ -39,10 +39,10 @@ def pipeline_folder(config_file: str) -> str:
 
 
 def pipeline_folders(repository: Path, config_files: Iterable[str]) -> tuple[str, ...]:
-    """The folders that a pipeline runs with: its own, and other pipelines' that those name.
+    """The folders that a pipeline runs with: its own, and folders of pipelines that it refers to.
 
-    Code may import ``pipelines.other``, and configs may name ``pipelines/other/…``: then that
-    folder belongs to it too, as far as a search for its name can tell.
+    Code may import ``pipelines.other``, and configs may name ``pipelines/other/…``. Such references
+    are found by searching for the name.
     """
     found: list[str] = []
     waiting = sorted({pipeline_folder(file) for file in config_files})
@@ -50,12 +50,12 @@ def pipeline_folders(repository: Path, config_files: Iterable[str]) -> tuple[str
         folder = waiting.pop(0)
         if folder not in found:
             found.append(folder)
-            waiting += _named(repository, folder)
+            waiting += _referenced(repository, folder)
     return tuple(sorted(found))
 
 
 def pipeline_files(repository: Path, config_files: Iterable[str]) -> list[Path]:
-    """The files of a pipeline's folders, and what makes packages of the folders above them."""
+    """The files of a pipeline's folders, and the ``__init__.py`` of the folders above them."""
     files: list[Path] = []
     for folder in pipeline_folders(repository, config_files):
         files += folder_files(repository, folder)
@@ -63,13 +63,13 @@ def pipeline_files(repository: Path, config_files: Iterable[str]) -> list[Path]:
 
 
 def folder_files(repository: Path, folder: str) -> list[Path]:
-    """The files of one folder, and what makes packages of the folders above it."""
+    """The files of one folder, and the ``__init__.py`` of the folders above it."""
     above = [repository / parent / "__init__.py" for parent in PurePosixPath(folder).parents]
     return [*(path for path in above if path.is_file()), *walk(repository / folder)]
 
 
-def _named(repository: Path, folder: str) -> list[str]:
-    """The folders beside ``folder`` that its files name."""
+def _referenced(repository: Path, folder: str) -> list[str]:
+    """The folders next to ``folder`` that its files refer to."""
     parent = PurePosixPath(folder).parent
     if folder == "." or str(parent) == "." or not (repository / parent).is_dir():
         return []
@@ -81,20 +81,20 @@ def _named(repository: Path, folder: str) -> list[str]:
     text = "\n".join(
         path.read_text("utf-8", "replace")
         for path in walk(repository / folder)
-        if path.suffix in _SPEAKING and path.is_file()
+        if path.suffix in _TEXT_ENDINGS and path.is_file()
     )
     above = "[./]".join(map(re.escape, parent.parts))
-    return [str(parent / name) for name in beside if _says(text, above, re.escape(name))]
+    return [str(parent / name) for name in beside if _refers_to(text, above, re.escape(name))]
 
 
-def _says(text: str, above: str, name: str) -> bool:
+def _refers_to(text: str, above: str, name: str) -> bool:
     named = rf"(?:\b{above}[./]|from\s+\.\.){name}(?![\w-])"
     imported = rf"from\s+(?:{above}|\.\.)\s+import\b[^\n]*\b{name}\b"
     return re.search(f"{named}|{imported}", text) is not None
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """The files below ``folder`` that count, in a fixed order."""
+    """The relevant files below ``folder``, in a fixed order."""
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in _IGNORED_FOLDERS)
         for name in sorted(names):
@@ -103,7 +103,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def digest(root: Path, files: Iterable[Path]) -> str:
-    """The sha256 of files: their names below ``root``, and what is in them."""
+    """The sha256 of files: of their names below ``root`` and their content."""
     found = hashlib.sha256()
     for path in files:
         try:

@@ -1,6 +1,6 @@
-"""What uv says when it cannot make an environment, as an error for a person.
+"""Turn the messages of uv, when it cannot make an environment, into errors of Tidegate.
 
-Shared by the environments of this machine (``local``) and those in images (``release``).
+Used for environments on this machine and in images.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ _LONGEST = 900
 
 
 class NotOnPyPI(Exception):
-    """Packages that environment.yml asks of conda, and that PyPI does not have."""
+    """environment.yml lists packages for conda that PyPI does not have."""
 
     def __init__(self, names: frozenset[str]) -> None:
         super().__init__(", ".join(sorted(names)))
         self.names = names
 
 
-def failure(message: str, recipe: Recipe) -> NotOnPyPI | PythonEnvironmentError:
-    """The error that a message of uv's stands for."""
+def explain(message: str, recipe: Recipe) -> NotOnPyPI | PythonEnvironmentError:
+    """The error for a message of uv."""
     missing = {
-        _plain(name)
+        _normalize(name)
         for name in re.findall(r"([\w.-]+) was not found in the package registry", message)
     }
-    from_conda = frozenset(name for name in recipe.conda if _plain(name) in missing)
+    from_conda = frozenset(name for name in recipe.conda if _normalize(name) in missing)
     if from_conda:
         return NotOnPyPI(from_conda)
     if "os error 28" in message or "No space left" in message:
@@ -36,19 +36,19 @@ def failure(message: str, recipe: Recipe) -> NotOnPyPI | PythonEnvironmentError:
         )
     if "valid exclude-newer value" in message:
         return PythonEnvironmentError(
-            f"exclude_newer is {recipe.exclude_newer!r}, which is no date",
+            f"exclude_newer is {recipe.exclude_newer!r}, which is not a date",
             next="write a date such as 2024-01-31",
         )
     return PythonEnvironmentError(
         f"the environment cannot be made from {recipe.source.name}",
-        why=shortened(message),
-        next="correct the requirements, or name an interpreter with --python",
+        why=shorten(message),
+        next="correct the requirements, or use another interpreter with --python",
         where=recipe.where(message),
     )
 
 
-def shortened(message: str) -> str:
-    """What matters of uv's message, on one line: its error, without hints and tracebacks."""
+def shorten(message: str) -> str:
+    """The error in a message of uv on one line, without hints and tracebacks."""
     lines = [line for line in message.splitlines() if not line.startswith(("Using ", "warning:"))]
     start = next((n for n, text in enumerate(lines) if re.match(r"\s*(error:|×)", text)), 0)
     kept: list[str] = []
@@ -63,6 +63,6 @@ def shortened(message: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _plain(name: str) -> str:
-    """A package's name as PyPI compares it."""
+def _normalize(name: str) -> str:
+    """The normalized name of a package."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -31,7 +31,7 @@ from tidegate.deploy.images.dockerfile import write_environment, write_pipeline
 from tidegate.deploy.images.registry import ImageRegistry
 from tidegate.errors import StorageError, TidegateError
 from tidegate.runtime.manifest import Manifest
-from tidegate.workspace.uv_messages import NotOnPyPI, failure
+from tidegate.workspace.uv_messages import NotOnPyPI, explain
 
 Say = Callable[[str], None]
 _UV_FAILED = "error: uv pip failed"  # as ``image.prepare`` says it
@@ -275,7 +275,7 @@ def _told(error: BuildFailed, recipe: ImageRecipe) -> TidegateError | NotOnPyPI:
     if _UV_FAILED not in error.output:
         return error
     message = error.output.replace("/tidegate/requirements/", "").replace(_UV_FAILED, "")
-    told = failure(message, recipe.environment)
+    told = explain(message, recipe.environment)
     if isinstance(told, NotOnPyPI):
         return told
     old = recipe.environment.python in ("3.10", "3.11")
