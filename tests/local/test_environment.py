@@ -425,14 +425,14 @@ def test_what_only_conda_has_is_left_out_and_named(repository: Path, workspace: 
     )
     assert listed.returncode == 0
     left_out = [line for line in said if "only available from conda" in line]
-    assert [line.split()[0] for line in left_out] == [
+    assert [line.split()[2].rstrip(",") for line in left_out] == [
         "adi_py",
         "gcc",
         "no-such-package-of-tidegate",
     ]
-    assert left_out[0].endswith("these depend on it: pipelines/vap/retriever.yaml:2")
+    assert left_out[0].endswith("it is used in pipelines/vap/retriever.yaml:2")
     assert "it does not seem to be used" in left_out[1]
-    assert left_out[2].endswith("these depend on it: pipelines/vap/__init__.py:1")
+    assert left_out[2].endswith("it is used in pipelines/vap/__init__.py:1")
     assert found(repository, workspace) == one
     write(repository / "more/base.txt", "iniconfig==2.0.0 # changed\n")
     assert missing(repository, workspace).endswith("has changed: more/base.txt")
