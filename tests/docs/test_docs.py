@@ -113,7 +113,7 @@ def test_the_commands_of_the_readme(tmp_path):
         assert done.returncode == expected, f"{line}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    demo = json.loads(run("tidegate demo demo --json"))
+    demo = json.loads(run("tidegate demo --json"))
     assert demo["runs"]["lidar/humboldt"] == {"failed": 1, "succeeded": 3}
     assert demo["runs"]["lidar/morro"] == {"succeeded": 3}
     assert demo["runs"]["lidar_vap/humboldt"]["succeeded"] == 72
