@@ -13,7 +13,7 @@ demo: $(READY)  ## three days of lidar files, from raw file to plots, in ./demo
 
 # Deployments mostly wait for builds and for the emulator: more processes than cores.
 WORKERS ?= 4
-PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --no-loadscope-reorder
 
 test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests
 	-sh scripts/cdk_cli.sh

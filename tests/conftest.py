@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,28 +66,40 @@ def _tier(item: pytest.Item) -> str:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
-    """Mark each test with its tier, and with the group of tests that share a process of xdist.
+    """Mark each test with its tier; put modules with integration tests first.
 
-    What takes longest starts first, so that no process is left alone with it at the end. This holds
-    after pytest-randomly has changed the order, too, and a group's tests stay together.
+    Those take longest: at the end no process is left alone with one. The tests of a group stay
+    together, after pytest-randomly has changed the order, too.
     """
     for item in items:
-        tier = _tier(item)
-        item.add_marker(getattr(pytest.mark, tier))
-        if tier != "unit":
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
+        item.add_marker(getattr(pytest.mark, _tier(item)))
     result = yield
-    places: dict[object, int] = {}
+    places: dict[str, tuple[int, int]] = {}
     for item in items:
-        places.setdefault(_group(item), len(places))
-    items.sort(key=lambda item: (-TIERS.index(_marked(item)), places[_group(item)]))
+        group = _group(item.nodeid)
+        before = places.get(group, (0, len(places)))
+        places[group] = (min(before[0], -TIERS.index(_marked(item))), before[1])
+    items.sort(key=lambda item: places[_group(item.nodeid)])
     return result
 
 
-def _group(item: pytest.Item) -> str:
-    """Tests of a module, or of a whole folder, are run by one process: fixtures are made once."""
-    folder, *inside = item.path.relative_to(TESTS).parts
-    return folder if folder in _TOGETHER else "/".join([folder, *inside])
+def _group(nodeid: str) -> str:
+    """What one process of pytest-xdist runs: a module, or the whole folder."""
+    module = nodeid.split("::")[0]
+    folder = Path(module).parent
+    return str(folder) if folder.name in _TOGETHER else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests by group, so that expensive fixtures are made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return ByGroup(config, log)
 
 
 def _marked(item: pytest.Item) -> str:
