@@ -14,7 +14,8 @@ if importlib.util.find_spec("aws_cdk") is None:  # importing it here would start
     pytest.skip("the CDK is not installed: tidegate[cdk]", allow_module_level=True)
 
 from tidegate.deploy.cdk.include import load_cdk, new_app
-from tidegate.deploy.design.codepipeline import CodePipelinePlan, plan_codepipeline
+from tidegate.deploy.design.codepipeline import plan_codepipeline
+from tidegate.deploy.design.codepipeline_model import CodePipelinePlan
 from tidegate.deploy.design.model import Plan, Zip
 from tidegate.deploy.design.plan import Options
 from tidegate.deploy.design.templates import synthesize

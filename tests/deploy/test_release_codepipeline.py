@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 import yaml
+from plan_text import codepipeline_text
 from release_samples import CODEPIPELINE, KEYS, TOOL, ingest, plan_of, several
 
 from tidegate.config.models import PipelinesConfig
 from tidegate.deploy.design.codepipeline import (
     CodePipelineOptions,
-    CodePipelinePlan,
     check_buckets,
-    describe,
-    lifecycle_policy,
     plan_codepipeline,
 )
+from tidegate.deploy.design.codepipeline_model import CodePipelinePlan
+from tidegate.deploy.design.image_lifecycle import lifecycle_policy
 from tidegate.deploy.design.roles import Statement
 from tidegate.errors import ConfigurationError
 from tidegate.targets.aws.names import Names
@@ -38,7 +38,7 @@ def plan(**more: Any) -> CodePipelinePlan:
 
 
 def test_in_words(snapshot: Callable[[str, str], None]) -> None:
-    snapshot("codepipeline.txt", describe(plan()))
+    snapshot("codepipeline.txt", codepipeline_text(plan()))
 
 
 def test_without_a_connection_codebuild_is_alone(snapshot: Callable[[str, str], None]) -> None:
@@ -46,7 +46,7 @@ def test_without_a_connection_codebuild_is_alone(snapshot: Callable[[str, str], 
     assert alone.pipeline is None
     assert alone.count == plan().count - 3
     assert not any("connection" in s.sid.lower() for s in alone.project.role.statements)
-    snapshot("codebuild-alone.txt", describe(alone))
+    snapshot("codebuild-alone.txt", codepipeline_text(alone))
 
 
 @pytest.mark.parametrize("missing", ["github_org", "aws_repo_name", "github_codestar_arn"])
@@ -169,8 +169,8 @@ class TestRoles:
         return {
             "codepipeline": made.pipeline.role.statements,
             "build": made.project.role.statements,
-            "deploy": made.deployer.statements,
-            "boundary": made.bounds,
+            "deploy": made.deploy_role.statements,
+            "boundary": made.boundary_statements,
         }
 
     @pytest.mark.parametrize("keys", [CODEPIPELINE, LONG])
@@ -207,7 +207,7 @@ class TestRoles:
 
     def test_only_cloudformation_deploys(self) -> None:
         made = plan()
-        assert made.deployer.service == "cloudformation.amazonaws.com"
+        assert made.deploy_role.service == "cloudformation.amazonaws.com"
         [passing] = [s for s in made.project.role.statements if "iam:PassRole" in s.actions]
         assert passing.resources == ("arn:aws:iam::123456789012:role/waves-main-deploy-role",)
         assert passing.condition == {
@@ -220,11 +220,11 @@ class TestRoles:
         keys = CODEPIPELINE.model_copy(update={"pipelines_repo_name": repository})
         made = plan(keys=keys)
         assert made.pipeline is not None
-        [denied] = [s for s in made.deployer.statements if s.effect == "Deny"]
-        for role in (made.deployer, made.project.role, made.pipeline.role):
+        [denied] = [s for s in made.deploy_role.statements if s.effect == "Deny"]
+        for role in (made.deploy_role, made.project.role, made.pipeline.role):
             arn = made.place.role(role.name)
             assert arn in denied.resources
-            for statement in made.deployer.statements:
+            for statement in made.deploy_role.statements:
                 if any(fnmatch.fnmatchcase(arn, r) for r in statement.resources):
                     harmless = ("iam:Get", "iam:List", "iam:Tag", "iam:Untag", "iam:CreateRole")
                     changing = {a for a in statement.actions if a.startswith("iam:")}
@@ -233,7 +233,7 @@ class TestRoles:
 
     def test_roles_are_made_within_the_boundary_only(self) -> None:
         made = plan()
-        for statement in made.deployer.statements:
+        for statement in made.deploy_role.statements:
             changes = {"iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"}
             if changes & set(statement.actions) and statement.effect == "Allow":
                 assert statement.condition == {
@@ -270,7 +270,7 @@ class TestRoles:
             )
 
         def deploys(action: str, arn: str) -> bool:
-            return may(made.deployer.statements, action, arn)
+            return may(made.deploy_role.statements, action, arn)
 
         for stack in stacks.stacks:
             assert stack.scheduler is not None
@@ -305,7 +305,10 @@ class TestRoles:
                     for statement in role.statements:
                         for action in statement.actions:
                             for resource in statement.resources:
-                                assert may(made.bounds, action, resource), (action, resource)
+                                assert may(made.boundary_statements, action, resource), (
+                                    action,
+                                    resource,
+                                )
                 # Lambda may pull the images of these, and of no others.
                 readers = made.repository.readers.condition["ArnLike"]["aws:SourceArn"]
                 assert any(fnmatch.fnmatchcase(function, pattern) for pattern in readers)
@@ -318,7 +321,7 @@ class TestRoles:
             "arn:aws:iam::123456789012:role/somebody",
             "arn:aws:sqs:us-west-2:123456789012:waves-dev-queue-buoy-morro",
         ):
-            for statement in made.deployer.statements:
+            for statement in made.deploy_role.statements:
                 assert "*" in statement.resources or not any(
                     fnmatch.fnmatchcase(arn, resource) for resource in statement.resources
                 ), (arn, statement.sid)

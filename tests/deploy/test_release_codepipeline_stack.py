@@ -27,7 +27,8 @@ import pytest
 import yaml
 from release_samples import CODEPIPELINE, KEYS, TOOL, ingest, plan_of, several
 
-from tidegate.deploy.design.codepipeline import PARAMETER, CodePipelinePlan, plan_codepipeline
+from tidegate.deploy.design.codepipeline import plan_codepipeline
+from tidegate.deploy.design.codepipeline_model import PARAMETER, CodePipelinePlan
 
 pytest.importorskip("boto3")
 
@@ -288,7 +289,7 @@ def test_cloudformation_may_do_what_the_resources_take() -> None:
     index = json.loads((schemas / "providers/us-west-2.json").read_text())
     allowed = {
         action
-        for statement in made()[0].deployer.statements
+        for statement in made()[0].deploy_role.statements
         if statement.effect == "Allow"
         for action in statement.actions
     }
@@ -340,7 +341,7 @@ def test_deployed_without_codepipeline(tmp_path: Path, monkeypatch: pytest.Monke
         assert yaml.safe_load(builds["projects"][0]["source"]["buildspec"])["phases"]
         images = clients.client("ecr").describe_repositories(repositoryNames=["waves-main"])
         assert len(images["repositories"]) == 1
-        role = clients.client("iam").get_role(RoleName=plan.deployer.name)["Role"]
+        role = clients.client("iam").get_role(RoleName=plan.deploy_role.name)["Role"]
         assert "cloudformation.amazonaws.com" in json.dumps(role["AssumeRolePolicyDocument"])
         cloudformation.delete_stack(StackName=template.stack)
         cloudformation.get_waiter("stack_delete_complete").wait(

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plan_text import plan_text
 from release_samples import (
     DIGEST,
     KEYS,
@@ -26,8 +27,8 @@ from release_samples import (
 from tidegate.config.models import AwsKeys
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.design import metrics, placement
-from tidegate.deploy.design.model import ConfigResources, Image, Plan, describe
-from tidegate.deploy.design.plan import GRACE, Options, plan_release
+from tidegate.deploy.design.model import ConfigResources, Image, Plan
+from tidegate.deploy.design.plan import OVERHEAD, Options, plan_release
 from tidegate.deploy.design.roles import literal
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.events import ScheduleDue
@@ -53,11 +54,11 @@ def statements(resources: ConfigResources) -> dict[str, set[tuple[str, str]]]:
 
 
 def test_describe_one(snapshot: Callable[[str, str], None]) -> None:
-    snapshot("plan-one.txt", describe(plan_of(ingest(expect_every=1200))))
+    snapshot("plan-one.txt", plan_text(plan_of(ingest(expect_every=1200))))
 
 
 def test_describe_several(snapshot: Callable[[str, str], None]) -> None:
-    snapshot("plan-several.txt", describe(plan_of(*several())))
+    snapshot("plan-several.txt", plan_text(plan_of(*several())))
 
 
 class TestFunction:
@@ -66,7 +67,7 @@ class TestFunction:
         function = only(config).function
         assert function.name == "waves-main-lambda-buoy-morro"
         assert function.log_group == "/aws/lambda/waves-main-lambda-buoy-morro"
-        assert (function.memory, function.timeout) == (3008, 120 + GRACE)
+        assert (function.memory, function.timeout) == (3008, 120 + OVERHEAD)
         assert function.image.endswith(f".dkr.ecr.{REGION}.amazonaws.com/waves-main@{DIGEST}")
 
     def test_time_is_limited_by_lambda(self) -> None:
@@ -260,10 +261,10 @@ class TestAlarms:
         assert function.NAMESPACE == metrics.NAMESPACE
 
     def test_branches_have_metrics_of_their_own(self) -> None:
-        one, other = (only(ingest(), branch=branch).watched for branch in ("main", "dev"))
-        assert one.own("Runs") != other.own("Runs")
+        one, other = (only(ingest(), branch=branch).monitored for branch in ("main", "dev"))
+        assert one.own_metric("Runs") != other.own_metric("Runs")
         environment = only(ingest()).function.environment
-        assert environment[metrics.SERVICE] == one.own("Runs").dimensions["service"]
+        assert environment[metrics.SERVICE] == one.own_metric("Runs").dimensions["service"]
 
     def test_powertools_sends_these_dimensions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         powertools = pytest.importorskip("aws_lambda_powertools")
@@ -275,7 +276,7 @@ class TestAlarms:
         sender.add_metric(name="Runs", unit="Count", value=1)
         sent = sender.serialize_metric_set()
         [told] = sent["_aws"]["CloudWatchMetrics"]
-        watched = resources.watched.own("Runs").dimensions
+        watched = resources.monitored.own_metric("Runs").dimensions
         assert {name: sent[name] for [*names] in told["Dimensions"] for name in names} == watched
         sender.clear_metrics()
 
@@ -312,7 +313,7 @@ class TestPlacement:
     def test_no_stack_is_too_large(self, count: int) -> None:
         plan = plan_of(*many(count))
         assert len(plan.stacks) == -(-count // 32)
-        assert all(stack.count <= placement.MOST for stack in plan.stacks)
+        assert all(stack.count <= placement.STACK_LIMIT for stack in plan.stacks)
         assert len({stack.name for stack in plan.stacks}) == len(plan.stacks)
         assert plan.stacks[0].name == "waves-main-PipelinesStack"
 
@@ -331,8 +332,8 @@ class TestPlacement:
 
     @given(st.lists(st.integers(0, 30), unique=True), st.lists(st.integers(0, 30), unique=True))
     def test_stays_where_it_is(self, first: list[int], second: list[int]) -> None:
-        before = placement.place({str(n): 15 for n in first}, room=60)
-        after = placement.place({str(n): 15 for n in second}, before, room=60)
+        before = placement.assign_stacks({str(n): 15 for n in first}, room=60)
+        after = placement.assign_stacks({str(n): 15 for n in second}, before, room=60)
         assert all(after[id] == stack for id, stack in before.items() if id in after)
         sizes = [list(after.values()).count(stack) for stack in set(after.values())]
         assert max(sizes, default=0) <= 4
@@ -343,7 +344,7 @@ class TestPlacement:
             {placement.METADATA: placement.metadata(["d/e"], 2)},
             "",
         ]
-        assert placement.placed(metadata) == {"a/b": 1, "a/c": 1, "d/e": 2}
+        assert placement.read_stack_numbers(metadata) == {"a/b": 1, "a/c": 1, "d/e": 2}
 
 
 class TestBranches:

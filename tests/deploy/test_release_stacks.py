@@ -61,7 +61,7 @@ class TestTemplate:
 
     def test_says_what_it_holds(self, template: Template) -> None:
         metadata = json.dumps(json.loads(template.body)["Metadata"])
-        assert placement.placed([metadata]) == {config.id: 1 for config in several()}
+        assert placement.read_stack_numbers([metadata]) == {config.id: 1 for config in several()}
 
     def test_no_wildcard_action_is_allowed(self, template: Template) -> None:
         roles = of_type(template, "IAM::Role").values()

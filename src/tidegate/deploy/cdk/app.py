@@ -31,7 +31,8 @@ from tidegate.deploy.cloudformation.stacks import Stacks
 from tidegate.deploy.core.branch import Branch, open_branch
 from tidegate.deploy.core.history import Release
 from tidegate.deploy.core.package import pack
-from tidegate.deploy.design.codepipeline import CodePipelinePlan, plan_codepipeline
+from tidegate.deploy.design.codepipeline import plan_codepipeline
+from tidegate.deploy.design.codepipeline_model import CodePipelinePlan
 from tidegate.deploy.design.model import Code, Image, Plan
 from tidegate.deploy.workflow.releasing import ReleaseOptions, plan_of
 from tidegate.errors import TidegateError, UsageError

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidegate.deploy.core.place import Place
-from tidegate.deploy.design.codepipeline import CodePipelinePlan
+from tidegate.deploy.design.codepipeline_model import CodePipelinePlan
 from tidegate.deploy.design.model import Plan
 from tidegate.deploy.design.templates import Template, synthesize
 from tidegate.errors import PythonEnvironmentError

@@ -90,7 +90,9 @@ class Stacks:
     def placed_configs(self, states: Iterable[StackState]) -> dict[str, int]:
         """The number of the stack that each config is in, for a branch's stacks."""
         templates = (self.api.template(state) for state in states if state.has_resources)
-        return placement.placed([template.get("Metadata", {}) for template in templates])
+        return placement.read_stack_numbers(
+            [template.get("Metadata", {}) for template in templates]
+        )
 
     def wait(self, name: str, progress: Progress | None = None) -> StackState:
         """Wait until no operation is in progress in a stack; its state then."""

@@ -1,1 +1,1 @@
-"""Every resource of a branch as plain records, planned purely, and as templates."""
+"""The design of a branch on AWS: its resources as plain records and as templates."""

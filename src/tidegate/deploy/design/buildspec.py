@@ -1,10 +1,10 @@
-"""What a build on AWS does, as CodeBuild's buildspec; pure.
+"""CodeBuild's buildspec: what a build on AWS does; pure.
 
-It installs the very Tidegate that deployed the stack, in an environment of its own, and runs
-``tidegate release`` in the deployment repository. Sources: the primary one is the deployment
-repository; the pipelines repository is the secondary one ``pipelines``, or the same.
+It installs the Tidegate that deployed the stack in an environment of its own, and runs ``tidegate
+release`` in the deployment repository. The primary source is the deployment repository. The
+pipelines repository is the secondary source ``pipelines``, or the same repository.
 
-    TIDEGATE_COMMIT      the commit of the pipelines repository, where its folder is no clone
+    TIDEGATE_COMMIT      the commit of the pipelines repository, if its folder is not a git clone
     TIDEGATE_ARGUMENTS   further arguments of ``tidegate release``, such as --update-base
 
 Source: https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
@@ -21,9 +21,9 @@ import yaml
 from tidegate.deploy.core.package import EXTRAS, Tool
 
 PIPELINES = "pipelines"
-"""What the pipelines repository is called among the sources."""
+"""The name of the pipelines repository among the sources."""
 PYTHON = "3.12"
-"""The Python that Tidegate runs with in builds; pipelines have their own."""
+"""The version of Python that runs Tidegate in builds. Pipelines have their own."""
 
 
 def buildspec(
@@ -36,8 +36,8 @@ def buildspec(
 ) -> str:
     """The buildspec, YAML.
 
-    ``bucket`` is the artifacts bucket; ``folder`` is where in the deployment repository
-    pipelines_config.yml lies; ``variables`` are further ones for the release.
+    ``bucket`` is the artifacts bucket, ``folder`` the folder of pipelines_config.yml in the
+    deployment repository, and ``variables`` are further environment variables of the release.
     """
     spec: dict[str, Any] = {
         "version": 0.2,
@@ -46,7 +46,7 @@ def buildspec(
             "variables": {
                 "TIDEGATE_BRANCH": branch,
                 "TIDEGATE_FOLDER": folder,
-                "PYTHONUNBUFFERED": "1",  # so that the log says at once what goes on
+                "PYTHONUNBUFFERED": "1",  # so that the log shows progress at once
                 **variables,
             },
         },
@@ -64,7 +64,7 @@ def buildspec(
 
 
 def install_commands(tool: Tool, bucket: str) -> list[str]:
-    """Fetch Tidegate, check that it is what was meant, and install it."""
+    """The commands that fetch Tidegate, check its hash, and install it."""
     wheel, constraints = (
         (key, f"$TIDEGATE_INSTALL/{PurePosixPath(key).name}", sha256)
         for key, sha256 in (
@@ -90,7 +90,7 @@ def install_commands(tool: Tool, bucket: str) -> list[str]:
 
 
 def release_commands() -> list[str]:
-    """Release what the sources hold."""
+    """The commands that release the code of the sources."""
     head = 'git -C "$repository" rev-parse --verify --quiet HEAD || true'
     release = '"$HOME/.tidegate/bin/tidegate" release "$TIDEGATE_BRANCH"'
     options = '--repository "$repository" ${commit:+--commit "$commit"} --wait --yes'

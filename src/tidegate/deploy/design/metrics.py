@@ -1,7 +1,7 @@
-"""Alarms and dashboards, as plain descriptions; pure.
+"""The alarms and dashboards of configs, as plain records; pure.
 
-The function's own metrics (``tidegate.targets.aws.function``) tell of runs; those of Lambda, SQS
-and CloudWatch of what happens when the function cannot.
+The function's own metrics (``tidegate.targets.aws.function``) count runs. Those of Lambda and SQS
+show problems that the function cannot report itself.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, Literal
 NAMESPACE = "Tidegate"
 """The namespace of the function's own metrics."""
 SERVICE = "POWERTOOLS_SERVICE_NAME"
-"""The variable that gives them the dimension ``service``: it tells branches apart."""
+"""The environment variable with the value of their dimension ``service``: the branch."""
 
 DAY = 86_400
-LOOKS_BACK = 7 * DAY
-"""CloudWatch's alarms look back so far, s."""
-IN_ONE_WIDGET = 10
-"""Configs in one widget: more lines than that nobody tells apart."""
+LONGEST_LOOKBACK = 7 * DAY
+"""The longest time that an alarm can look back, in s."""
+CONFIGS_PER_WIDGET = 10
+"""Configs in one widget of a dashboard. More lines cannot be told apart."""
 _WIDTH, _HEIGHT = 8, 6
 
 Missing = Literal["breaching", "notBreaching", "ignore", "missing"]
@@ -28,107 +28,108 @@ Missing = Literal["breaching", "notBreaching", "ignore", "missing"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of CloudWatch's, over one period."""
+    """A metric in CloudWatch, and how its values are combined."""
 
     name: str
     """Its name."""
     namespace: str
-    """Whose it is, such as ``AWS/SQS``."""
+    """Its namespace, such as ``AWS/SQS``."""
     dimensions: Mapping[str, str]
-    """Which one of them."""
+    """Its dimensions."""
     statistic: str
-    """Such as Sum, Maximum or p90."""
+    """How values of a period are combined: Sum, Maximum, p90 and so on."""
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """When to tell a person."""
+    """An alarm of CloudWatch."""
 
     name: str
     """Its name."""
     about: str
-    """What it is about, in one word."""
+    """Its kind, one of ``ALARM_KINDS``."""
     description: str
-    """What it means and what to do, in the message that it sends."""
+    """What it means and what to do, for people."""
     metrics: tuple[Metric, ...]
-    """What it goes by."""
+    """The metrics that it watches."""
     threshold: float
-    """It goes off above this (``expression`` empty) or below (``below``)."""
+    """It fires above this value, or below it if ``below`` is set."""
     expression: str = ""
-    """Metric math over ``m0``, ``m1``, …; empty for the one metric itself."""
+    """Metric math over the metrics as ``m0``, ``m1``, …; empty for the only metric itself."""
     below: bool = False
-    """Whether it goes off below the threshold instead."""
+    """Whether it fires below the threshold."""
     period: int = 300
-    """How long one point of the metric is, s."""
+    """The period of one data point, in s."""
     periods: int = 1
-    """How many points in a row must be beyond the threshold."""
+    """How many data points in a row must be beyond the threshold."""
     missing: Missing = "notBreaching"
-    """What it means when there is no point."""
+    """How a missing data point counts."""
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What alarms and dashboards need to know of one config."""
+class MonitoredConfig:
+    """What alarms and dashboards need to know about one config."""
 
     id: str
     """The config's id."""
     service: str
     """The dimension ``service`` of its own metrics."""
     function: str
-    """Its function."""
+    """The name of its function."""
     queue: str
-    """Its queue."""
+    """The name of its queue."""
     dead_letters: str
-    """Its dead-letter queue."""
+    """The name of its dead-letter queue."""
     memory: int
-    """The memory of its function, MB."""
+    """The memory of its function, in MB."""
     visibility: int
-    """For how long its queue hides a message that is being handled, s."""
+    """The visibility timeout of its queue, in s."""
     expect_every: int | None = None
-    """A silence longer than this is an alarm, s."""
-    limited: bool = False
-    """Whether the function is held to one run at a time, by throttling it."""
-    names: Mapping[str, str] = field(default_factory=dict)
-    """The name of the alarm about each thing."""
+    """An alarm fires after this time without a run, in s; None for no such alarm."""
+    one_at_a_time: bool = False
+    """Whether Lambda throttles the function to one run at a time."""
+    alarm_names: Mapping[str, str] = field(default_factory=dict)
+    """The name of the alarm of each kind."""
 
-    def own(self, name: str, statistic: str = "Sum") -> Metric:
-        """A metric of the function's own."""
+    def own_metric(self, name: str, statistic: str = "Sum") -> Metric:
+        """A metric that the function itself sends."""
         pipeline, _, config = self.id.partition("/")
         dimensions = {"config": config, "pipeline": pipeline, "service": self.service}
         return Metric(name, NAMESPACE, dimensions, statistic)
 
-    def of_function(self, name: str, statistic: str = "Sum") -> Metric:
-        """A metric of Lambda's."""
+    def lambda_metric(self, name: str, statistic: str = "Sum") -> Metric:
+        """A metric of Lambda about the function."""
         return Metric(name, "AWS/Lambda", {"FunctionName": self.function}, statistic)
 
-    def of_queue(self, name: str, statistic: str, queue: str = "") -> Metric:
-        """A metric of SQS's."""
+    def queue_metric(self, name: str, statistic: str, queue: str = "") -> Metric:
+        """A metric of SQS about the queue, or about another ``queue``."""
         return Metric(name, "AWS/SQS", {"QueueName": queue or self.queue}, statistic)
 
 
-ABOUT = ("dead-letters", "failures", "throttles", "age", "silence")
-"""What alarms there are about."""
+ALARM_KINDS = ("dead-letters", "failures", "throttles", "age", "silence")
+"""The kinds of alarms: messages in the dead-letter queue, failed runs, throttled invocations, old
+messages, missing runs."""
 
 
-def alarms(config: Watched, *, math: bool = True) -> tuple[Alarm, ...]:
-    """The alarms of one config; without ``math``, each by its first metric alone."""
-    found = sorted(_alarms(config), key=lambda alarm: ABOUT.index(alarm.about))
+def alarms(config: MonitoredConfig, *, math: bool = True) -> tuple[Alarm, ...]:
+    """The alarms of one config; without ``math``, each watches only its first metric."""
+    found = sorted(_alarms(config), key=lambda alarm: ALARM_KINDS.index(alarm.about))
     if math:
         return tuple(found)
     return tuple(replace(alarm, expression="", metrics=alarm.metrics[:1]) for alarm in found)
 
 
-def _alarms(config: Watched) -> list[Alarm]:
-    id, names = config.id, config.names
+def _alarms(config: MonitoredConfig) -> list[Alarm]:
+    id, names = config.id, config.alarm_names
     found = [
         Alarm(
             names["dead-letters"],
             "dead-letters",
-            f"{id}: something that arrived could not be handled, and lies in the queue"
+            f"{id}: a file or schedule could not be processed, and its message is in the queue"
             f" {config.dead_letters}. Find the cause in the function's log, then"
             " `tidegate retry --failed --target aws`.",
             (
-                config.of_queue(
+                config.queue_metric(
                     "ApproximateNumberOfMessagesVisible", "Maximum", config.dead_letters
                 ),
             ),
@@ -137,49 +138,50 @@ def _alarms(config: Watched) -> list[Alarm]:
         Alarm(
             names["failures"],
             "failures",
-            f"{id}: a run has failed. `tidegate runs --failed --target aws` says which and why.",
-            # SUM over both: a metric that was never sent would make a plain sum have no value.
-            (config.own("Failures"), config.of_function("Errors")),
+            f"{id}: a run has failed. `tidegate runs --failed --target aws` shows which and why.",
+            # With `m0 + m1`, a metric that was never sent would leave the sum without a value.
+            (config.own_metric("Failures"), config.lambda_metric("Errors")),
             0,
             expression="SUM([m0, m1])",
         ),
         Alarm(
             names["age"],
             "age",
-            f"{id}: what arrives waits too long. Raise `concurrency`, or look why runs are slow.",
-            (config.of_queue("ApproximateAgeOfOldestMessage", "Maximum"),),
-            # After a function has died, its message waits for so long: that is no backlog yet.
+            f"{id}: files or schedules wait too long. Raise `concurrency`, or find out why runs are"
+            " slow.",
+            (config.queue_metric("ApproximateAgeOfOldestMessage", "Maximum"),),
+            # A message waits this long after its function died. That is not a backlog yet.
             max(3600, 2 * config.visibility),
         ),
     ]
-    if not config.limited:  # one run at a time is had by throttling: it is no news then
+    if not config.one_at_a_time:  # such a function is throttled on purpose
         found.append(
             Alarm(
                 names["throttles"],
                 "throttles",
-                f"{id}: Lambda holds runs back, since the account's concurrency is used up.",
-                (config.of_function("Throttles"),),
+                f"{id}: Lambda delays runs, because the account's concurrency limit is reached.",
+                (config.lambda_metric("Throttles"),),
                 0,
                 periods=3,
             )
         )
-    if config.expect_every is not None and config.expect_every <= LOOKS_BACK:
+    if config.expect_every is not None and config.expect_every <= LONGEST_LOOKBACK:
         found.append(_silence(config, config.expect_every))
     return found
 
 
-def _silence(config: Watched, expect_every: int) -> Alarm:
-    """No run for longer than ``expect_every``: all points in a row without one."""
+def _silence(config: MonitoredConfig, expect_every: int) -> Alarm:
+    """Fires if there is no run for ``expect_every`` seconds: no data point in a row has one."""
     period = silence_period(expect_every)
     return Alarm(
-        config.names["silence"],
+        config.alarm_names["silence"],
         "silence",
-        f"{config.id}: no run for longer than {expect_every} s (`expect_every`). Look whether data"
-        " still arrive, and whether the function still works.",
-        (config.own("Runs"),),
+        f"{config.id}: no run for longer than {expect_every} s (`expect_every`). Check that data"
+        " still arrive, and that the function works.",
+        (config.own_metric("Runs"),),
         1,
-        # Points without runs count as none. Left missing, CloudWatch would look for older points
-        # in their place, and find the silence out too late.
+        # A missing data point counts as no run. Otherwise CloudWatch would use older data points
+        # instead, and the alarm would fire too late.
         expression="FILL(m0, 0)",
         below=True,
         period=period,
@@ -189,7 +191,8 @@ def _silence(config: Watched, expect_every: int) -> Alarm:
 
 
 def silence_period(expect_every: int) -> int:
-    """How long one point is: CloudWatch looks back a day at points below an hour, else a week."""
+    """The period of one data point, in s. CloudWatch looks back one day for periods below an hour,
+    and a week for longer ones."""
     for limit, period in ((3600, 60), (6 * 3600, 300), (DAY, 900)):
         if expect_every <= limit:
             return period
@@ -197,9 +200,12 @@ def silence_period(expect_every: int) -> int:
 
 
 def dashboard(
-    title: str, configs: Sequence[Watched], region: str, alarm_arns: Mapping[str, Sequence[str]]
+    title: str,
+    configs: Sequence[MonitoredConfig],
+    region: str,
+    alarm_arns: Mapping[str, Sequence[str]],
 ) -> str:
-    """The body of a dashboard of these configs, ``IN_ONE_WIDGET`` to a row of widgets."""
+    """The body of a dashboard, JSON: one row of widgets for ``CONFIGS_PER_WIDGET`` configs."""
     widgets: list[dict[str, Any]] = [
         {
             "type": "text",
@@ -208,9 +214,9 @@ def dashboard(
         }
     ]
     top = 1
-    for n in range(0, len(configs), IN_ONE_WIDGET):
-        group = configs[n : n + IN_ONE_WIDGET]
-        of = f" ({group[0].id} … {group[-1].id})" if len(configs) > IN_ONE_WIDGET else ""
+    for n in range(0, len(configs), CONFIGS_PER_WIDGET):
+        group = configs[n : n + CONFIGS_PER_WIDGET]
+        of = f" ({group[0].id} … {group[-1].id})" if len(configs) > CONFIGS_PER_WIDGET else ""
         arns = [arn for config in group for arn in alarm_arns[config.id]]
         widgets.append(
             {
@@ -241,26 +247,28 @@ def _at(x: int, y: int, width: int, height: int) -> dict[str, int]:
     return {"x": x, "y": y, "width": width, "height": height}
 
 
-def _lines(group: Sequence[Watched]) -> dict[str, list[list[Any]]]:
-    """What each widget shows: its title, and CloudWatch's shorthand for each line."""
+def _lines(group: Sequence[MonitoredConfig]) -> dict[str, list[list[Any]]]:
+    """The title of each widget, and its lines in CloudWatch's notation."""
     return {
-        "Arrivals": [_line(c, c.of_queue("NumberOfMessagesSent", "Sum")) for c in group],
-        "Products": [_line(c, c.own("Products")) for c in group],
-        "Failures": [_line(c, c.own("Failures")) for c in group],
-        "Lag from arrival to product (s, p90)": [_line(c, c.own("Lag", "p90")) for c in group],
-        "Duration of a run (s, p90)": [_line(c, c.own("Duration", "p90")) for c in group],
+        "Arrivals": [_line(c, c.queue_metric("NumberOfMessagesSent", "Sum")) for c in group],
+        "Products": [_line(c, c.own_metric("Products")) for c in group],
+        "Failures": [_line(c, c.own_metric("Failures")) for c in group],
+        "Lag from arrival to product (s, p90)": [
+            _line(c, c.own_metric("Lag", "p90")) for c in group
+        ],
+        "Duration of a run (s, p90)": [_line(c, c.own_metric("Duration", "p90")) for c in group],
         "Cost: GB-seconds": [line for n, c in enumerate(group) for line in _gigabyte_seconds(n, c)],
     }
 
 
-def _line(config: Watched, metric: Metric, **more: Any) -> list[Any]:
+def _line(config: MonitoredConfig, metric: Metric, **more: Any) -> list[Any]:
     pairs = [part for pair in metric.dimensions.items() for part in pair]
     shown = {"label": config.id, "stat": metric.statistic, **more}
     return [metric.namespace, metric.name, *pairs, shown]
 
 
-def _gigabyte_seconds(number: int, config: Watched) -> list[list[Any]]:
-    duration = config.of_function("Duration")
+def _gigabyte_seconds(number: int, config: MonitoredConfig) -> list[list[Any]]:
+    duration = config.lambda_metric("Duration")
     gigabytes = round(config.memory / 1024, 6)
     expression = {
         "expression": f"m{number} / 1000 * {gigabytes:g}",

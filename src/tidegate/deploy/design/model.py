@@ -1,36 +1,35 @@
-"""What a branch is on AWS: every resource of the pipelines stacks, as plain records.
+"""The pipelines stacks of a branch, as plain records.
 
-``plan`` makes them, ``describe`` prints them, ``stacks`` turns them into CloudFormation. All names
-and ARNs are written out, so that a plan can be read, compared and tested without the CDK.
+``plan`` makes them, and ``templates`` writes them as CloudFormation templates. All names and ARNs
+are complete, so a plan can be read, compared and tested by itself.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.deploy.core.place import Place
-from tidegate.deploy.design.metrics import Alarm, Watched
-from tidegate.deploy.design.roles import Role, Statement
+from tidegate.deploy.design.metrics import Alarm, MonitoredConfig
+from tidegate.deploy.design.roles import Role
 
 TWO_WEEKS = 14 * 86_400
-"""As long as SQS keeps a message, s."""
+"""The longest time that SQS keeps a message, in s."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Image:
-    """A pipeline's image in ECR, by what it is and not by what it is called."""
+    """A pipeline's image in ECR, by its content."""
 
     digest: str
     """``sha256:`` and 64 hexadecimal digits."""
     repository: str = ""
     """The ECR repository in the same account and region; the branch's own by default."""
     commit: str = ""
-    """The commit that first gave it (``CODE_VERSION``); the release's own by default."""
+    """The commit that it was first built from (``CODE_VERSION``); the release's by default."""
 
     def __post_init__(self) -> None:
         if not _DIGEST.fullmatch(self.digest):
@@ -39,18 +38,18 @@ class Image:
 
 @dataclass(frozen=True)
 class Zip:
-    """A function's code as a zip file in S3, for emulators: the caller puts it there first."""
+    """A function's code as a zip file in S3, for emulators. The caller uploads it first."""
 
     bucket: str
-    """The bucket that it lies in."""
+    """Its bucket."""
     key: str
-    """Its key; one that names the content, or an update would not be noticed."""
+    """Its key. CloudFormation updates a function only if this changes."""
     handler: str = "tidegate.targets.aws.lambda_handler.handler"
-    """The entry point."""
+    """The function's entry point."""
     runtime: str = "python3.12"
     """Lambda's name for the version of Python."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables that an image would bring along, such as PYTHONPATH."""
+    """Variables that an image would set, such as PYTHONPATH."""
 
 
 Code = Image | Zip
@@ -63,27 +62,27 @@ class Function:
     name: str
     """Its name."""
     description: str
-    """What it is for."""
+    """Its description, for people."""
     code: Code
-    """What it runs."""
+    """Its image or zip file."""
     architecture: str
-    """Its processor."""
+    """Its processor, ``x86_64`` or ``arm64``."""
     memory: int
-    """Its memory, MB."""
+    """Its memory, in MB."""
     timeout: int
-    """The time of one invocation, s."""
+    """The limit of one invocation, in s."""
     ephemeral_storage: int
-    """Its ``/tmp``, MB."""
+    """The size of its ``/tmp``, in MB."""
     environment: Mapping[str, str]
-    """Its variables; the queue's URL is added when it is known."""
+    """Its environment variables. The template adds the queue's URL."""
     log_group: str
-    """Where it logs to."""
+    """Its log group."""
     log_retention: int
-    """For how many days."""
+    """For how many days CloudWatch keeps the logs."""
     reserved: int | None = None
-    """It never runs more often than this at a time."""
+    """The most invocations at the same time; None for no limit of its own."""
     image: str = ""
-    """The full name of its image, by digest."""
+    """The URI of its image, with the digest; empty for a zip file."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +96,22 @@ class Queue:
     dead_letters: str
     """The name of its dead-letter queue."""
     dead_letters_arn: str
-    """The ARN of that."""
+    """The ARN of its dead-letter queue."""
     visibility: int
-    """For how long a message that is being handled is hidden, s."""
+    """SQS's visibility timeout: a message that is being handled is hidden this long, in s."""
     receives: int
-    """After so many receives a message goes to the dead-letter queue."""
+    """After this many receives, SQS moves a message to the dead-letter queue."""
     concurrency: int
-    """Messages that are handled at a time; SQS takes no fewer than 2."""
+    """How many messages are handled at the same time; SQS needs at least 2."""
     retention: int = TWO_WEEKS
-    """For how long both queues keep a message, s."""
+    """How long both queues keep a message, in s."""
     batch: int = 1
-    """Messages in one invocation: one, so that each run has the function's whole time."""
+    """Messages in one invocation. With one, each run has the whole time of an invocation."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What arrives below a prefix of the input bucket."""
+    """An EventBridge rule for files that arrive below a prefix of the input bucket."""
 
     name: str
     """Its name."""
@@ -129,38 +128,41 @@ class Schedule:
     name: str
     """Its name."""
     expression: str
-    """A ``cron(…)`` of AWS's."""
+    """When it is due: a ``cron(…)`` of EventBridge Scheduler."""
     message: str
-    """What it sends to the queue."""
+    """The message that it sends to the queue."""
 
 
 @dataclass(frozen=True)
 class ConfigResources:
-    """All that one config is on AWS."""
+    """The resources of one config."""
 
     id: str
     """The config's id."""
     tags: Mapping[str, str]
     """``pipeline`` and ``config``."""
     function: Function
-    """What runs it."""
+    """The function that runs it."""
     role: Role
-    """What that may do."""
+    """The role of the function."""
     queue: Queue
-    """What it is to do."""
+    """The queue that feeds the function."""
     rule: Rule | None
-    """What sets it off, for the S3 trigger."""
+    """For the S3 trigger: sends arrived files to the queue."""
     schedules: tuple[Schedule, ...]
-    """What sets it off, for the Cron trigger; together they are the cron expression."""
+    """For the Cron trigger: together they are due when the cron expression is."""
     alarms: tuple[Alarm, ...]
-    """What a person is told of."""
-    watched: Watched
-    """What the dashboard shows."""
+    """Its alarms."""
+    monitored: MonitoredConfig
+    """What alarms and the dashboard need to know about it."""
 
     @property
     def count(self) -> int:
-        """Resources in its stack: the fixed ones are function, log group, role, two queues with
-        a policy each, and the mapping."""
+        """The number of resources.
+
+        Always there: function, log group, role, two queues with a policy each, event source
+        mapping.
+        """
         return 8 + (self.rule is not None) + len(self.schedules) + len(self.alarms)
 
 
@@ -173,108 +175,43 @@ class StackPlan:
     name: str
     """Its name."""
     configs: tuple[ConfigResources, ...]
-    """What lies in it."""
+    """Its configs."""
     dashboard: str
     """The name of its dashboard."""
     dashboard_body: str
-    """The dashboard itself, JSON."""
+    """The body of the dashboard, JSON."""
     schedule_group: str
-    """The group of its schedules."""
+    """The name of the group of its schedules."""
     scheduler: Role | None
-    """The role of its schedules, if it has any."""
+    """The role of its schedules; None if it has no schedules."""
     support: bool = False
     """Whether it makes the ledger's table and the alerts topic."""
 
     @property
     def count(self) -> int:
-        """How many resources it has."""
+        """The number of resources."""
         shared = 1 + 2 * (self.scheduler is not None) + 3 * self.support
         return shared + sum(config.count for config in self.configs)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A branch on AWS, as one release wants it."""
+    """The pipelines stacks of a branch, for one release."""
 
     place: Place
     """Where."""
     tags: Mapping[str, str]
-    """``repository`` and ``branch``, on everything."""
+    """The tags of all resources: ``repository`` and ``branch``."""
     table: str
     """The name of the ledger's table."""
     topic: str
     """The name of the topic for alarms."""
     stacks: tuple[StackPlan, ...]
-    """In the order in which they are deployed; a stack of the branch beyond these is to go."""
+    """The stacks in the order of deployment. Other pipelines stacks of the branch are deleted."""
     notes: tuple[str, ...] = ()
-    """What a person should know: where AWS cannot do what the config says."""
+    """Notes for people: where AWS cannot do what the config says."""
 
     @property
     def topic_arn(self) -> str:
         """The ARN of the topic for alarms."""
         return self.place.arn("sns", self.topic)
-
-
-def describe(plan: Plan) -> str:
-    """The plan for a person's eyes, and for tests to compare."""
-    lines = [f"{key}: {value}" for key, value in sorted(plan.tags.items())]
-    lines += [f"ledger {plan.table}, alerts {plan.topic}"]
-    for stack in plan.stacks:
-        lines += ["", f"stack {stack.name} ({stack.count} resources)"]
-        lines += [f"  dashboard {stack.dashboard}"]
-        if stack.support:
-            lines.append(f"  table {plan.table}, topic {plan.topic}")
-        if stack.scheduler is not None:
-            lines.append(f"  schedule group {stack.schedule_group}")
-            lines += described_role(stack.scheduler, "  ")
-        for config in stack.configs:
-            lines += ["", f"  {config.id}", *(f"    {line}" for line in _described(config))]
-    return "\n".join([*lines, *([""] if plan.notes else []), *plan.notes]) + "\n"
-
-
-def _described(config: ConfigResources) -> Iterator[str]:
-    function, queue = config.function, config.queue
-    yield f"function {function.name}"
-    yield (
-        f"  {function.architecture}, {function.memory} MB, {function.timeout} s, /tmp"
-        f" {function.ephemeral_storage} MB"
-        + (f", at most {function.reserved} at a time" if function.reserved else "")
-    )
-    code = function.code
-    yield f"  s3://{code.bucket}/{code.key}" if isinstance(code, Zip) else f"  {function.image}"
-    yield from (f"  {name}={value}" for name, value in function.environment.items())
-    yield f"log group {function.log_group}, {function.log_retention} days"
-    yield f"queue {queue.name}, hidden {queue.visibility} s, {queue.concurrency} at a time"
-    yield f"  after {queue.receives} receives to {queue.dead_letters}, kept {queue.retention} s"
-    if config.rule is not None:
-        yield f"rule {config.rule.name}"
-        yield f"  {json.dumps(config.rule.pattern)}"
-    for schedule in config.schedules:
-        yield f"schedule {schedule.name} {schedule.expression}"
-        yield f"  {schedule.message}"
-    yield from described_role(config.role, "")
-    for alarm in config.alarms:
-        yield f"alarm {alarm.name}"
-        what = alarm.expression or alarm.metrics[0].name
-        yield (
-            f"  {what} {'<' if alarm.below else '>'} {alarm.threshold:g}, {alarm.periods} x"
-            f" {alarm.period} s, missing is {alarm.missing}"
-        )
-
-
-def described_role(role: Role, indent: str) -> Iterator[str]:
-    """A role in words, as part of a plan."""
-    yield f"{indent}role {role.name} of {role.service}"
-    if role.boundary:
-        yield f"{indent}  at most as {role.boundary}"
-    yield from described_statements(role.statements, indent)
-
-
-def described_statements(statements: Iterable[Statement], indent: str) -> Iterator[str]:
-    """Permissions in words, as part of a plan."""
-    for statement in statements:
-        never = "never " if statement.effect == "Deny" else ""
-        yield f"{indent}  {statement.sid}: {never}{', '.join(statement.actions)}"
-        yield from (f"{indent}    on {resource}" for resource in statement.resources)
-        if statement.condition:
-            yield f"{indent}    if {json.dumps(statement.condition)}"

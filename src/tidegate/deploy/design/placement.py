@@ -1,9 +1,8 @@
-"""Which config lies in which stack; pure.
+"""Which config is in which stack; pure.
 
-CloudFormation takes 500 resources a stack, so many configs need several stacks beside each other.
-A config stays in the stack in which it lies: to move it, one stack would have to delete a function
-of a name that the other has yet to create. So what is deployed decides, and only new configs are
-placed: each in the first stack with room.
+CloudFormation takes 500 resources in a stack, so many configs need several stacks. A deployed
+config keeps its stack: to move it, one stack would have to delete a function before another could
+create one of the same name. A new config is put into the first stack with room.
 """
 
 from __future__ import annotations
@@ -14,25 +13,28 @@ from typing import Any
 
 from tidegate.targets.aws.names import Names, fit
 
-MOST = 500
-"""Resources that CloudFormation takes in one template."""
+STACK_LIMIT = 500
+"""The most resources that CloudFormation takes in one template."""
 SHARED = 10
-"""Kept free in each stack for what its configs share."""
+"""Resources kept free in each stack for those that its configs share."""
 RESERVED = 15
-"""Counted for each config, whatever it needs today: so that no setting makes a stack too large."""
+"""Counted for each config, even if it needs fewer today, so that no setting overfills a stack."""
 MOST_STACKS = 99
 """Pipelines stacks that a branch may have: what is looked for in AWS, by number."""
 METADATA = "Tidegate"
-"""The key of a template's metadata under which it says which configs it holds."""
+"""The key of a template's metadata that lists its configs."""
 
 
-def place(
-    needs: Mapping[str, int], present: Mapping[str, int] | None = None, *, room: int = MOST - SHARED
+def assign_stacks(
+    needs: Mapping[str, int],
+    present: Mapping[str, int] | None = None,
+    *,
+    room: int = STACK_LIMIT - SHARED,
 ) -> dict[str, int]:
-    """The number of its stack, from 1, for each config.
+    """The number of the stack of each config, from 1.
 
-    ``needs`` is how many resources each config has, in the order of the file; ``present`` where
-    configs lie now (``placed``).
+    ``needs`` is the number of resources of each config, in the order of the file; ``present`` the
+    stack of each deployed config (``read_stack_numbers``).
     """
     weights = {id: max(RESERVED, need) for id, need in needs.items()}
     placed = {id: stack for id, stack in (present or {}).items() if id in weights}
@@ -58,15 +60,15 @@ def stack_name(names: Names, number: int) -> str:
 
 
 def metadata(configs: Sequence[str], stack: int) -> dict[str, Any]:
-    """What a template says of itself, for ``placed``."""
+    """The metadata of a template, for ``read_stack_numbers``."""
     return {"configs": list(configs), "stack": stack}
 
 
-def placed(templates: Sequence[Mapping[str, Any] | str]) -> dict[str, int]:
-    """Where configs lie now, from the metadata of the deployed templates.
+def read_stack_numbers(templates: Sequence[Mapping[str, Any] | str]) -> dict[str, int]:
+    """The number of the stack of each deployed config, from the metadata of the templates.
 
-    Takes the ``Metadata`` of CloudFormation's ``get_template_summary`` (JSON, or "" where there is
-    none), for each of a branch's stacks.
+    ``templates`` are the ``Metadata`` of CloudFormation's ``get_template_summary`` for each stack
+    of the branch: JSON, or "" for a template without metadata.
     """
     found: dict[str, int] = {}
     for text in templates:

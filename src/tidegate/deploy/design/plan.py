@@ -1,4 +1,4 @@
-"""From the config to every resource of the pipelines stacks; pure."""
+"""From the config to all resources of the pipelines stacks; pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from tidegate.config.models import AwsKeys
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.design import metrics, placement
-from tidegate.deploy.design.metrics import Watched
+from tidegate.deploy.design.metrics import MonitoredConfig
 from tidegate.deploy.design.model import (
     Code,
     ConfigResources,
@@ -31,42 +31,41 @@ from tidegate.runtime.records import dumps
 from tidegate.targets.aws.messages import scheduled
 from tidegate.targets.aws.names import Names, fit
 
-MOST_TIME = 900
-"""A function's time is limited to this, s."""
-GRACE = 60
-"""A function's time beyond its runs' ``timeout``: to start, to stage in and to publish, s."""
-VISIBILITY = 6
-"""A message is hidden for so many times the function's time: what AWS asks for."""
-MORE_RECEIVES = 3
-"""A message is given up after ``retries`` and so many receives: the first, and two that find the
-run in another's hands, or too little time."""
+LONGEST_TIMEOUT = 900
+"""The longest timeout of a Lambda function, in s."""
+OVERHEAD = 60
+"""A function's time for starting, staging and publishing, beyond the run's ``timeout``, in s."""
+VISIBILITY_FACTOR = 6
+"""The visibility timeout is this many times the function's timeout, as AWS recommends."""
+EXTRA_RECEIVES = 3
+"""A message is received ``retries`` and this many times: the first time, and twice while another
+invocation owns the run or too little time is left."""
 ENVIRONMENT_LIMIT = 4096
-"""Bytes that all environment variables of a function may have."""
+"""The most bytes of all environment variables of a function."""
 _RETENTION = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a deployment may choose beyond the config."""
+    """What a deployment may choose in addition to the config."""
 
     code_version: str = ""
-    """The commit that is deployed (``CODE_VERSION``), where an image does not name its own."""
+    """The deployed commit (``CODE_VERSION``), for images that do not name their own."""
     architecture: Architecture = "x86_64"
-    """The functions' processor, where the config does not say."""
+    """The processor of functions, if the config does not choose."""
     ephemeral_storage: int = 2048
-    """The functions' ``/tmp``, MB, where the config does not say."""
+    """The size of a function's ``/tmp`` in MB, if the config does not choose."""
     concurrency: int = 10
-    """Runs of one config at a time, where the config does not say."""
+    """Runs of one config at the same time, if the config does not choose."""
     log_level: str = "INFO"
     """``LOG_LEVEL``."""
     log_retention: int = 90
     """For how many days CloudWatch keeps logs."""
     support: bool = False
-    """Whether the first stack makes the ledger's table and the alerts topic too, and roles have no
-    boundary: for tests and emulators. On AWS these are there before (``foundation``,
-    ``codepipeline``)."""
+    """For tests and emulators: the first stack makes the ledger's table and the alerts topic, and
+    roles have no boundary. On AWS, ``bootstrap`` and the CodePipeline stack make these."""
     metric_math: bool = True
-    """False for emulators that know no metric math: such alarms go by their first metric alone."""
+    """False for emulators without metric math: alarms use only their first metric."""
 
 
 def plan_release(
@@ -81,8 +80,8 @@ def plan_release(
 ) -> Plan:
     """All resources of the pipelines stacks.
 
-    ``images`` is by pipeline; ``present`` says in which stack configs lie now
-    (``placement.placed``); ``indexes`` are the ledger table's, by default those of the ledger.
+    ``images`` is by pipeline; ``present`` the number of the stack of each deployed config
+    (``placement.read_stack_numbers``); ``indexes`` are the indexes of the ledger's table.
 
     Raises:
         ConfigurationError: AWS cannot run some config as it is.
@@ -95,20 +94,20 @@ def plan_release(
             next=f"choose one of {', '.join(map(str, _RETENTION))}",
         )
     names = Names(keys.pipelines_repo_name, branch)
-    maker = _Maker(
+    planner = _Planner(
         keys, manifest, images, options, names, Place(keys.account_id, keys.region),
         ledger_indexes() if indexes is None else tuple(indexes),
     )  # fmt: skip
-    made = {config.id: maker.resources(config) for config in manifest.configs}
-    where = placement.place({id: found.count for id, found in made.items()}, present)
+    made = {config.id: planner.resources(config) for config in manifest.configs}
+    where = placement.assign_stacks({id: found.count for id, found in made.items()}, present)
     stacks = tuple(
-        _stack(number, [made[id] for id in made if where[id] == number], maker)
+        _stack(number, [made[id] for id in made if where[id] == number], planner)
         for number in sorted(set(where.values()))
     )
     if stacks and options.support:
         stacks = (replace(stacks[0], support=True), *stacks[1:])
     return Plan(
-        place=maker.place,
+        place=planner.place,
         tags={"branch": tag_value(branch), "repository": tag_value(names.repository)},
         table=names.ledger_table,
         topic=names.alerts_topic,
@@ -118,7 +117,7 @@ def plan_release(
 
 
 def outline(keys: AwsKeys, manifest: Manifest, branch: str) -> Plan:
-    """The plan but for the code, which has not been built: for what hangs on the config alone.
+    """The plan without built images, for questions that the config alone answers.
 
     Raises:
         ConfigurationError: AWS cannot run some config as it is.
@@ -128,19 +127,19 @@ def outline(keys: AwsKeys, manifest: Manifest, branch: str) -> Plan:
 
 
 def tag_value(text: str) -> str:
-    """``text`` as AWS takes it for a tag."""
+    """``text`` without the characters that AWS does not take in a tag."""
     return re.sub(r"[^\w .:/=+@-]", "-", text)[:256]
 
 
 def ledger_indexes() -> tuple[str, ...]:
-    """The indexes of the ledger's table."""
+    """The names of the indexes of the ledger's table."""
     from tidegate.targets.aws.ledger import table_definition
 
     return tuple(i["IndexName"] for i in table_definition().get("GlobalSecondaryIndexes", ()))
 
 
-def _stack(number: int, configs: Sequence[ConfigResources], maker: _Maker) -> StackPlan:
-    names, place = maker.names, maker.place
+def _stack(number: int, configs: Sequence[ConfigResources], planner: _Planner) -> StackPlan:
+    names, place = planner.names, planner.place
 
     def numbered(name: str, limit: int = 64) -> str:
         return name if number == 1 else fit(f"{name}-{number}", limit=limit)
@@ -162,14 +161,14 @@ def _stack(number: int, configs: Sequence[ConfigResources], maker: _Maker) -> St
                 "aws:SourceArn": place.arn("scheduler", f"schedule-group/{group}"),
             }
         },
-        maker.boundary,
+        planner.boundary,
     )
     alarm_arns = {
         config.id: [place.arn("cloudwatch", f"alarm:{alarm.name}") for alarm in config.alarms]
         for config in configs
     }
     body = metrics.dashboard(
-        names.base, [config.watched for config in configs], place.region, alarm_arns
+        names.base, [config.monitored for config in configs], place.region, alarm_arns
     )
     return StackPlan(
         number=number,
@@ -183,8 +182,8 @@ def _stack(number: int, configs: Sequence[ConfigResources], maker: _Maker) -> St
 
 
 @dataclass(frozen=True)
-class _Maker:
-    """Makes the resources of each config."""
+class _Planner:
+    """Plans the resources of each config."""
 
     keys: AwsKeys
     manifest: Manifest
@@ -196,14 +195,14 @@ class _Maker:
 
     @property
     def boundary(self) -> str:
-        """What all roles are bounded by: a policy of the CodePipeline stack."""
+        """The ARN of the permissions boundary, a policy in the CodePipeline stack; or empty."""
         return "" if self.options.support else self.place.policy(self.names.boundary)
 
     def resources(self, config: Config) -> ConfigResources:
-        """All that one config is on AWS."""
+        """The resources of one config."""
         queue = self._queue(config)
         function = self._function(config)
-        watched = self._watched(config, function, queue)
+        monitored = self._monitored(config, function, queue)
         return ConfigResources(
             id=config.id,
             tags={"config": tag_value(config.name), "pipeline": tag_value(config.pipeline)},
@@ -212,12 +211,12 @@ class _Maker:
             queue=queue,
             rule=self._rule(config),
             schedules=self._schedules(config),
-            alarms=metrics.alarms(watched, math=self.options.metric_math),
-            watched=watched,
+            alarms=metrics.alarms(monitored, math=self.options.metric_math),
+            monitored=monitored,
         )
 
     def _time(self, config: Config) -> int:
-        return min(MOST_TIME, config.timeout + GRACE)
+        return min(LONGEST_TIMEOUT, config.timeout + OVERHEAD)
 
     def _function(self, config: Config) -> Function:
         code = self.images.get(config.pipeline)
@@ -243,7 +242,7 @@ class _Maker:
             environment=self._environment(config, code),
             log_group=self.names.log_group(config.pipeline, config.name),
             log_retention=self.options.log_retention,
-            # SQS hands on to two at the least; one at a time is had from the function's side.
+            # SQS invokes at least two at the same time: for one, Lambda has to limit it.
             reserved=1 if config.concurrency == 1 else None,
         )
 
@@ -263,19 +262,19 @@ class _Maker:
         }
         if config.kind == "Ingest":
             found["TIDEGATE_INPUT_BUCKET"] = self.keys.input_bucket_name or ""
-        # The image's own commit: a push that leaves a pipeline alone leaves its functions alone.
+        # The image's own commit: a push that does not change the image must not change functions.
         version = code.commit if isinstance(code, Image) else ""
         if version := version or self.options.code_version:
-            found["CODE_VERSION"] = version  # without it, products are told the release instead
+            found["CODE_VERSION"] = version  # without it, products have the release as code_version
         if self.keys.keep_runs is not None:
             found["TIDEGATE_KEEP_RUNS"] = str(self.keys.keep_runs)
         if isinstance(code, Zip):
             found |= code.environment
         size = sum(len(name) + len(value.encode()) for name, value in found.items())
-        if size > ENVIRONMENT_LIMIT - 200:  # the queue's URL comes on top
+        if size > ENVIRONMENT_LIMIT - 200:  # the queue's URL is added
             raise ConfigurationError(
-                f"{config.id} is too long for a Lambda function's environment",
-                why=f"its settings take {size} bytes, of {ENVIRONMENT_LIMIT - 200} that there are",
+                f"the settings of {config.id} are too long for a Lambda function's environment",
+                why=f"they take {size} bytes of at most {ENVIRONMENT_LIMIT - 200}",
                 next="shorten its `environment:` or `inputs:`",
             )
         return dict(sorted(found.items()))
@@ -288,8 +287,8 @@ class _Maker:
             arn=self.place.arn("sqs", name),
             dead_letters=dead,
             dead_letters_arn=self.place.arn("sqs", dead),
-            visibility=VISIBILITY * self._time(config),
-            receives=config.retries + MORE_RECEIVES,
+            visibility=VISIBILITY_FACTOR * self._time(config),
+            receives=config.retries + EXTRA_RECEIVES,
             concurrency=max(2, config.concurrency or self.options.concurrency),
         )
 
@@ -324,13 +323,13 @@ class _Maker:
         name = self.names.schedule(config.pipeline, config.name)
         message = json.dumps(scheduled(config.id), separators=(",", ":"))
         return tuple(
-            # No name of a config has a dot in it: no other config's schedule is called so.
+            # No config has a dot in its name, so no other schedule has this name.
             Schedule(name if n == 1 else _fit(f"{name}.{n}"), expression, message)
             for n, expression in enumerate(aws_expressions(config.schedule), 1)
         )
 
-    def _watched(self, config: Config, function: Function, queue: Queue) -> Watched:
-        return Watched(
+    def _monitored(self, config: Config, function: Function, queue: Queue) -> MonitoredConfig:
+        return MonitoredConfig(
             id=config.id,
             service=self.names.base,
             function=function.name,
@@ -339,10 +338,10 @@ class _Maker:
             memory=function.memory,
             visibility=queue.visibility,
             expect_every=config.expect_every,
-            limited=function.reserved is not None,
-            names={
+            one_at_a_time=function.reserved is not None,
+            alarm_names={
                 about: self.names.alarm(config.pipeline, config.name, about)
-                for about in metrics.ABOUT
+                for about in metrics.ALARM_KINDS
             },
         )
 
@@ -352,13 +351,13 @@ def _fit(name: str) -> str:
 
 
 def _notes(config: Config) -> Iterator[str]:
-    if config.expect_every is not None and config.expect_every > metrics.LOOKS_BACK:
+    if config.expect_every is not None and config.expect_every > metrics.LONGEST_LOOKBACK:
         yield (
-            f"{config.id}: no alarm of silence, since CloudWatch looks back seven days at most and"
-            f" `expect_every` is {config.expect_every / metrics.DAY:g} days"
+            f"{config.id}: there is no alarm for missing runs. CloudWatch looks back seven days at"
+            f" most, and `expect_every` is {config.expect_every / metrics.DAY:g} days"
         )
     if config.concurrency == 1:
         yield (
-            f"{config.id}: one run at a time takes one of the account's concurrent executions for"
-            " itself; Lambda leaves no account without a rest of 100 (new accounts have 10 in all)"
+            f"{config.id}: `concurrency: 1` reserves one of the account's concurrent executions."
+            " Lambda keeps 100 unreserved, and new accounts have only 10: ask AWS for more"
         )

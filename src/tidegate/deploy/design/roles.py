@@ -1,7 +1,7 @@
-"""What each role may do, and nothing beyond it; pure.
+"""What the roles of functions and schedules may do, and nothing more; pure.
 
-Each statement names its resources. Where a resource must end in ``*`` (objects below a prefix, the
-streams of a log group), the statement says why: the reason goes into the template's checks.
+Each statement names its resources. If a resource must end in ``*`` (objects below a prefix, streams
+of a log group), the statement says why, for cdk-nag.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ class Statement:
     """One permission."""
 
     sid: str
-    """What it is for, in one word."""
+    """Its purpose, in one word."""
     actions: tuple[str, ...]
-    """What is allowed."""
+    """The actions."""
     resources: tuple[str, ...]
-    """On what."""
+    """The ARNs of the resources."""
     condition: Mapping[str, Any] = field(default_factory=dict)
-    """Under which condition."""
+    """The condition; empty for none."""
     why: str = ""
     """Why a resource has a ``*`` in it; empty when none has."""
     effect: Literal["Allow", "Deny"] = "Allow"
-    """Whether it allows, or forbids what others allow."""
+    """Whether it allows the actions, or denies them whatever others allow."""
 
     def document(self) -> dict[str, Any]:
-        """As it stands in a policy."""
+        """The statement as it is written in a policy."""
         found: dict[str, Any] = {
             "Sid": self.sid,
             "Effect": self.effect,
@@ -44,18 +44,18 @@ class Statement:
 
 @dataclass(frozen=True)
 class Role:
-    """A role of a service."""
+    """A role of an AWS service."""
 
     name: str
     """Its name."""
     service: str
-    """Who takes it on, such as ``lambda.amazonaws.com``."""
+    """The service that assumes it, such as ``lambda.amazonaws.com``."""
     statements: tuple[Statement, ...]
     """What it may do."""
     trust: Mapping[str, Any] = field(default_factory=dict)
-    """The condition under which the service may take it on."""
+    """The condition under which the service may assume it; empty for none."""
     boundary: str = ""
-    """The ARN of the policy that says what it may do at most."""
+    """The ARN of its permissions boundary; empty for none."""
 
 
 def function_statements(
@@ -104,7 +104,7 @@ def function_statements(
             "Logs",
             ("logs:CreateLogStream", "logs:PutLogEvents"),
             (f"{log_group}:*",),
-            why="Lambda names the streams of the log group; they are not known beforehand.",
+            why="Lambda chooses the names of the log streams.",
         ),
     )
 
@@ -112,15 +112,15 @@ def function_statements(
 def _reading(
     config: Config, place: Place, input_bucket: str, output_bucket: str
 ) -> tuple[Statement, ...]:
-    """An ingest reads the raw files under its prefix, a VAP products; texts need no bucket."""
+    """An ingest reads raw files below its prefix, a VAP products. Text inputs need no bucket."""
     if config.kind == "VAP":
         return (
             Statement(
                 "ReadProducts",
                 ("s3:GetObject",),
                 (place.bucket(output_bucket, "*"),),
-                why="The products that a VAP reads are found in the ledger, under keys that"
-                " pipelines choose as they run.",
+                why="The ledger has the keys of a VAP's products; pipelines choose them when they"
+                " run.",
             ),
         )
     if config.input_path is None or config.inputs:
@@ -131,9 +131,9 @@ def _reading(
             "ReadInputs",
             ("s3:GetObject",),
             (place.bucket(input_bucket, f"{prefix}*"),),
-            why="Raw files arrive below the config's prefix under names of their own.",
+            why="Raw files may have any name below the config's prefix.",
         ),
-        # Without it S3 answers 403 for a file that is gone; and a schedule lists what is new.
+        # Without it, S3 answers 403 for a deleted file. A scheduled ingest lists new files, too.
         Statement(
             "ListInputs",
             ("s3:ListBucket",),
@@ -149,7 +149,7 @@ def _writing(place: Place, bucket: str) -> tuple[Statement, ...]:
             "WriteProducts",
             ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject"),
             (place.bucket(bucket, "*"),),
-            why="Pipelines choose the keys of their products as they run.",
+            why="Pipelines choose the keys of their products when they run.",
         ),
         Statement("ListProducts", ("s3:ListBucket",), (place.bucket(bucket),)),
     )
@@ -161,5 +161,5 @@ def scheduler_statements(queues: Sequence[str]) -> tuple[Statement, ...]:
 
 
 def literal(text: str) -> str:
-    """``text`` in a policy, where ``*``, ``?`` and ``$`` would mean something else."""
+    """``text`` escaped for a policy, in which ``*``, ``?`` and ``$`` have a meaning."""
     return "".join(f"${{{char}}}" if char in "*?$" else char for char in text)

@@ -1,12 +1,13 @@
-"""Cron expressions of five fields, as EventBridge Scheduler takes them.
+"""Cron expressions of five fields, as EventBridge Scheduler takes them; pure.
 
-AWS wants six fields, counts weekdays from 1 (Sunday), and takes either days of the month or days of
-the week, never both. Cron takes both: as "either" when both are restricted, as "both at once" when
-one of them begins with ``*``. So one expression of cron's may take several of AWS's, whose union it
-is; where two of them meet, the message comes twice, which changes nothing.
+AWS has six fields, counts weekdays from 1 (Sunday), and takes either days of the month or days of
+the week, never both. Cron takes both: a day must match either field if both are restricted, and
+both fields if one of them begins with ``*``. So one cron expression may become several of AWS's,
+which are due at the same times together. If two are due at once, there are two messages, and the
+second changes nothing.
 
-The fields are written out from what the parser understood, not rewritten as text: so AWS fires when
-the local target does.
+The fields are made from what the cron parser understood, not from the text. So schedules on AWS are
+due when those of the local target are.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _TRIAL = datetime(2024, 1, 1, tzinfo=timezone.utc)
 
 
 def aws_expressions(expression: str) -> tuple[str, ...]:
-    """The expressions that together are due when ``expression`` is, in UTC.
+    """AWS's expressions that together are due when ``expression`` is, in UTC.
 
     Raises:
-        ConfigurationError: it is no cron expression, is never due, or cannot be said in AWS's.
+        ConfigurationError: it is not a cron expression, is never due, or AWS has no equivalent.
     """
     try:
         cron = CronSim(expression, _TRIAL)
@@ -60,13 +61,13 @@ def _days(expression: str, cron: CronSim) -> list[tuple[str, str]]:
         return by_weekday
     raise _cannot(
         expression,
-        "it asks for days of the month and days of the week at once, since one of the two begins"
-        " with '*'; a schedule of AWS's takes only one of them",
+        "one of its fields for days begins with '*', so both fields must match; a schedule on AWS"
+        " takes only one of them",
     )
 
 
 def _from_sunday(item: int | tuple[int, int]) -> int | tuple[int, int]:
-    """Sunday is 0 and 7."""
+    """The weekday counted from 0 for Sunday, which cron also writes as 7."""
     return item % 7 if isinstance(item, int) else (item[0] % 7, item[1])
 
 
@@ -85,13 +86,13 @@ def _weekday_fields(weekdays: Iterable[int | tuple[int, int]]) -> list[str]:
     plain = {item + 1 for item in weekdays if isinstance(item, int)}
     fields = [_numbers(plain, 1, 7)] if plain else []
     for day, nth in sorted(item for item in weekdays if isinstance(item, tuple)):
-        # AWS takes one of these a field, and nothing beside it.
+        # AWS takes only one of these in a field, and nothing else.
         fields.append(f"{day + 1}L" if nth == CronSim.LAST else f"{day + 1}#{nth}")
     return fields
 
 
 def _numbers(values: Iterable[int], least: int, most: int) -> str:
-    """A list with ranges, short enough for AWS's 256 characters in the worst case."""
+    """A list with ranges. The longest one fits into AWS's limit of 256 characters."""
     chosen = sorted(set(values))
     if len(chosen) == most - least + 1:
         return "*"
@@ -109,7 +110,7 @@ def _numbers(values: Iterable[int], least: int, most: int) -> str:
 
 def _cannot(expression: str, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the schedule {expression!r} cannot be had on AWS",
+        f"the schedule {expression!r} is not possible on AWS",
         why=why,
         next="write five fields: minute, hour, day of month, month, day of week, as in `0 2 * * *`",
     )

@@ -209,7 +209,7 @@ def names(names: Names, manifest: Manifest) -> Iterator[Finding]:
             (names.image_tag(pipeline), f"{pipeline}-{names.branch}"),
             *(
                 (names.alarm(pipeline, name, about), f"{base}-alarm-{about}-{pipeline}-{name}")
-                for about in metrics.ABOUT
+                for about in metrics.ALARM_KINDS
             ),
         ]
     short = sorted({given for given, plain in whole if given != plain})

@@ -51,5 +51,5 @@ class Alarm(SearchableType):
         return {
             names.alarm(pipeline, config, about): f"{pipeline}/{config}"
             for pipeline, config in configs
-            for about in metrics.ABOUT
+            for about in metrics.ALARM_KINDS
         }

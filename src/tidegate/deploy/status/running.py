@@ -36,7 +36,7 @@ def config(
     """All that there is to tell of one config."""
     names, clients, ledger = branch.names, branch.clients, ledger_of(branch)
     row, pipeline, name = rows[wanted.id], wanted.pipeline, wanted.name
-    own = {names.alarm(pipeline, name, about): about for about in metrics.ABOUT}
+    own = {names.alarm(pipeline, name, about): about for about in metrics.ALARM_KINDS}
     state, group = "", names.schedule_group
     if wanted.trigger == "Cron":
         state = "unknown"
@@ -160,7 +160,7 @@ def ringing(clients: Clients, names: Names, manifest: Manifest) -> tuple[str, ..
     wanted = [
         names.alarm(config.pipeline, config.name, about)
         for config in manifest.configs
-        for about in metrics.ABOUT
+        for about in metrics.ALARM_KINDS
     ]
     found: list[str] = []
     for n in range(0, len(wanted), _ALARMS_AT_ONCE):

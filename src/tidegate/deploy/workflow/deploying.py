@@ -29,11 +29,8 @@ from tidegate.deploy.cloudformation.upload import upload_to
 from tidegate.deploy.core import package
 from tidegate.deploy.core.artifacts import SOURCE
 from tidegate.deploy.core.branch import Branch, commit_of
-from tidegate.deploy.design.codepipeline import (
-    CodePipelineOptions,
-    CodePipelinePlan,
-    plan_codepipeline,
-)
+from tidegate.deploy.design.codepipeline import CodePipelineOptions, plan_codepipeline
+from tidegate.deploy.design.codepipeline_model import CodePipelinePlan
 from tidegate.deploy.design.templates import Template, synthesize
 from tidegate.deploy.workflow import builds
 from tidegate.deploy.workflow.bundle import make_bundle

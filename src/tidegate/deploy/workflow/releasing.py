@@ -29,11 +29,8 @@ from tidegate.deploy.cloudformation.states import StackState
 from tidegate.deploy.cloudformation.upload import upload_to
 from tidegate.deploy.core.branch import Branch, commit_of
 from tidegate.deploy.core.history import History, Release, ReleasedImage, ended
-from tidegate.deploy.design.codepipeline import (
-    CodePipelineOptions,
-    check_buckets,
-    lifecycle_policy,
-)
+from tidegate.deploy.design.codepipeline import CodePipelineOptions, check_buckets
+from tidegate.deploy.design.image_lifecycle import lifecycle_policy
 from tidegate.deploy.design.model import Code, Image, Plan
 from tidegate.deploy.design.plan import Options, plan_release
 from tidegate.deploy.design.templates import Template, synthesize

@@ -6,7 +6,7 @@ need no bootstrap stack and no assets.
 
 from __future__ import annotations
 
-from tidegate.deploy.design.codepipeline import CodePipelinePlan
+from tidegate.deploy.design.codepipeline_model import CodePipelinePlan
 from tidegate.deploy.design.model import Plan
 from tidegate.deploy.design.templates.codepipeline import codepipeline_template
 from tidegate.deploy.design.templates.pipelines import pipelines_template

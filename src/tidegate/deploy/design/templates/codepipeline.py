@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from tidegate.deploy.design.buildspec import PIPELINES
-from tidegate.deploy.design.codepipeline import (
+from tidegate.deploy.design.codepipeline_model import (
     PARAMETER,
+    BuildNotification,
     CodePipeline,
     CodePipelinePlan,
     ImageRepository,
     Source,
-    Told,
 )
 from tidegate.deploy.design.templates.records import Resource, Template, make_template
 from tidegate.deploy.design.templates.shared import (
@@ -54,7 +54,9 @@ def codepipeline_template(plan: CodePipelinePlan) -> Template:
 
 def _resources(plan: CodePipelinePlan) -> Iterator[Resource]:
     """All but the pipeline and its role."""
-    yield from alerts_topic(plan.topic, plan.place, plan.tags, [told.arn for told in plan.told])
+    yield from alerts_topic(
+        plan.topic, plan.place, plan.tags, [rule.arn for rule in plan.notifications]
+    )
     yield _repository(plan, plan.repository)
     yield Resource(
         "Boundary",
@@ -62,14 +64,16 @@ def _resources(plan: CodePipelinePlan) -> Iterator[Resource]:
         {
             "ManagedPolicyName": plan.boundary,
             "Description": "The most that roles of functions and schedules may do",
-            "PolicyDocument": policy_document(statement.document() for statement in plan.bounds),
+            "PolicyDocument": policy_document(
+                statement.document() for statement in plan.boundary_statements
+            ),
         },
-        reasons=wildcard_reasons(plan.bounds),
+        reasons=wildcard_reasons(plan.boundary_statements),
     )
-    yield service_role("DeployRole", plan.deployer, plan.tags)
+    yield service_role("DeployRole", plan.deploy_role, plan.tags)
     yield from _build(plan)
-    for told in plan.told:
-        yield _rule(plan, told)
+    for notification in plan.notifications:
+        yield _rule(plan, notification)
 
 
 def _repository(plan: CodePipelinePlan, planned: ImageRepository) -> Resource:
@@ -145,7 +149,7 @@ def _build(plan: CodePipelinePlan) -> Iterator[Resource]:
     )
 
 
-def _rule(plan: CodePipelinePlan, planned: Told) -> Resource:
+def _rule(plan: CodePipelinePlan, planned: BuildNotification) -> Resource:
     target = {
         "Id": "topic",
         "Arn": plan.topic_arn,

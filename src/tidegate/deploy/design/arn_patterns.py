@@ -1,0 +1,52 @@
+"""ARNs of a branch's resources, as patterns for policies; pure.
+
+Configs are added and removed by pushes, so a policy cannot name each resource. The names of a
+branch's resources begin alike, and ``Names.all`` gives the patterns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tidegate.deploy.core.place import Place
+from tidegate.targets.aws.names import Names
+
+ANY_NAME = "Configs come and go with pushes; the names of their resources begin alike."
+"""Why a policy has a pattern where it could name a resource."""
+NO_RESOURCE = "AWS takes no resource for this action."
+"""Why a policy has ``*`` as resource."""
+
+
+def resource_arns(
+    place: Place, service: str, kind: str, patterns: Iterable[str]
+) -> tuple[str, ...]:
+    """ARNs of resources in the branch's account and region, such as ``function:`` of lambda."""
+    return tuple(place.arn(service, f"{kind}{pattern}") for pattern in patterns)
+
+
+def queue_arns(names: Names, place: Place) -> tuple[str, ...]:
+    """All queues and dead-letter queues."""
+    patterns = dict.fromkeys((*names.all("queue"), *names.all("dead_letter_queue")))
+    return resource_arns(place, "sqs", "", patterns)
+
+
+def role_arns(names: Names, place: Place) -> tuple[str, ...]:
+    """The roles of all functions and schedules."""
+    patterns = dict.fromkeys((*names.all("role"), *names.all("scheduler_role")))
+    return tuple(place.role(pattern) for pattern in patterns)
+
+
+def log_group_arns(names: Names, place: Place) -> tuple[str, ...]:
+    """All log groups of functions, and their streams."""
+    groups = resource_arns(place, "logs", "log-group:", names.all("log_group"))
+    return tuple(arn for group in groups for arn in _with_streams(group))
+
+
+def _with_streams(group: str) -> tuple[str, ...]:
+    return (group,) if group.endswith("*") else (group, f"{group}:*")
+
+
+def dashboard_arns(names: Names, place: Place) -> tuple[str, ...]:
+    """All dashboards. Their ARNs have no region."""
+    begin = f"arn:{place.partition}:cloudwatch::{place.account}:dashboard/"
+    return tuple(f"{begin}{pattern}" for pattern in names.all("dashboard"))
