@@ -14,9 +14,9 @@ from samples import CONFIG, LEASE, STREAM, T0, at, carry_out, claim, finish, ing
 from tidegate.errors import StorageError
 from tidegate.runtime.protocols import ClaimLost, Span
 from tidegate.runtime.runs import Input, Product, QualitySummary, Run, RunRecord
-from tidegate.targets.aws import ledger as module
 from tidegate.targets.aws.clients import Clients
-from tidegate.targets.aws.ledger import DynamoLedger, table_definition
+from tidegate.targets.aws.ledger import DynamoLedger, changes, table_definition, times
+from tidegate.targets.aws.ledger.keys import run_key, to_key
 
 
 class Counting:
@@ -48,6 +48,12 @@ def counting(clients: Clients) -> Counting:
 @pytest.fixture
 def ledger(new_table: Callable[[], str], counting: Counting) -> DynamoLedger:
     return DynamoLedger(new_table(), counting)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def other(ledger: DynamoLedger, counting: Counting) -> DynamoLedger:
+    """The same table, as another process has it."""
+    return DynamoLedger(ledger.table, counting)  # type: ignore[arg-type]
 
 
 def many(count: int, text: str = "") -> list[Any]:
@@ -94,10 +100,12 @@ def test_a_crash_between_two_transactions_is_put_right(
     assert {s.begin for s in ledger.changes(STREAM, "")[0]} == {p.begin for p in products}
 
 
-def test_many_transactions_for_an_owner_who_has_lost(ledger: DynamoLedger) -> None:
+def test_many_transactions_for_an_owner_who_has_lost(
+    ledger: DynamoLedger, other: DynamoLedger
+) -> None:
     run = ingest()
     record = claim(ledger, run)
-    claim(DynamoLedger(ledger.table, ledger._clients), run, "other", now=T0 + LEASE)
+    claim(other, run, "other", now=T0 + LEASE)
     with pytest.raises(ClaimLost):
         finish(ledger, record, products=many(200))
     assert list(ledger.products()) == []
@@ -117,7 +125,7 @@ def test_a_record_longer_than_an_item(ledger: DynamoLedger, counting: Counting) 
     assert list(ledger.records(config=CONFIG)) == [done]
     assert ledger.untaken(CONFIG, [*inputs[:300], Input("new", "1", 1)]) == [Input("new", "1", 1)]
     assert len(ledger.about(CONFIG, inputs[7].key)) == 1
-    items = ledger._clients.dynamodb.scan(TableName=ledger.table)["Items"]
+    items = counting.dynamodb.scan(TableName=ledger.table)["Items"]
     parts = [item for item in items if item["pk"]["S"].startswith("B#")]
     assert len({item["pk"]["S"] for item in parts}) == 1  # those of earlier writes are gone
     ledger.set_state("long", "x" * 10 + "".join(i.key for i in inputs))
@@ -143,7 +151,9 @@ def test_a_write_whose_answer_was_lost_is_not_a_loss(
     assert ledger.record(run.key) == done
 
 
-def test_products_that_change_hands_meanwhile(ledger: DynamoLedger, counting: Counting) -> None:
+def test_products_that_change_hands_meanwhile(
+    ledger: DynamoLedger, other: DynamoLedger, counting: Counting
+) -> None:
     """Two runs replace the same product at once: no trace of either's older version is left."""
     carry_out(ledger, ingest("old"), product("a", 0, 1))
     record = claim(ledger, ingest("new"))
@@ -152,7 +162,6 @@ def test_products_that_change_hands_meanwhile(ledger: DynamoLedger, counting: Co
     def meanwhile(name: str, arguments: dict[str, Any]) -> None:
         if name == "transact_write_items" and not done[0]:
             done[0] = True
-            other = DynamoLedger(ledger.table, ledger._clients)
             carry_out(other, ingest("other"), product("a", 5, 6))
 
     counting.before = meanwhile
@@ -202,8 +211,10 @@ def test_requests_of_a_run(ledger: DynamoLedger, counting: Counting) -> None:
     assert list(ledger.products()) == [*ledger.made_by(ingest("first").key), *done.products]
 
 
-def test_a_run_that_another_has_claimed_since_it_was_looked_for(ledger: DynamoLedger) -> None:
-    other, run = DynamoLedger(ledger.table, ledger._clients), ingest()
+def test_a_run_that_another_has_claimed_since_it_was_looked_for(
+    ledger: DynamoLedger, other: DynamoLedger
+) -> None:
+    run = ingest()
     assert ledger.states([run.key]) == other.states([run.key]) == {}
     record = claim(other, run, "other")
     answer = ledger.claim(run, owner="me", lease=LEASE, now=T0, release="")
@@ -212,9 +223,10 @@ def test_a_run_that_another_has_claimed_since_it_was_looked_for(ledger: DynamoLe
     assert ledger.record(run.key) == done
 
 
-def test_products_that_another_has_written_since_they_were_read(ledger: DynamoLedger) -> None:
+def test_products_that_another_has_written_since_they_were_read(
+    ledger: DynamoLedger, other: DynamoLedger
+) -> None:
     """What was read before is not what is replaced or retired: none of the other's is left."""
-    other = DynamoLedger(ledger.table, ledger._clients)
     carry_out(other, ingest("old"), product("a", 0, 1), product("b", 0, 1))
     record = claim(ledger, ingest("new"))
     assert ledger.products_at(["a", "b", "c", "d"]).keys() == {"a", "b"}
@@ -231,8 +243,8 @@ def test_products_that_another_has_written_since_they_were_read(ledger: DynamoLe
 def test_a_late_writer_is_not_passed_by(ledger: DynamoLedger, monkeypatch: Any) -> None:
     """A change that is filed under an earlier time than one that was told already is told too."""
     now = [10**15]
-    monkeypatch.setattr(module, "_now_micros", lambda: now[0])
-    margin = module.OVERLAP // timedelta(microseconds=1)
+    monkeypatch.setattr(times, "now_micros", lambda: now[0])
+    margin = changes.OVERLAP // timedelta(microseconds=1)
     carry_out(ledger, ingest("a"), product("a", 0, 1))
     spans, cursor = ledger.changes(STREAM, "")
     assert spans == [Span(at(0), at(1))]
@@ -250,7 +262,7 @@ def test_a_late_writer_is_not_passed_by(ledger: DynamoLedger, monkeypatch: Any) 
 
 def test_a_clock_that_ran_ahead_hides_nothing(ledger: DynamoLedger, monkeypatch: Any) -> None:
     now = [10**15]
-    monkeypatch.setattr(module, "_now_micros", lambda: now[0])
+    monkeypatch.setattr(times, "now_micros", lambda: now[0])
     now[0] *= 2
     carry_out(ledger, ingest("a"), product("a", 0, 1))
     now[0] //= 2
@@ -271,8 +283,8 @@ def test_runs_are_forgotten_when_that_is_asked_for(
     )
 
     def expiry(run: Run) -> int | None:
-        item = kept._item(*module._run_key(run.key))
-        assert item is not None
+        key = to_key(*run_key(run.key))
+        item = clients.dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
         return int(item["expires"]["N"]) if "expires" in item else None
 
     run = ingest("a")
@@ -285,7 +297,7 @@ def test_runs_are_forgotten_when_that_is_asked_for(
     claim(forgetful, replace(run, again=True, arrived=at(1)))
     assert expiry(run) is None
     # DynamoDB forgets it: what it took stays taken, and its product is there.
-    clients.dynamodb.delete_item(TableName=table, Key=module._key(*module._run_key(run.key)))
+    clients.dynamodb.delete_item(TableName=table, Key=to_key(*run_key(run.key)))
     assert forgetful.untaken(CONFIG, run.inputs) == []
     assert forgetful.product("a") is not None
     assert forgetful.about(CONFIG, "a") == []
@@ -294,8 +306,8 @@ def test_runs_are_forgotten_when_that_is_asked_for(
 def test_what_a_claim_that_never_came_about_noted_is_not_taken(ledger: DynamoLedger) -> None:
     """A function that dies before its claim of very many files is written."""
     run = Run(CONFIG, tuple(Input(f"{n}", "1", 1) for n in range(200)))
-    for write in ledger._notes(run, sure=False):
-        ledger._insist([write])
+    for write in ledger._claims.notes_of(run, sure=False):
+        ledger._table.write_surely([write])
     assert ledger.untaken(CONFIG, run.inputs) == list(run.inputs)
     assert ledger.about(CONFIG, "7") == []
 

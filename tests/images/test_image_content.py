@@ -339,7 +339,7 @@ def test_what_of_tidegate_goes_in() -> None:
     needed = {
         "runtime/tsdat_adapter.py",
         "runtime/dispatch.py",
-        "targets/aws/ledger.py",
+        "targets/aws/ledger/dynamo_ledger.py",
         "targets/aws/__init__.py",
     }
     assert needed < inside
