@@ -13,8 +13,9 @@ from typing import Any
 
 from tidegate.runtime.protocols import Inputs, Ledger, Outputs
 from tidegate.runtime.testing import MemoryInputs, MemoryLedger, MemoryOutputs
-from tidegate.targets.local.folders import FolderInputs, FolderOutputs
+from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.targets.local.outputs import FolderOutputs
 
 
 @dataclass(frozen=True)

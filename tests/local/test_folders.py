@@ -22,9 +22,12 @@ from tidegate.errors import InputChanged, StorageError
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import Input, Product, ProductRef
 from tidegate.runtime.select import counts
-from tidegate.targets.local import folders as module
-from tidegate.targets.local.folders import HIDDEN, FolderInputs, FolderOutputs, Found
+from tidegate.targets.local import files
+from tidegate.targets.local import outputs as module
+from tidegate.targets.local.files import delete
+from tidegate.targets.local.inputs import FolderInputs, RawFile, to_raw_file
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger
+from tidegate.targets.local.outputs import HIDDEN, FolderOutputs
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ def test_names_that_count(root: Path, key: str, arrives: bool) -> None:
     assert counts(key) == arrives
     if key and not key.endswith("/"):
         put(root / key)
-        assert FolderInputs(root).arrives(key) == arrives
+        assert (FolderInputs(root).find(key) is not None) == arrives
         assert [found.key for found in FolderInputs(root).scan()] == [key] * arrives
 
 
@@ -103,7 +106,7 @@ def test_only_regular_files_count(root: Path) -> None:
     inputs = FolderInputs(root, on_error=_raise)
     assert list(inputs.scan()) == []
     for name in ("pipe", "folder", "dangling", "round", "socket", "none", "folder/none", "pipe/x"):
-        assert not inputs.arrives(name)
+        assert inputs.find(name) is None
     for name in ("pipe", "socket", "folder"):
         with pytest.raises(InputChanged):
             inputs.fetch(Input(name, "1", 0), root.parent / "copy")
@@ -126,9 +129,9 @@ def test_links_count_while_they_stay_inside(root: Path) -> None:
     inputs = FolderInputs(root, on_error=_raise)
     keys = {"real/a.dat", "in.dat", "folder/a.dat"}
     assert {found.key for found in inputs.scan()} == keys
-    assert all(inputs.arrives(key) for key in keys)
+    assert all(inputs.find(key) is not None for key in keys)
     for key in ("out.dat", "outfolder/b.dat", "sibling/c.dat", "../outside/b.dat", "/etc/passwd"):
-        assert not inputs.arrives(key)
+        assert inputs.find(key) is None
     (root.parent / "link").symlink_to(root)  # the root itself may be a link
     linked = FolderInputs(root.parent / "link", on_error=_raise)
     assert {found.key for found in linked.scan()} == keys
@@ -196,7 +199,7 @@ def test_a_file_that_is_being_written_has_no_version_yet(
 ) -> None:
     path = put(root / "a")
     inputs = FolderInputs(root)
-    found = inputs.look("a")
+    found = inputs.find("a")
     assert found is not None
     real = hashlib.file_digest
 
@@ -292,13 +295,14 @@ def test_data_goes_first_and_all_is_on_the_disk_before(
     outputs: FolderOutputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    real_sync, real_rename = module._sync, Path.rename
+    real_sync, real_rename = module.sync, Path.rename
 
     def sync(path: Path) -> None:
         steps.append(f"sync {path.name}")
         real_sync(path)
 
-    monkeypatch.setattr(module, "_sync", sync)
+    for user in (files, module):
+        monkeypatch.setattr(user, "sync", sync)
 
     def rename(self: Path, target: Path) -> Path:
         steps.append(f"rename {target.name}")
@@ -331,11 +335,11 @@ def test_data_goes_first_and_all_is_on_the_disk_before(
 def test_keys_that_leave_the_root_are_refused(outputs: FolderOutputs, key: str) -> None:
     product = Product(key, "data", 4, version(b"data"))
     path = put(outputs.work / "a.nc", b"data")
-    with pytest.raises(StorageError, match="leads out of the outputs"):
+    with pytest.raises(StorageError, match="leads out of the output folder"):
         outputs.publish([(product, path)])
-    with pytest.raises(StorageError, match="leads out of the outputs"):
+    with pytest.raises(StorageError, match="leads out of the output folder"):
         outputs.remove([key])
-    with pytest.raises(StorageError, match="leads out of the outputs"):
+    with pytest.raises(StorageError, match="leads out of the output folder"):
         outputs.fetch(product.ref, outputs.work / "copy")
     assert path.exists()
 
@@ -344,7 +348,7 @@ def test_a_file_and_a_folder_do_not_replace_each_other(outputs: FolderOutputs) -
     outputs.publish([made(outputs.work, "x/a"), made_folder(outputs.work, "x/b", c=b"1")])
     before = visible(outputs.root)
     for one, why in [
-        (made(outputs.work, "x/a/deeper/c.nc"), "is a file, and a folder is needed there"),
+        (made(outputs.work, "x/a/deeper/c.nc"), "is a file, but a folder is needed there"),
         (made(outputs.work, "x/b"), "a folder is in its place"),
     ]:
         with pytest.raises(StorageError, match=why):
@@ -516,7 +520,7 @@ def test_sweep_removes_what_the_dead_left(outputs: FolderOutputs) -> None:
 PUBLISH = """
 import sys
 from pathlib import Path
-from tidegate.targets.local.folders import FolderOutputs
+from tidegate.targets.local.outputs import FolderOutputs
 from tidegate.runtime.runs import Product
 root, work = Path(sys.argv[1]), Path(sys.argv[2])
 outputs = FolderOutputs(root, work)
@@ -559,7 +563,7 @@ def test_a_process_killed_while_publishing_leaves_nothing_half_done(
         time.sleep(0.005 + 0.013 * n)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        module._delete(work)
+        delete(work)
         _nothing_is_half_done(root)
         FolderOutputs(root, work).sweep()
         _nothing_is_half_done(root)
@@ -575,8 +579,8 @@ def _nothing_is_half_done(root: Path) -> None:
 
 def test_inodes_fit_into_the_ledger(root: Path) -> None:
     status = SimpleNamespace(st_size=1, st_mtime_ns=2, st_ctime_ns=3, st_ino=2**64 - 1)
-    found = module._found("a", status)  # type: ignore[arg-type]
-    assert isinstance(found, Found)
+    found = to_raw_file("a", status)  # type: ignore[arg-type]
+    assert isinstance(found, RawFile)
     with SqliteLedger(root.parent / "ledger.db") as ledger:
         ledger.seen_files.add([SeenFile(*found, "f" * 64)])
         assert ledger.seen_files.at(["a"])["a"][:5] == tuple(found)

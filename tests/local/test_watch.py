@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.targets.local import watch as module
-from tidegate.targets.local.folders import FolderInputs
 from tidegate.targets.local.inotify import Inotify
+from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.watch import Watcher
 
 LONG = 60.0

@@ -13,9 +13,9 @@ from service_workspace import command_line, config, csv, eventually, ingest, mak
 FILES = 300
 CONFIG = config(ingest("one"), defaults="settle: 0, retries: 9")
 TRAPS = (
-    "tidegate.targets.local.folders:FolderOutputs.publish:3",  # noted, and nothing is in place
-    "tidegate.targets.local.folders:FolderOutputs._move:5",  # the data is in place, the rest is not
-    "tidegate.targets.local.folders:FolderOutputs._move:6",
+    "tidegate.targets.local.outputs:FolderOutputs.publish:3",  # noted, and nothing is in place
+    "tidegate.targets.local.outputs:FolderOutputs._move:5",  # the data is in place, the rest is not
+    "tidegate.targets.local.outputs:FolderOutputs._move:6",
     "tidegate.targets.local.ledger:SqliteLedger.finish:4",  # all is in place, and not on record
 )
 

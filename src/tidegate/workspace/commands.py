@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from tidegate.errors import UsageError
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import FINISHED, Input, Run
-from tidegate.targets.local.folders import FolderInputs
+from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.intake import Intake
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.outside_inputs import Outside, OutsideInputs

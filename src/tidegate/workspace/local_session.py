@@ -13,7 +13,7 @@ from tidegate.errors import StorageError
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import SETTLED, Input, Run, RunRecord
-from tidegate.targets.local.folders import FolderInputs
+from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.intake import batched
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.service import Listener, Settings

@@ -2,7 +2,7 @@
 
 ``act`` is half of what Tsdat imports and serves a single accessor, which the tiny pipelines do
 not use. TIDEGATE_TEST_DIE names a function and how many calls of it a process survives, as in
-``tidegate.targets.local.folders:FolderOutputs._move:3``: the fourth kills it, as a power cut would.
+``tidegate.targets.local.outputs:FolderOutputs._move:3``: the fourth kills it, as a power cut would.
 """
 
 import importlib

@@ -19,7 +19,7 @@ from tidegate.runtime.runs import FINISHED, RunRecord
 from tidegate.targets.aws.clients import Clients, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
-from tidegate.targets.local.folders import FolderInputs, Found
+from tidegate.targets.local.inputs import FolderInputs, RawFile
 from tidegate.workspace.loading import LoadedWorkspace
 from tidegate.workspace.repository import walk
 
@@ -61,7 +61,7 @@ class Emulated:
     """The way there."""
     folder: Path
     """Where functions may work."""
-    _sent: dict[str, Found] = field(default_factory=dict)
+    _sent: dict[str, RawFile] = field(default_factory=dict)
     _told: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     @property

@@ -18,7 +18,7 @@ from tidegate.runtime.manifest import Config
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.select import select, takes
-from tidegate.targets.local.folders import FolderInputs, Found
+from tidegate.targets.local.inputs import FolderInputs, RawFile
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger
 from tidegate.targets.local.pool import unforeseen
 from tidegate.targets.local.queue import Queue
@@ -145,11 +145,11 @@ class Intake:
     def _wait_for(self, keys: list[str]) -> None:
         deadline = time.monotonic() + _PATIENCE
         while keys and time.monotonic() < deadline and not self._stopping.wait(0.1):
-            found = [file for key in keys if (file := self._inputs.look(key)) is not None]
+            found = [file for key in keys if (file := self._inputs.find(key)) is not None]
             self._queue_runs([file for file in found if self._rests(file)])
             keys = [file.key for file in found if not self._rests(file)]
 
-    def _rests(self, file: Found) -> bool:
+    def _rests(self, file: RawFile) -> bool:
         """Whether a file's time lies ``settle`` back, or in the future, which tells nothing."""
         age = (time.time_ns() - file.mtime_ns) / 1e9
         settle = max((c.settle for c in self._configs if takes(c, file.key)), default=0.0)
@@ -158,7 +158,7 @@ class Intake:
     def take_in(self, keys: Iterable[str]) -> None:
         """Take in files by their keys; those that are gone or do not count are passed over."""
         for batch in batched(keys, _BATCH):
-            found = [self._inputs.look(key) for key in batch if self._wanted(key)]
+            found = [self._inputs.find(key) for key in batch if self._wanted(key)]
             self._queue_runs([file for file in found if file is not None])
 
     def list(self, config: Config) -> list[Input]:
@@ -178,7 +178,7 @@ class Intake:
     def _wanted(self, key: str) -> bool:
         return any(takes(config, key) for config in self._configs)
 
-    def _queue_runs(self, found: Sequence[Found], *, new: Sequence[Config] = ()) -> None:
+    def _queue_runs(self, found: Sequence[RawFile], *, new: Sequence[Config] = ()) -> None:
         """Queue the runs of files that have changed since they were seen, all in one step.
 
         ``new`` configs have seen none of them.
@@ -198,13 +198,13 @@ class Intake:
         if rows:
             self._queue.enqueue(runs, self._now(), seen=rows)
 
-    def _row(self, file: Found, known: dict[str, SeenFile]) -> SeenFile | None:
+    def _row(self, file: RawFile, known: dict[str, SeenFile]) -> SeenFile | None:
         """What to note of a file; its content is hashed unless nothing about it has changed."""
         before = known.get(file.key)
         if before is not None and before[:5] == tuple(file):
             return before
         try:
-            return self._inputs.read(file)
+            return self._inputs.hash_file(file)
         except InputChanged:  # it is being written to again, and will come to rest again
             return None
         except StorageError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tidegate.errors import UsageError
 from tidegate.runtime.runs import Input
-from tidegate.targets.local.folders import FolderInputs
+from tidegate.targets.local.inputs import FolderInputs
 
 Outside = Mapping[str, Path]
 """By the key that stands for it: where such a file lies."""
@@ -23,7 +23,7 @@ class OutsideInputs:
     def input(self, key: str) -> Input:
         """The file at its present version; raises UsageError when it does not count as a file."""
         inputs, name = self._at(key)
-        found = inputs.look(name)
+        found = inputs.find(name)
         if found is None:
             raise UsageError(
                 f"{name} does not count as a raw file",

@@ -31,9 +31,10 @@ from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.select import Selection, select
 from tidegate.runtime.task import Perform
 from tidegate.targets.local.cleaner import Cleaner
-from tidegate.targets.local.folders import FolderInputs, FolderOutputs
+from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.intake import Intake
 from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.targets.local.outputs import FolderOutputs
 from tidegate.targets.local.outside_inputs import Outside, OutsideInputs
 from tidegate.targets.local.pool import RUNS_PER_WORKER, Slot, Stopped
 from tidegate.targets.local.queue import Queue

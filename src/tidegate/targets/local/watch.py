@@ -22,8 +22,8 @@ from watchfiles import Change as Seen
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from tidegate.runtime.select import counts
-from tidegate.targets.local.folders import Found
 from tidegate.targets.local.inotify import Change, Inotify, Kind
+from tidegate.targets.local.inputs import RawFile
 from tidegate.targets.local.settling import Settling, Stamp
 
 POLL_EVERY = 5.0
@@ -123,14 +123,14 @@ class Watcher:
     ) -> None:
         self.stop()
 
-    def settled(self, found: Iterable[Found]) -> list[Found]:
+    def settled(self, found: Iterable[RawFile]) -> list[RawFile]:
         """Those of these files that have rested; the others are told of once they have.
 
         From any thread. A time of last writing that lies in the future says nothing, and the file
         rests from now on.
         """
         now = time.time_ns()
-        rested: list[Found] = []
+        rested: list[RawFile] = []
         others: list[tuple[str, Stamp, float]] = []
         for file in found:
             age = (now - file.mtime_ns) / 1e9

@@ -1,0 +1,143 @@
+"""Files and folders: open, copy, sync and delete, with errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import stat
+from contextlib import suppress
+from io import BufferedReader
+from pathlib import Path
+
+from tidegate.errors import InputChanged, StorageError
+
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+"""Error numbers that mean that a file is not there any more, or no longer a regular file."""
+
+_BLOCK = 1 << 20
+
+
+def stays_inside(key: str) -> bool:
+    """Whether a key names something below its root: no empty part, no ``..``, no NUL."""
+    return not any(part in ("", ".", "..") or "\0" in part for part in key.split("/"))
+
+
+def sync_tree(path: Path) -> None:
+    """Make sure that a file, or all of a folder, is on the disk."""
+    if path.is_dir():
+        for folder, _, files in os.walk(path):
+            for name in files:
+                sync(Path(folder, name))
+            sync(Path(folder))
+    else:
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Make sure that a file, or the entries of a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems do not sync folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder as far as possible; raises nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def copy_hashing(source: BufferedReader, key: str, destination: Path) -> str:
+    """Copy an open file; returns the sha256 of the copy. After an error there is no copy."""
+    digest = hashlib.sha256()
+    try:
+        with destination.open("wb") as copy:
+            while block := _read(source, key):
+                digest.update(block)
+                copy.write(block)
+    except OSError as error:
+        with suppress(OSError):
+            destination.unlink()
+        raise unwritable(f"cannot copy {key}", error, destination) from error
+    except BaseException:
+        with suppress(OSError):
+            destination.unlink()
+        raise
+    return digest.hexdigest()
+
+
+def _read(source: BufferedReader, key: str) -> bytes:
+    try:
+        return source.read(_BLOCK)
+    except OSError as error:
+        raise unreadable(key, error) from error
+
+
+def changed(key: str) -> InputChanged:
+    """The error for a file that is no longer there at the version that was asked for."""
+    return InputChanged(
+        f"{key} was replaced or removed before it could be read",
+        next="nothing needs to be done: a new version is run as a new arrival",
+    )
+
+
+def unreadable(key: str, error: OSError) -> InputChanged | StorageError:
+    """The error for a file that cannot be read; InputChanged where it is gone."""
+    if error.errno in GONE:
+        return changed(key)
+    return StorageError(
+        f"cannot read {key}",
+        why=_reason(error),
+        next="check that the disk works and that Tidegate may read the file; it tries again",
+    )
+
+
+_NEXT = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, or ask for a larger quota",
+    errno.EROFS: "mount it for writing",
+    errno.EACCES: "give the user that Tidegate runs as permission to write there",
+    errno.EPERM: "give the user that Tidegate runs as permission to write there",
+    errno.ENAMETOOLONG: "shorten the path templates in the storage config of the pipeline",
+}
+
+
+def unwritable(what: str, error: OSError, place: Path) -> StorageError:
+    """The error for a place that cannot be written; ``what`` says what failed."""
+    error = first_error(error) if isinstance(error, shutil.Error) else error
+    return StorageError(
+        what,
+        why=f"{_reason(error)} ({error.filename2 or error.filename or place})",
+        next=_NEXT.get(error.errno or 0, "check that the disk works") + "; Tidegate tries again",
+    )
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def first_error(error: shutil.Error) -> OSError:
+    """The first error of copying a folder, which shutil reports as text only."""
+    source, _, text = error.args[0][0] if isinstance(error.args[0], list) else ("", "", str(error))
+    number = re.search(r"\[Errno (\d+)\]", str(text))
+    code = int(number[1]) if number else errno.EIO
+    return OSError(code, os.strerror(code), str(source))
+
+
+def open_to_read(path: Path) -> BufferedReader:
+    """Open a regular file for reading; never waits, as opening a pipe would."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "no regular file", str(path))
+    return os.fdopen(descriptor, "rb")

@@ -1,0 +1,250 @@
+"""Inputs in a folder.
+
+Raw files are identified by their content, and copied before user code sees them: it may write to
+what it is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from tidegate.errors import InputChanged, StorageError
+from tidegate.runtime.runs import Input
+from tidegate.runtime.select import counts
+from tidegate.targets.local.files import (
+    GONE,
+    changed,
+    copy_hashing,
+    open_to_read,
+    stays_inside,
+    unreadable,
+)
+from tidegate.targets.local.ledger import SeenFile
+
+logger = logging.getLogger(__name__)
+
+OnError = Callable[[str, OSError], None]
+"""Called with the key of a file or folder that cannot be read, and the error."""
+
+_REMEMBERED = 4096
+
+
+class RawFile(NamedTuple):
+    """A raw file as its folder lists it; not read yet."""
+
+    key: str
+    """Its path below the root of the inputs."""
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """When its content was last written, ns since 1970."""
+    ctime_ns: int
+    """When its inode last changed, ns since 1970."""
+    inode: int
+    """The number of its inode."""
+
+
+class HashedBefore(Protocol):
+    """Files that were hashed before, so that unchanged ones need not be read again."""
+
+    def at(self, keys: Iterable[str]) -> Mapping[str, SeenFile]:
+        """The files with those keys, by key."""
+
+    def add(self, rows: Iterable[SeenFile]) -> None:
+        """Note files that were hashed."""
+
+
+def log_error(key: str, error: OSError) -> None:
+    """Log a file or folder that could not be read."""
+    logger.warning(
+        "cannot read %r: %s", key, error.strerror or error, extra={"action": "scan", "key": key}
+    )
+
+
+class FolderInputs:
+    """Raw files below a folder; a file's version is the sha256 of its content.
+
+    Names are used as they are: Unicode is not normalized, and bytes that are not UTF-8 are kept (as
+    surrogates, as Python does).
+    """
+
+    def __init__(
+        self, root: Path, *, seen: HashedBefore | None = None, on_error: OnError = log_error
+    ) -> None:
+        self.root = root
+        self._seen = seen
+        self._on_error = on_error
+        self._fetched: dict[Input, RawFile] = {}
+
+    # Finding files, without reading them.
+
+    def find(self, key: str) -> RawFile | None:
+        """The file with that key; None when there is none that counts as arrived.
+
+        These do not count: dotfiles, files below a dot-folder, ``*.part``, ``*.tmp``, ``*~``,
+        folders, sockets, pipes, devices, and links that lead out of the root.
+        """
+        if not counts(key) or not stays_inside(key):
+            return None
+        path = self.root / key
+        try:
+            status = path.stat()
+        except OSError as error:
+            if error.errno not in GONE:
+                self._on_error(key, error)
+            return None
+        if not stat.S_ISREG(status.st_mode) or not self._leads_inside(path):
+            return None
+        return to_raw_file(key, status)
+
+    def scan(self, prefix: str = "", on_error: OnError | None = None) -> Iterator[RawFile]:
+        """All files that count as arrived and have keys with that prefix, in no particular order.
+
+        ``on_error`` is called for what cannot be read; what vanishes meanwhile is left out.
+        """
+        on_error = on_error or self._on_error
+        folder = prefix.rpartition("/")[0]
+        if folder and not (counts(folder + "/x") and stays_inside(folder)):
+            return
+        # Each folder with the inodes of the folders above it: a link to one of them is a loop.
+        stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+        while stack:
+            folder, above = stack.pop()
+            try:
+                status = os.stat(self.root / folder)
+                identity = (status.st_dev, status.st_ino)
+                if identity in above or not self._leads_inside(self.root / folder):
+                    continue
+                with os.scandir(self.root / folder) as entries:
+                    for entry in entries:
+                        key = f"{folder}/{entry.name}" if folder else entry.name
+                        if not key.startswith(prefix):
+                            continue
+                        if self._is_folder(entry):
+                            if not entry.name.startswith("."):
+                                stack.append((key, above | {identity}))
+                        elif (found := self._entry(key, entry, on_error)) is not None:
+                            yield found
+            except OSError as error:
+                if error.errno not in GONE:
+                    on_error(folder, error)
+
+    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
+        try:
+            return entry.is_dir()
+        except OSError:
+            return False
+
+    def _entry(self, key: str, entry: os.DirEntry[str], on_error: OnError) -> RawFile | None:
+        if not counts(key):
+            return None
+        try:
+            if entry.is_symlink():
+                return self.find(key)
+            status = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in GONE:
+                on_error(key, error)
+            return None
+        return to_raw_file(key, status) if stat.S_ISREG(status.st_mode) else None
+
+    def _leads_inside(self, path: Path) -> bool:
+        root = os.path.realpath(self.root)
+        return os.path.commonpath([root, os.path.realpath(path)]) == root
+
+    # Reading.
+
+    def identify(self, found: RawFile) -> Input:
+        """The file at its present version; it is read only if it changed since it was hashed.
+
+        Raises:
+            InputChanged: it is gone, or is being written.
+            StorageError: it cannot be read.
+        """
+        known = self._seen.at([found.key]).get(found.key) if self._seen else None
+        if known is not None and known[:5] == tuple(found):
+            return Input(found.key, known.sha256, known.size)
+        row = self.hash_file(found)
+        if self._seen is not None:
+            self._seen.add([row])
+        return Input(row.key, row.sha256, row.size)
+
+    def hash_file(self, found: RawFile) -> SeenFile:
+        """Hash a file; raises as ``identify`` does, and stores nothing."""
+        path = self.root / found.key
+        try:
+            with open_to_read(path) as file:
+                before = to_raw_file(found.key, os.fstat(file.fileno()))
+                digest = hashlib.file_digest(file, "sha256")
+                after = to_raw_file(found.key, os.fstat(file.fileno()))
+        except OSError as error:
+            raise unreadable(found.key, error) from error
+        if before != after:
+            raise changed(found.key)
+        return SeenFile(*after, digest.hexdigest())
+
+    def list(self, prefix: str) -> Iterator[Input]:
+        """The files with that prefix that count as arrived; ``on_error`` is called for bad ones."""
+        for found in self.scan(prefix):
+            try:
+                yield self.identify(found)
+            except InputChanged:
+                continue
+            except StorageError as error:
+                cause = error.__cause__
+                self._on_error(
+                    found.key, cause if isinstance(cause, OSError) else OSError(str(error))
+                )
+
+    def fetch(self, input: Input, destination: Path) -> None:
+        if not stays_inside(input.key):
+            raise StorageError(
+                f"{input.key!r} leads out of the input folder", next="rename the file"
+            )
+        try:
+            source = open_to_read(self.root / input.key)
+        except OSError as error:
+            raise unreadable(input.key, error) from error
+        with source:
+            before = to_raw_file(input.key, os.fstat(source.fileno()))
+            if before.size != input.size:
+                raise changed(input.key)
+            version = copy_hashing(source, input.key, destination)
+            after = to_raw_file(input.key, os.fstat(source.fileno()))
+        if version != input.version:
+            with suppress(OSError):
+                destination.unlink()
+            raise changed(input.key)
+        if before == after:
+            self._remember(input, after)
+
+    def _remember(self, input: Input, found: RawFile) -> None:
+        """Keep what was read, so that ``replaced`` need not read the file a second time."""
+        if len(self._fetched) >= _REMEMBERED:
+            self._fetched.clear()
+        self._fetched[input] = found
+
+    def replaced(self, input: Input) -> bool:
+        found = self.find(input.key)
+        if found is None or found == self._fetched.get(input):
+            return False
+        if found.size != input.size:
+            return True
+        try:
+            return self.hash_file(found).sha256 != input.version
+        except InputChanged:
+            return self.find(input.key) is not None
+
+
+def to_raw_file(key: str, status: os.stat_result) -> RawFile:
+    """A raw file from its status."""
+    # Some file systems have inode numbers of 64 bits, and SQLite's integers have a sign.
+    inode = status.st_ino & ((1 << 63) - 1)
+    return RawFile(key, status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)
