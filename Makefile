@@ -15,7 +15,9 @@ demo: $(READY)  ## three days of lidar files, from raw file to plots, in ./demo
 WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest --no-loadscope-reorder
 
-test: $(READY) .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready  ## all tests
+# Where an older Tsdat cannot be installed, the tests that need it fail; all others run.
+test: $(READY)  ## all tests
+	-$(MAKE) --no-print-directory --keep-going .venvs/tsdat-0.8.5/.ready .venvs/tsdat-0.9.3/.ready
 	-sh scripts/cdk_cli.sh
 	$(PYTEST) -n $(WORKERS)
 

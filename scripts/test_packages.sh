@@ -1,10 +1,10 @@
 #!/bin/sh
-# Debian's packages that tests need: those of images build, serve and look into them; the emulator of
-# AWS makes its certificate with openssl.
-# Installs what is missing, as root; elsewhere, and without them, those tests skip and say so.
+# Installs the Debian packages in requirements/debian.txt, as root. Elsewhere, the tests that need them skip and say so.
 set -eu
+cd "$(dirname "$0")/.."
 missing=
-for package in buildah skopeo debootstrap docker-registry openssl; do
+# shellcheck disable=SC2013
+for package in $(sed 's/#.*//' requirements/debian.txt); do
   dpkg -s "$package" 2>/dev/null | grep -q '^Status: install ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
