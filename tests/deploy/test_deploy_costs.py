@@ -25,7 +25,15 @@ from tidegate.deploy.costs.estimate import (
     estimate,
     resources_of,
 )
-from tidegate.deploy.costs.usage import HOURS, Assumptions, Load, assumed, due, loads, observed
+from tidegate.deploy.costs.usage import (
+    HOURS,
+    Assumptions,
+    Usage,
+    assumed_usage,
+    due,
+    expected_usage,
+    observed_usage,
+)
 from tidegate.deploy.design.plan import Options
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.runs import ADOPTED, Failure, Input, Product, ProductRef, Run, RunRecord
@@ -37,7 +45,7 @@ NOTHING = Resources(
 IDLE = Assumptions(builds=0)
 
 
-def one(load: Load, resources: Resources = NOTHING, **more: object) -> Estimate:
+def one(load: Usage, resources: Resources = NOTHING, **more: object) -> Estimate:
     return estimate({load.config: load}, resources, assumptions=IDLE, **more)  # type: ignore[arg-type]
 
 
@@ -63,7 +71,7 @@ def hourly(config: Config, count: int, **more: object) -> list[RunRecord]:
 class TestEstimate:
     def test_to_the_cent(self) -> None:
         """A thousand runs of 10 s with 2 GB: by hand."""
-        load = Load(
+        load = Usage(
             "buoy/morro", runs=1000, billed=10, memory=2048, inputs=1, input_bytes=2e6, products=3,
             product_bytes=4e6, log_bytes=20_000, hours=HOURS,
         )  # fmt: skip
@@ -104,7 +112,7 @@ class TestEstimate:
         assert told["codepipeline"] == pytest.approx((20 * 6 + 40) * 0.002)
 
     def test_arm_is_cheaper_and_shares_what_is_free(self) -> None:
-        load = Load("a/b", runs=100_000, billed=10, memory=1024)
+        load = Usage("a/b", runs=100_000, billed=10, memory=1024)
         x86, arm = one(load), one(load, replace(NOTHING, arm=frozenset(["a/b"])))
         assert arm.total < x86.total
         both = estimate(
@@ -116,7 +124,7 @@ class TestEstimate:
         assert both.free - gigabyte_seconds < x86.free
 
     def test_elsewhere(self) -> None:
-        load = Load("a/b", runs=1000, billed=10, memory=1024)
+        load = Usage("a/b", runs=1000, billed=10, memory=1024)
         here, there = one(load), one(load, region="eu-central-1")
         assert there.total == pytest.approx(1.2 * here.total)
         assert there.free == pytest.approx(1.2 * here.free)
@@ -127,7 +135,7 @@ class TestEstimate:
     @given(
         st.lists(
             st.builds(
-                Load,
+                Usage,
                 config=st.sampled_from(["a/b", "c/d", "e/f"]),
                 runs=st.floats(0, 1e7),
                 billed=st.floats(0, 900),
@@ -141,7 +149,7 @@ class TestEstimate:
             unique_by=lambda load: load.config,
         )
     )
-    def test_more_never_costs_less(self, given: list[Load]) -> None:
+    def test_more_never_costs_less(self, given: list[Usage]) -> None:
         by_config = {load.config: load for load in given}
         more = {id: replace(load, runs=2 * load.runs + 1) for id, load in by_config.items()}
         found, doubled = estimate(by_config, NOTHING), estimate(more, NOTHING)
@@ -154,35 +162,41 @@ class TestLoads:
     def test_from_runs_on_record(self) -> None:
         config = ingest(memory=2048)
         records = hourly(config, 48, seconds=4.0)
-        seen = observed(Manifest((config,)), records, begin=BEGIN, end=BEGIN + timedelta(days=2))[
-            "buoy/morro"
-        ]
+        seen = observed_usage(
+            Manifest((config,)), records, begin=BEGIN, end=BEGIN + timedelta(days=2)
+        )["buoy/morro"]
         assert seen.runs == pytest.approx(730)
         assert seen.hours == pytest.approx(730)
         assert seen.billed == pytest.approx(4 + 10), "an hour's pause: started anew each time"
         assert (seen.inputs, seen.input_bytes) == (1, 1e6)
         assert (seen.products, seen.product_bytes) == (2, 1e6)
-        assert seen.seen
+        assert seen.recorded
         assert not seen.scheduled
 
     def test_runs_close_together_start_once(self) -> None:
         config = ingest()
         records = [record(config, BEGIN + timedelta(minutes=n)) for n in range(100)]
-        seen = observed(Manifest((config,)), records, begin=BEGIN, end=BEGIN + timedelta(days=1))
+        seen = observed_usage(
+            Manifest((config,)), records, begin=BEGIN, end=BEGIN + timedelta(days=1)
+        )
         assert seen[config.id].billed == pytest.approx(4 + 10 / 100)
         assert seen[config.id].hours == pytest.approx(2 * 730 / 24)
 
     def test_attempts_are_paid_for(self) -> None:
         config = ingest()
         records = hourly(config, 24, tries=3)
-        seen = observed(Manifest((config,)), records, begin=BEGIN, end=BEGIN + timedelta(days=1))
+        seen = observed_usage(
+            Manifest((config,)), records, begin=BEGIN, end=BEGIN + timedelta(days=1)
+        )
         assert seen[config.id].billed == pytest.approx(3 * 4 + 10)
 
     def test_what_a_vap_reads(self) -> None:
         config = vap()
         run = Run(config.id, products=tuple(ProductRef(str(n), "v") for n in range(12)))
         told = RunRecord(run, "failed", 1, BEGIN, failure=Failure("bad-input", "no"))
-        seen = observed(Manifest((config,)), [told], begin=BEGIN, end=BEGIN + timedelta(days=1))
+        seen = observed_usage(
+            Manifest((config,)), [told], begin=BEGIN, end=BEGIN + timedelta(days=1)
+        )
         assert seen[config.id].staged == 12
         assert seen[config.id].scheduled == pytest.approx(730)
 
@@ -191,24 +205,24 @@ class TestLoads:
         adopted = RunRecord(Run(config.id, arguments=(ADOPTED, "x")), "succeeded", 1, BEGIN)
         late = record(config, BEGIN + timedelta(days=3))
         manifest, end = Manifest((config,)), BEGIN + timedelta(days=2)
-        assert not observed(manifest, [adopted, late], begin=BEGIN, end=end)
+        assert not observed_usage(manifest, [adopted, late], begin=BEGIN, end=end)
         soon = BEGIN + timedelta(hours=3)
-        assert not observed(manifest, hourly(config, 3), begin=BEGIN, end=soon), "too little"
+        assert not observed_usage(manifest, hourly(config, 3), begin=BEGIN, end=soon), "too little"
 
     def test_assumed_where_nothing_was_seen(self) -> None:
         configs = (ingest(), ingest("humboldt", expect_every=1200), vap())
         manifest = Manifest(configs)
-        seen = observed(
+        seen = observed_usage(
             manifest, hourly(configs[0], 24), begin=BEGIN, end=BEGIN + timedelta(days=1)
         )
-        found = loads(manifest, seen)
+        found = expected_usage(manifest, seen)
         assert found["buoy/morro"] is seen["buoy/morro"]
         assert found["buoy/humboldt"].runs == pytest.approx(730 * 3), "as often as it is expected"
         assert found["wave_vap/morro"].runs == pytest.approx(730)
-        assert assumed(ingest()).runs == pytest.approx(730), "24 a day"
+        assert assumed_usage(ingest()).runs == pytest.approx(730), "24 a day"
         words = estimate(found, resources_of(plan_of(*configs))).assumptions
-        assert words[0] == "from the runs on record: 1 of 3 configs"
-        assert words[1] == "assumed, since no runs are on record: buoy/humboldt, wave_vap/morro"
+        assert "1 of 3 configs" in words[0]
+        assert "buoy/humboldt, wave_vap/morro" in words[1]
 
     @pytest.mark.parametrize(
         ("schedule", "times"),
@@ -219,7 +233,7 @@ class TestLoads:
 
     def test_a_rare_run_is_cheap(self) -> None:
         """Metrics are paid for in hours in which they are told of."""
-        found = one(assumed(texts(schedule="0 3 1 * *")))
+        found = one(assumed_usage(texts(schedule="0 3 1 * *")))
         assert amount(found, "metrics") == pytest.approx(8 / 730, rel=0.01)
 
 
@@ -231,8 +245,8 @@ class TestPrices:
         assert set(costs.WHAT) == set(prices.PRICES)
 
     def test_what_could_not_be_confirmed_is_said(self) -> None:
-        doubtful = [kind for kind, price in prices.PRICES.items() if price.seen == "unconfirmed"]
-        last = one(Load("a/b", 1, 1, 128)).assumptions[-1]
+        doubtful = [kind for kind, price in prices.PRICES.items() if price.checked == "unconfirmed"]
+        last = one(Usage("a/b", 1, 1, 128)).assumptions[-1]
         assert prices.DATED in last
         assert all(costs.WHAT[kind] in last for kind in doubtful)
 
@@ -248,11 +262,11 @@ class TestPrices:
 def test_in_words() -> None:
     configs = several()
     plan = plan_of(*configs, options=Options())
-    text = describe(estimate(loads(Manifest(configs)), resources_of(plan)))
+    text = describe(estimate(expected_usage(Manifest(configs)), resources_of(plan)))
     first, *rest = text.splitlines()
     assert first.startswith("about $")
     assert first.endswith(f"a month in us-west-2 (prices of {prices.DATED})")
     assert any("metrics of runs: " in line and "metric-months at $0.3" in line for line in rest)
     assert any(line.startswith("up to $") for line in rest)
-    assert any("more each month, for what is stored" in line for line in rest)
+    assert any(line.startswith("and $") for line in rest)
     assert any("not confirmed" in line for line in rest)

@@ -19,7 +19,7 @@ from ministack_process import REGION, MiniStack, ministack
 
 from tidegate.deploy import status
 from tidegate.deploy.core.history import History, Release, ReleasedImage
-from tidegate.deploy.status import deployed, stored
+from tidegate.deploy.status import buckets, deployed
 from tidegate.deploy.status.model import Unknown
 from tidegate.runtime.runs import Failure, Input, Run, RunRecord
 
@@ -81,7 +81,7 @@ def test_configs(main: Deployed) -> None:
     clients.client("cloudwatch").set_alarm_state(
         AlarmName=names.alarm("buoy", "humboldt", "failures"), StateValue="ALARM", StateReason="t"
     )
-    found = status.look(main.opened(), NOW)
+    found = status.collect_status(main.opened(), NOW)
     morro, humboldt, vap = found.configs
     assert [config.id for config in found.configs] == [
         "buoy/morro", "buoy/humboldt", "wave_vap/morro"
@@ -117,7 +117,7 @@ def test_stacks_images_and_releases(main: Deployed) -> None:
     when = NOW - timedelta(days=1)
     history.put(Release("1-c1", "c1", "arn:x/ann", when, "deployed", images))
     history.put(Release("2-c2", "c2", "arn:x/bob", NOW, "failed", error="no such package"))
-    found = status.look(main.opened(), NOW)
+    found = status.collect_status(main.opened(), NOW)
     assert [(s.name, s.status, s.configs) for s in found.stacks] == [
         ("waves-main-PipelinesStack", "CREATE_COMPLETE", 3),
         ("waves-main-CodePipelineStack", "CREATE_COMPLETE", 0),
@@ -133,12 +133,12 @@ def test_buckets_are_counted_with_a_limit(main: Deployed, monkeypatch: pytest.Mo
     for n in range(5):
         main.clients.s3.put_object(Bucket="waves-products", Key=f"{n}.nc", Body=b"12345")
     opened = main.opened()
-    found = stored.bucket(opened, "waves-products", "output")
+    found = buckets.describe_bucket(opened, "waves-products", "output")
     assert (found.objects, found.bytes, found.more, found.counted) == (5, 25, False, None)
-    monkeypatch.setattr(stored, "MOST", 3)
-    found = stored.bucket(opened, "waves-products", "output")
+    monkeypatch.setattr(buckets, "MOST", 3)
+    found = buckets.describe_bucket(opened, "waves-products", "output")
     assert (found.objects, found.more) == (3, True)
-    assert stored.bucket(opened, "no-such-bucket", "output").objects is None
+    assert buckets.describe_bucket(opened, "no-such-bucket", "output").objects is None
 
 
 def test_buckets_that_cloudwatch_has_counted_are_not_listed(main: Deployed) -> None:
@@ -161,7 +161,7 @@ def test_buckets_that_cloudwatch_has_counted_are_not_listed(main: Deployed) -> N
             metric("BucketSizeBytes", "GlacierStorage", 1e9),
         ],
     )
-    found = stored.bucket(main.opened(), "waves-raw", "input", NOW)
+    found = buckets.describe_bucket(main.opened(), "waves-raw", "input", NOW)
     assert (found.objects, found.bytes, found.more) == (123_456, 8_000_000_000, False)
     assert found.counted is not None
 

@@ -255,7 +255,9 @@ def deploy(stack: MiniStack, session: LoadedWorkspace, folder: Path, bundle: Pat
     """As a deployment does: what holds data, then the CodePipeline stack, then the pipelines'."""
     clients, place, model = stack.clients(), Place(ACCOUNT, REGION), session.config.require()
     keys, names = model.for_branch(BRANCH), Names("e2e", BRANCH)
-    data_stores.ensure(data_stores.look(keys, names, clients, model=model), clients, print)
+    data_stores.apply(
+        data_stores.plan_data_stores(keys, names, clients, model=model), clients, print
+    )
     artifacts = names.artifacts_bucket(ACCOUNT, REGION)
     clients.s3.put_object(Bucket=artifacts, Key=CODE, Body=zipped(session.repository))
     codes = images(session, artifacts, folder)

@@ -184,7 +184,7 @@ def public() -> Iterator[str]:
 def test_a_registry_that_wants_a_token() -> None:
     with public() as host:
         assert remote_digest(f"{host}/lambda/python:3.12") == OTHER
-        with pytest.raises(StorageError, match="wants credentials"):
+        with pytest.raises(StorageError, match="requires credentials"):
             remote_digest(f"{host}/private/python:3.12")
 
 

@@ -71,9 +71,12 @@ def test_docker_is_taken_where_it_works_else_buildah(bin: Path) -> None:
 @pytest.mark.parametrize(
     ("docker", "why"),
     [
-        (None, "there is no docker, and there is no buildah"),
-        (NO_BUILDX, "docker is here, but not its buildx, and there is no buildah"),
-        (NO_ENGINE, "docker is here, but its engine does not answer, and there is no buildah"),
+        (None, "Docker is not installed, and buildah is not installed"),
+        (NO_BUILDX, "Docker is installed, but buildx is not, and buildah is not installed"),
+        (
+            NO_ENGINE,
+            "Docker is installed, but its engine does not answer, and buildah is not installed",
+        ),
     ],
 )
 def test_what_to_install_when_there_is_none(bin: Path, docker: str | None, why: str) -> None:
@@ -86,7 +89,7 @@ def test_what_to_install_when_there_is_none(bin: Path, docker: str | None, why: 
     assert "CodeBuild" in told.value.next
     with pytest.raises(BuilderMissing, match=why.split(", and")[0]):
         choose_builder("buildx")
-    with pytest.raises(BuilderMissing, match="no buildah"):
+    with pytest.raises(BuilderMissing, match="buildah"):
         choose_builder("buildah")
     with pytest.raises(UsageError, match="kaniko"):
         choose_builder("kaniko")

@@ -129,11 +129,11 @@ def test_changes_in_words(repository: Path) -> None:
     write(repository, {"shared/storage.yaml": "x", "requirements.txt": "six\n"})
     shutil.rmtree(repository / "utils")
     assert changes(inputs()["tides"], before["tides"]) == (
-        "requirements.txt changed", "shared/ changed", "utils/ is gone"
+        "requirements.txt changed", "shared/ changed", "utils/ was removed"
     )  # fmt: skip
     write(repository, {"pipelines/tides/pipeline.py": "from pipelines.buoy import pipeline\n"})
     now = changes(inputs()["tides"], before["tides"])
-    assert now[2:] == ("pipelines/buoy/ is new", "pipelines/tides/ changed", "utils/ is gone")
+    assert now[2:] == ("pipelines/buoy/ is new", "pipelines/tides/ changed", "utils/ was removed")
 
 
 def test_tags_are_what_a_registry_takes(repository: Path) -> None:

@@ -185,8 +185,8 @@ def released(emulator: MiniStack, tmp_path_factory: pytest.TempPathFactory) -> P
     """A deployment repository whose buckets and ledger are there."""
     folder = deployment_in(tmp_path_factory.mktemp("cdk") / "released")
     branch = open_branch(folder, "main")
-    found = data_stores.look(branch.keys, branch.names, branch.clients)
-    data_stores.ensure(found, branch.clients, say=lambda text: None)
+    found = data_stores.plan_data_stores(branch.keys, branch.names, branch.clients)
+    data_stores.apply(found, branch.clients, say=lambda text: None)
     return folder
 
 

@@ -147,7 +147,7 @@ def release_plan_data(prepared: Prepared, deployment: Deployment) -> dict[str, A
 
 def estimate_costs(prepared: Prepared, deployment: Deployment) -> Estimate:
     """What the branch would cost a month after this release."""
-    from tidegate.deploy.status.costing import planned
+    from tidegate.deploy.status.cost import estimate_planned
 
     now = datetime.now(timezone.utc)
-    return planned(prepared.branch, prepared.manifest, deployment.plan, now)
+    return estimate_planned(prepared.branch, prepared.manifest, deployment.plan, now)

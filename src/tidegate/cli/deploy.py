@@ -31,7 +31,7 @@ from tidegate.cli.view import View, plain, plain_lines
 if TYPE_CHECKING:
     from tidegate.deploy.cloudformation.changes import ChangeSet
     from tidegate.deploy.core.branch import Branch
-    from tidegate.deploy.workflow.deploying import Found
+    from tidegate.deploy.workflow.deploying import DeploymentPlan
 
 app = typer.Typer()
 
@@ -76,13 +76,13 @@ def bootstrap(
     out = View(as_json=as_json)
     opened = open_branch(directory, branch, profile, region)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
-        found = deploying.look(opened, out.note, folder=Path(folder))
+        found = deploying.plan_deployment(opened, out.note, folder=Path(folder))
         _show_foundation(out, found)
-        if found.foundation.changes and not yes and not confirm("Continue?"):
+        if found.data_stores.changes and not yes and not confirm("Continue?"):
             raise typer.Exit(1)
-        deploying.prepare_ground(found, Path(folder), out.note)
+        deploying.create_data_stores(found, Path(folder), out.note)
     if as_json:
-        out.data(data_stores.as_data(found.foundation))
+        out.data(data_stores.as_data(found.data_stores))
 
 
 @app.command(epilog="Examples: tidegate plan main   ·   tidegate plan main --stacks-only")
@@ -108,7 +108,7 @@ def plan(
     out = View(as_json=as_json)
     opened = open_branch(directory, branch, profile, region)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
-        found = deploying.look(opened, out.note, folder=Path(folder))
+        found = deploying.plan_deployment(opened, out.note, folder=Path(folder))
         changes = deploying.preview(found, out.note)
     prepared = deployment = None
     if not stacks_only:
@@ -117,7 +117,7 @@ def plan(
         deployment = releasing.preview(prepared, out.note)
     if as_json:
         data: dict[str, Any] = {
-            "foundation": data_stores.as_data(found.foundation),
+            "foundation": data_stores.as_data(found.data_stores),
             "stacks": [as_data(changes)],
         }
         if prepared is not None and deployment is not None:
@@ -165,7 +165,7 @@ def deploy(
     found = _deploy_pipeline_stack(out, opened, wait=wait, yes=yes, needs_pipeline=source is None)
     result: dict[str, Any] = {"branch": branch, "stack": found.template.stack}
     if source is None:
-        deploying.start_pipeline(opened, was_there=found.state.has_resources, say=out.note)
+        deploying.start_pipeline(opened, existed=found.state.has_resources, say=out.note)
     elif builder is None:
         arguments = " ".join(f"--recreate {logical}" for logical in recreate or ())
         build = deploying.build_bundle(opened, source, commit, out.note, arguments=arguments)
@@ -200,7 +200,7 @@ def _continue_rollback(out: View, opened: Branch, skip: list[str]) -> None:
 
 def _deploy_pipeline_stack(
     out: View, opened: Branch, *, wait: bool, yes: bool, needs_pipeline: bool
-) -> Found:
+) -> DeploymentPlan:
     """Deploy the data stores and the CodePipeline stack; show each before changing it."""
     from tidegate.deploy.workflow import deploying
     from tidegate.deploy.workflow.releasing import Declined
@@ -208,16 +208,16 @@ def _deploy_pipeline_stack(
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder, stack_events(out) as progress:
         if needs_pipeline:
             deploying.check_pipeline_keys(opened)
-        found = deploying.look(opened, out.note, folder=Path(folder))
+        found = deploying.plan_deployment(opened, out.note, folder=Path(folder))
         deploying.check_older_recipe(found)
         _show_foundation(out, found)
         is_new = not found.state.exists
         if is_new:
             show_changes(out, deploying.preview(found, out.note))
-        needs_consent = not yes and (found.foundation.changes or is_new)
+        needs_consent = not yes and (found.data_stores.changes or is_new)
         if needs_consent and not confirm("Continue?"):
             raise Declined("nothing was changed", next="`tidegate plan` shows the changes again")
-        deploying.prepare_ground(found, Path(folder), out.note)
+        deploying.create_data_stores(found, Path(folder), out.note)
 
         def agree(changes: ChangeSet) -> bool:
             if not is_new:
@@ -231,11 +231,11 @@ def _deploy_pipeline_stack(
     return found
 
 
-def _show_foundation(out: View, found: Found, *, results: bool = False) -> None:
+def _show_foundation(out: View, found: DeploymentPlan, *, results: bool = False) -> None:
     from tidegate.deploy.bootstrap import data_stores
 
     console = out.out if results and not out.as_json else out.err
-    console.print(plain_lines(data_stores.describe(found.foundation)))
+    console.print(plain_lines(data_stores.describe(found.data_stores)))
     if found.older:
         console.print(
             f"[cyan]the stack {plain(found.template.stack)} was made by Tsdat's deployment recipe:"

@@ -6,7 +6,7 @@ import typer
 
 from tidegate.cli.options import HERE, MAIN, BranchName, In, Json, Profile, Region
 from tidegate.cli.view import View, plain
-from tidegate.deploy.doctor import Asked, Finding, examine
+from tidegate.deploy.doctor import DoctorOptions, Finding, examine
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
 
@@ -25,7 +25,7 @@ def doctor(
 ) -> None:
     """Check whether a deployment can work: this machine, the config and the AWS account."""
     out = View(as_json=as_json)
-    found = examine(Asked(directory, branch, profile, region))
+    found = examine(DoctorOptions(directory, branch, profile, region))
     problems = [finding for finding in found if finding.state == "problem"]
     if as_json:
         out.data({"ok": not problems, "findings": to_json(found)})

@@ -48,7 +48,7 @@ def status(
 ) -> None:
     """Show the state of a deployed branch: stacks, builds, releases, alarms, costs, each config."""
     out = View(as_json=as_json)
-    found = telling.look(open_branch(directory, branch, profile=profile, region=region))
+    found = telling.collect_status(open_branch(directory, branch, profile=profile, region=region))
     if as_json:
         out.data(telling.as_data(found))
         return

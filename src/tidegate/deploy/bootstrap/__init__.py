@@ -1,1 +1,1 @@
-"""What holds data and lies in no stack: buckets and the ledger table."""
+"""Creates or adopts what holds a branch's data: buckets and the ledger table."""

@@ -30,23 +30,23 @@ _ONLY_TLS = "TidegateOnlyTLS"
 _TLS = "requests without TLS are refused"
 _PRIVATE = "public access is blocked"
 _ENCRYPTED = "objects are encrypted"
-_UPLOADS = f"uploads that were never completed are removed after {_ABORT_AFTER} days"
-_EVENTS = "EventBridge is told of new files"
-_EXPIRE = "what nothing needs any more is removed: " + " and ".join(
+_UPLOADS = f"incomplete uploads are deleted after {_ABORT_AFTER} days"
+_EVENTS = "new files are reported to EventBridge"
+_EXPIRE = "what is no longer needed is deleted: " + " and ".join(
     f"{prefix} after {days} days" for prefix, days in _EXPIRE_AFTER.items()
 )
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket by name, and the account and region in which it is to be."""
+    """A bucket, which may not exist yet."""
 
     name: str
     """Its name."""
     place: Place
-    """Where."""
+    """The account and region."""
     clients: Clients
-    """The way to it."""
+    """The clients."""
 
     @property
     def arn(self) -> str:
@@ -54,10 +54,10 @@ class Bucket:
         return self.place.bucket(self.name)
 
     def state(self) -> tuple[State, str]:
-        """Whose it is, and the region in which it lies, where that can be told."""
+        """Whether it exists and can be used, and its region if known."""
         try:
             with explained("look for the bucket", self.arn):
-                told = self.clients.s3.head_bucket(
+                answer = self.clients.s3.head_bucket(
                     Bucket=self.name, ExpectedBucketOwner=self.place.account
                 )
         except Missing:
@@ -66,12 +66,12 @@ class Bucket:
             if code_of(error) not in DENIED:
                 raise
             return ("not permitted" if self._listed() else "somebody else's"), ""
-        # Buckets in the first region of AWS tell none.
-        region = told.get("BucketRegion") or "us-east-1"
+        # S3 returns no region for buckets in us-east-1.
+        region = answer.get("BucketRegion") or "us-east-1"
         return ("ours" if region == self.place.region else "wrong region"), region
 
     def _listed(self) -> bool:
-        """Whether the account has it; also when that cannot be told."""
+        """Whether the account has it, or may have it."""
         try:
             with explained("list the buckets"):
                 pages = self.clients.s3.get_paginator("list_buckets").paginate()
@@ -82,10 +82,10 @@ class Bucket:
             return True
 
     def create(self, tags: Mapping[str, str]) -> None:
-        """Make it, without any settings of ours yet.
+        """Create it, without any settings yet.
 
         Raises:
-            ConfigurationError: somebody else has taken the name.
+            ConfigurationError: another account has the name.
         """
         where: Any = {"LocationConstraint": self.place.region}
         more = {} if self.place.region == "us-east-1" else {"CreateBucketConfiguration": where}
@@ -106,7 +106,7 @@ class Bucket:
         self.call("put_bucket_tagging", Tagging={"TagSet": pairs})
 
     def call(self, action: str, *absent: str, **arguments: Any) -> Any:
-        """Ask or tell S3 something about it; None where S3 answers with a code of ``absent``."""
+        """Send a request about it; None if the error has one of the codes in ``absent``."""
         try:
             with explained(_DOING[action.partition("_")[0]], self.arn):
                 return getattr(self.clients.s3, action)(
@@ -122,10 +122,10 @@ _DOING = {"get": "read the settings of", "put": "change the settings of"}
 
 
 def taken(name: str) -> ConfigurationError:
-    """The error when a name is somebody else's."""
+    """The error if another account has the name."""
     return ConfigurationError(
         f"the bucket {name} belongs to another AWS account",
-        why="names of buckets are shared by all accounts of the world",
+        why="all AWS accounts share the names of buckets",
         next="choose another name for it in pipelines_config.yml",
     )
 
@@ -135,11 +135,11 @@ class Wanted:
     """A setting that a bucket should have."""
 
     text: str
-    """What it brings about."""
+    """What it does, in words."""
     lacks: Callable[[Bucket], str]
-    """What it would change, in a sentence; "" where the bucket has it."""
+    """What it would change, in words; "" if the bucket has it."""
     add: Callable[[Bucket], None]
-    """Adds it to what there is."""
+    """Adds it to the existing settings."""
 
 
 def _policy(bucket: Bucket) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _listed_values(holder: Mapping[str, Any], key: str) -> list[Any]:
 def _lacks_tls(bucket: Bucket) -> str:
     if any(_refuses_plain_http(bucket, s) for s in _policy(bucket)["Statement"]):
         return ""
-    return f"{_TLS}, by a statement that is added to its policy"
+    return f"{_TLS}, by a statement added to its policy"
 
 
 def _add_tls(bucket: Bucket) -> None:
@@ -195,13 +195,13 @@ def _lacks_privacy(bucket: Bucket) -> str:
     told = bucket.call("get_public_access_block", "NoSuchPublicAccessBlockConfiguration")
     if told and told["PublicAccessBlockConfiguration"] == _OPEN:
         return ""
-    if any(_lets_all(statement) for statement in _policy(bucket)["Statement"]):
-        return f"{_PRIVATE}: IT IS PUBLIC NOW, and those who use that cannot any more"
+    if any(_is_public(statement) for statement in _policy(bucket)["Statement"]):
+        return f"{_PRIVATE}: IT IS PUBLIC NOW, and public users will lose access"
     return _PRIVATE
 
 
-def _lets_all(statement: Mapping[str, Any]) -> bool:
-    """Whether a statement lets everybody in the world do something."""
+def _is_public(statement: Mapping[str, Any]) -> bool:
+    """Whether a statement allows something to everybody."""
     anybody = statement.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]})
     return statement.get("Effect") == "Allow" and anybody and not statement.get("Condition")
 
@@ -222,7 +222,7 @@ def _add_encryption(bucket: Bucket) -> None:
 
 
 def _lifecycle(bucket: Bucket) -> dict[str, Any]:
-    """The lifecycle of its objects, as it is given back to S3."""
+    """The lifecycle of its objects, in the form that S3 accepts."""
     told = bucket.call("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration") or {}
     return {
         key: told[key] for key in ("Rules", "TransitionDefaultMinimumObjectSize") if key in told
@@ -289,20 +289,20 @@ def _lacks_events(bucket: Bucket) -> str:
     if "EventBridgeConfiguration" in found:
         return ""
     others = sum(len(value) for value in found.values())
-    return f"{_EVENTS}; its other notifications ({others}) stay" if others else _EVENTS
+    return f"{_EVENTS}; its other notifications ({others}) are kept" if others else _EVENTS
 
 
 def _add_events(bucket: Bucket) -> None:
     bucket.call(
         "put_bucket_notification_configuration",
         NotificationConfiguration={**_notifications(bucket), "EventBridgeConfiguration": {}},
-        # Other people's queues and functions are not ours to check.
+        # Do not check the queues and functions of other notifications.
         SkipDestinationValidation=True,
     )
 
 
 SETTINGS: Mapping[str, Wanted] = {
-    # The policy before the block: S3 takes no policy that is public once they are blocked.
+    # The policy before the block: afterwards S3 rejects every policy that is public.
     "tls": Wanted(_TLS, _lacks_tls, _add_tls),
     "private": Wanted(_PRIVATE, _lacks_privacy, _add_privacy),
     "encrypted": Wanted(_ENCRYPTED, _lacks_encryption, _add_encryption),
@@ -310,4 +310,4 @@ SETTINGS: Mapping[str, Wanted] = {
     "events": Wanted(_EVENTS, _lacks_events, _add_events),
     "expiry": Wanted(_EXPIRE, _lacks_expiry, _add_expiry),
 }
-"""All that may be set, in the order in which it is."""
+"""All settings, in the order in which they are added."""

@@ -1,12 +1,12 @@
-"""What holds data, and is in no stack: the buckets and the ledger's table.
+"""Creates or adopts the buckets and the ledger table of a branch, which hold its data.
 
-    look(keys, names, clients)       what is there, and what would be done about it; changes nothing
-    describe(foundation)             the same in words
-    ensure(foundation, clients, say) does it
+    plan_data_stores(keys, names, clients)   what exists, and what would change; changes nothing
+    describe(planned)                        the same in words
+    apply(planned, clients, say)             makes the changes
 
-So no update, rollback or deletion of a stack can touch data, branches can share buckets, and a
-bucket that exists is adopted by the code that sets up a new one. What is there is only added to;
-and when all is there, nothing is done.
+They belong to no stack, so no update, rollback or deletion of a stack can affect data, branches can
+share buckets, and existing buckets are adopted by the same code that sets up new ones. Settings are
+only added; if everything is in place, nothing is changed.
 """
 
 from __future__ import annotations
@@ -39,85 +39,86 @@ _ALWAYS = ("tls", "private", "encrypted", "uploads")
 _WORDS: dict[Action, str] = {
     "create": "will be created",
     "adopt": "will be changed",
-    "nothing": "stays as it is",
+    "nothing": "needs no change",
     "refuse": "CANNOT BE USED",
 }
 
 
-class FoundationRefused(ConfigurationError):
-    """A bucket or the table cannot be used as the config has it."""
+class DataStoresRejected(ConfigurationError):
+    """A bucket or the table cannot be used as the config says."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Something that is set on a bucket or on the table."""
+    """A setting of a bucket or of the table."""
 
     id: str
-    """Which."""
+    """Its id, such as ``tls``."""
     text: str
-    """What it brings about."""
+    """What it does, in words."""
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A bucket or the table: how it stands, and what will be done about it."""
+class DataStore:
+    """A bucket or the table: its state, and what will be done with it."""
 
     kind: Literal["bucket", "table"]
-    """Which of both."""
+    """Whether it is a bucket or a table."""
     name: str
     """Its name."""
     uses: tuple[Use, ...]
-    """What for; a bucket may be for input and output."""
+    """What it is used for; a bucket may be used for input and output."""
     state: State
-    """Whether it is there, and whose it is."""
+    """Whether it exists and can be used."""
     action: Action
     """What will be done."""
     settings: tuple[Setting, ...] = ()
-    """What will be set."""
+    """The settings that will be added."""
     why: str = ""
     """Why it cannot be used."""
     next: str = ""
-    """What to do then."""
+    """What to do about it."""
 
     @property
     def label(self) -> str:
-        """What it is, in words."""
+        """Its kind, name and uses."""
         return f"{self.kind} {self.name} ({' and '.join(self.uses)})"
 
 
 @dataclass(frozen=True)
-class Foundation:
-    """All that holds data of a branch."""
+class DataStores:
+    """The buckets and the table of a branch."""
 
     place: Place
-    """Where."""
+    """The account and region."""
     tags: tuple[tuple[str, str], ...]
     """The tags of what is created for this branch alone."""
-    things: tuple[Thing, ...]
+    stores: tuple[DataStore, ...]
     """The buckets and the table."""
     notes: tuple[str, ...] = ()
     """What a person should know."""
 
     @property
-    def refused(self) -> tuple[Thing, ...]:
-        """What cannot be used."""
-        return tuple(thing for thing in self.things if thing.action == "refuse")
+    def refused(self) -> tuple[DataStore, ...]:
+        """Those that cannot be used."""
+        return tuple(store for store in self.stores if store.action == "refuse")
 
     @property
-    def changes(self) -> tuple[Thing, ...]:
-        """What there is to do."""
-        return tuple(thing for thing in self.things if thing.action in ("create", "adopt"))
+    def changes(self) -> tuple[DataStore, ...]:
+        """Those that will be created or changed."""
+        return tuple(store for store in self.stores if store.action in ("create", "adopt"))
 
 
-def look(
+def plan_data_stores(
     keys: AwsKeys, names: Names, clients: Clients, *, model: PipelinesConfig | None = None
-) -> Foundation:
-    """Look at what is there; nothing is changed.
+) -> DataStores:
+    """Find out what exists and what would change; nothing is changed.
 
-    ``keys`` are those of the branch. ``model`` is the whole config, for what branches share.
+    ``keys`` are those of the branch. ``model`` is the whole config, to find branches
+    that share buckets.
 
     Raises:
-        TidegateError: AWS cannot be asked.
+        TidegateError: AWS does not answer.
     """
     if keys.account_id is None or keys.region is None:
         raise ValueError("account_id and region are needed: see aws_problems")
@@ -130,18 +131,18 @@ def look(
     ):
         if name is not None:
             uses.setdefault(name, []).append(use)  # type: ignore[arg-type]
-    things = [
+    stores = [
         _bucket(Bucket(name, place, clients), tuple(those), bool(keys.create_buckets))
         for name, those in uses.items()
     ]
-    things.append(_table(Table(names.ledger_table, place, clients)))
+    stores.append(_table(Table(names.ledger_table, place, clients)))
     tags = (("branch", tag_value(names.branch)), ("repository", tag_value(names.repository)))
     notes = () if model is None else shared_outputs(model, names.branch)
-    return Foundation(place, tags, tuple(things), notes)
+    return DataStores(place, tags, tuple(stores), notes)
 
 
 def shared_outputs(model: PipelinesConfig, branch: str) -> tuple[str, ...]:
-    """A warning when other branches write to the same bucket, as far as the config tells; pure."""
+    """A warning if other branches write to the same bucket, according to the config; pure."""
     bucket = model.for_branch(branch).output_bucket_name
     others = sorted({"main", *(model.branches or ())} - {branch})
     same = [one for one in others if model.for_branch(one).output_bucket_name == bucket]
@@ -150,37 +151,39 @@ def shared_outputs(model: PipelinesConfig, branch: str) -> tuple[str, ...]:
     listed = ", ".join(same[:-1]) + (" and " if same[1:] else "") + same[-1]
     shared = f"{branch} writes to the same output bucket as {listed}, {bucket}"
     advice = "`branches:` gives a branch an `output_bucket_name` of its own"
-    return (f"{shared}: products of one name replace each other; {advice}",)
+    return (f"{shared}: products with the same name replace each other; {advice}",)
 
 
-def _bucket(bucket: Bucket, uses: tuple[Use, ...], may_create: bool) -> Thing:
-    may_create = may_create or "artifacts" in uses  # that one is Tidegate's own
+def _bucket(bucket: Bucket, uses: tuple[Use, ...], may_create: bool) -> DataStore:
+    may_create = may_create or "artifacts" in uses  # that bucket is only used by Tidegate
     wanted = [*(_ALWAYS if may_create else ())]
     wanted += ["events"] if "input" in uses else []
     wanted += ["expiry"] if "artifacts" in uses else []
     state, region = bucket.state()
     key = " and ".join(f"`{_KEYS[use]}`" for use in uses)
 
-    def refused(why: str, next: str, state: State = state) -> Thing:
-        return Thing("bucket", bucket.name, uses, state, "refuse", why=why, next=next)
+    def refused(why: str, next: str, state: State = state) -> DataStore:
+        return DataStore("bucket", bucket.name, uses, state, "refuse", why=why, next=next)
 
     if state == "missing" and may_create:
         settings = [Setting(id, one.text) for id, one in buckets.SETTINGS.items() if id in wanted]
-        return Thing("bucket", bucket.name, uses, state, "create", tuple(settings))
+        return DataStore("bucket", bucket.name, uses, state, "create", tuple(settings))
     if state == "missing":
         why = "it does not exist, and the config says `create_buckets: false`"
-        return refused(why, f"create it, write `create_buckets: true`, or mend {key}")
+        return refused(why, f"create it, write `create_buckets: true`, or correct {key}")
     if state == "somebody else's":
         error = buckets.taken(bucket.name)
         return refused(
             f"it belongs to another AWS account; {error.why}", f"choose another name with {key}"
         )
     if state == "wrong region":
-        why = f"it lies in {region}, and the functions in {bucket.place.region}"
-        return refused(why, f"choose a bucket there for {key}, or mend `region`")
+        why = f"it is in {region}, and the functions are in {bucket.place.region}"
+        return refused(why, f"choose a bucket there for {key}, or correct `region`")
     if state == "not permitted":
-        why = "the bucket may not be looked at with these credentials"
-        return refused(why, f"allow s3:ListBucket on {bucket.arn}, or use others (--profile)")
+        why = "these credentials may not access the bucket"
+        return refused(
+            why, f"allow s3:ListBucket on {bucket.arn}, or use other credentials (--profile)"
+        )
     try:
         lacking = [(id, one.lacks(bucket)) for id, one in buckets.SETTINGS.items() if id in wanted]
     except StorageError as error:
@@ -188,87 +191,92 @@ def _bucket(bucket: Bucket, uses: tuple[Use, ...], may_create: bool) -> Thing:
             raise
         return refused(error.why, error.next, "not permitted")
     found = tuple(Setting(id, text) for id, text in lacking if text)
-    return Thing("bucket", bucket.name, uses, state, "adopt" if found else "nothing", found)
+    return DataStore("bucket", bucket.name, uses, state, "adopt" if found else "nothing", found)
 
 
-def _table(found: Table) -> Thing:
-    def thing(state: State, action: Action, settings: Sequence[Setting] = (), **more: str) -> Thing:
-        return Thing("table", found.name, ("ledger",), state, action, tuple(settings), **more)
+def _table(found: Table) -> DataStore:
+    def store(
+        state: State, action: Action, settings: Sequence[Setting] = (), **more: str
+    ) -> DataStore:
+        return DataStore("table", found.name, ("ledger",), state, action, tuple(settings), **more)
 
     try:
-        told = found.describe()
-        if told is None:
-            return thing(
+        description = found.describe()
+        if description is None:
+            return store(
                 "missing", "create", [Setting(i, one.text) for i, one in table.SETTINGS.items()]
             )
-        if why := table.differs(told):
-            next = "it is of another version of Tidegate, or of none: rename or remove it"
-            return thing("somebody else's", "refuse", why=why, next=next)
+        if why := table.describe_difference(description):
+            next = "another version of Tidegate or another program made it: rename or delete it"
+            return store("somebody else's", "refuse", why=why, next=next)
         settings = [
-            Setting(id, one.text) for id, one in table.SETTINGS.items() if one.lacks(found, told)
+            Setting(id, one.text)
+            for id, one in table.SETTINGS.items()
+            if one.lacks(found, description)
         ]
     except LedgerError as error:
         if code_of(error) not in DENIED:
             raise
-        return thing("not permitted", "refuse", why=error.why, next=error.next)
-    return thing("ours", "adopt" if settings else "nothing", settings)
+        return store("not permitted", "refuse", why=error.why, next=error.next)
+    return store("ours", "adopt" if settings else "nothing", settings)
 
 
-def describe(foundation: Foundation) -> str:
-    """The foundation in words, for a person's eyes."""
+def describe(planned: DataStores) -> str:
+    """The data stores in words."""
     lines = []
-    for thing in foundation.things:
-        state = "exists" if thing.state == "ours" else thing.state
-        lines.append(f"{thing.label}: {state}, {_WORDS[thing.action]}")
-        lines += [f"  {setting.text}" for setting in thing.settings]
-        lines += [f"  {text}" for text in (thing.why, thing.next) if text]
-    return "\n".join([*lines, *foundation.notes]) + "\n"
+    for store in planned.stores:
+        state = "exists" if store.state == "ours" else store.state
+        lines.append(f"{store.label}: {state}, {_WORDS[store.action]}")
+        lines += [f"  {setting.text}" for setting in store.settings]
+        lines += [f"  {text}" for text in (store.why, store.next) if text]
+    return "\n".join([*lines, *planned.notes]) + "\n"
 
 
-def as_data(foundation: Foundation) -> dict[str, Any]:
-    """The foundation as data, for ``--json``."""
-    return asdict(foundation)
+def as_data(planned: DataStores) -> dict[str, Any]:
+    """The data stores as ``--json`` prints them."""
+    data = asdict(planned)
+    return {"things" if key == "stores" else key: value for key, value in data.items()}
 
 
-def ensure(foundation: Foundation, clients: Clients, say: Say) -> None:
-    """Create and adopt what was planned; what was done is told, one sentence a thing.
+def apply(planned: DataStores, clients: Clients, say: Say) -> None:
+    """Create and change what was planned; ``say`` gets one sentence for each.
 
     Raises:
-        FoundationRefused: something cannot be used; nothing was done.
-        TidegateError: AWS did not do it; a second try goes on from there.
+        DataStoresRejected: something cannot be used; nothing was changed.
+        TidegateError: AWS refused a change; a second attempt continues from there.
     """
-    if refused := foundation.refused:
-        raise FoundationRefused(
-            "; ".join(f"the {thing.label} cannot be used" for thing in refused),
-            why="\n".join(f"{thing.name}: {thing.why}" for thing in refused),
-            next="\n".join(f"{thing.name}: {thing.next}" for thing in refused),
+    if refused := planned.refused:
+        raise DataStoresRejected(
+            "; ".join(f"the {store.label} cannot be used" for store in refused),
+            why="\n".join(f"{store.name}: {store.why}" for store in refused),
+            next="\n".join(f"{store.name}: {store.next}" for store in refused),
         )
-    for thing in foundation.changes:
-        if thing.kind == "table":
-            _ensure_table(foundation, thing, clients)
+    for store in planned.changes:
+        if store.kind == "table":
+            _apply_table(planned, store, clients)
         else:
-            _ensure_bucket(foundation, thing, clients)
-        done = "created" if thing.action == "create" else "changed"
-        say(f"{done} the {thing.label}: {'; '.join(s.text for s in thing.settings)}")
+            _apply_bucket(planned, store, clients)
+        done = "created" if store.action == "create" else "changed"
+        say(f"{done} the {store.label}: {'; '.join(s.text for s in store.settings)}")
 
 
-def _ensure_bucket(foundation: Foundation, thing: Thing, clients: Clients) -> None:
-    bucket = Bucket(thing.name, foundation.place, clients)
-    if thing.action == "create":
-        # Branches may share the others.
-        own = foundation.tags if "artifacts" in thing.uses else foundation.tags[1:]
-        bucket.create(dict(own))
-    for setting in thing.settings:
+def _apply_bucket(planned: DataStores, store: DataStore, clients: Clients) -> None:
+    bucket = Bucket(store.name, planned.place, clients)
+    if store.action == "create":
+        # Branches may share the others, so these do not get the tag of the branch.
+        tags = planned.tags if "artifacts" in store.uses else planned.tags[1:]
+        bucket.create(dict(tags))
+    for setting in store.settings:
         buckets.SETTINGS[setting.id].add(bucket)
 
 
-def _ensure_table(foundation: Foundation, thing: Thing, clients: Clients) -> None:
-    found = Table(thing.name, foundation.place, clients)
-    if thing.action == "create":
-        found.create(dict(foundation.tags))
-        told = found.describe() or {}
-        lacking = [id for id, one in table.SETTINGS.items() if one.lacks(found, told)]
+def _apply_table(planned: DataStores, store: DataStore, clients: Clients) -> None:
+    found = Table(store.name, planned.place, clients)
+    if store.action == "create":
+        found.create(dict(planned.tags))
+        description = found.describe() or {}
+        lacking = [id for id, one in table.SETTINGS.items() if one.lacks(found, description)]
     else:
-        lacking = [setting.id for setting in thing.settings]
+        lacking = [setting.id for setting in store.settings]
     for id in lacking:
         table.SETTINGS[id].add(found)

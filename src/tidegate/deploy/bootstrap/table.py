@@ -1,4 +1,4 @@
-"""The ledger's table: whether it is one, which settings it lacks, and how these are added."""
+"""The ledger table: whether it is one, which settings it lacks, and how to add them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _TRIES, _PAUSE = 30, 2.0
 
 @dataclass(frozen=True)
 class Table:
-    """A table by name, and the account and region in which it is to be."""
+    """A table, which may not exist yet."""
 
     name: str
     """Its name."""
     place: Place
-    """Where."""
+    """The account and region."""
     clients: Clients
-    """The way to it."""
+    """The clients."""
 
     @property
     def arn(self) -> str:
@@ -32,7 +32,7 @@ class Table:
         return self.place.arn("dynamodb", f"table/{self.name}")
 
     def describe(self) -> dict[str, Any] | None:
-        """What AWS says of it; None when there is none."""
+        """AWS's description; None if it does not exist."""
         try:
             found: dict[str, Any] = self.call("describe_table")["Table"]
         except LedgerError as error:
@@ -42,7 +42,7 @@ class Table:
         return found
 
     def create(self, tags: Mapping[str, str]) -> None:
-        """Make it, with the settings that can be given along."""
+        """Create it, with those settings that are part of the request."""
         create_table(
             self.name,
             self.clients,
@@ -52,7 +52,7 @@ class Table:
         )
 
     def call(self, action: str, *passing: str, **arguments: Any) -> Any:
-        """Ask or tell DynamoDB something about it, again while it answers with ``passing``."""
+        """Send a request about it, again while the error has one of the codes in ``passing``."""
         for left in reversed(range(_TRIES)):
             try:
                 with explained(_DOING.get(action, "change"), self.arn, lasting=LedgerError):
@@ -61,10 +61,10 @@ class Table:
                 if code_of(error) not in passing or not left:
                     raise
             time.sleep(_PAUSE)
-        raise AssertionError("it was tried")
+        raise AssertionError("the last attempt returns or raises")
 
     def wait(self) -> None:
-        """Until nothing is being changed about it."""
+        """Wait until no change is in progress."""
         with explained("wait for the table", self.arn, lasting=LedgerError):
             self.clients.dynamodb.get_waiter("table_exists").wait(
                 TableName=self.name, WaiterConfig={"Delay": 2, "MaxAttempts": 150}
@@ -78,8 +78,8 @@ _DOING = {
 }
 
 
-def differs(found: Mapping[str, Any]) -> str:
-    """How a table is no ledger of this version's; "" when it is one."""
+def describe_difference(found: Mapping[str, Any]) -> str:
+    """How a table differs from a ledger of this version; "" if it does not."""
     wanted = table_definition()
     if _keys(found) != _keys(wanted):
         return f"its keys are {_keys(found)}, not {_keys(wanted)}"
@@ -100,22 +100,22 @@ class Wanted:
     """A setting that the table should have."""
 
     text: str
-    """What it brings about."""
+    """What it does, in words."""
     lacks: Callable[[Table, Mapping[str, Any]], bool]
-    """Whether the table is without it, given what AWS says."""
+    """Whether the table lacks it, given AWS's description."""
     add: Callable[[Table], None]
     """Adds it."""
 
 
 def _lacks_backups(table: Table, found: Mapping[str, Any]) -> bool:
-    told = table.call("describe_continuous_backups")["ContinuousBackupsDescription"]
-    state = told.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
+    answer = table.call("describe_continuous_backups")["ContinuousBackupsDescription"]
+    state = answer.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
     return bool(state != "ENABLED")
 
 
 def _add_backups(table: Table) -> None:
     on = {"PointInTimeRecoveryEnabled": True}
-    # A table that is new cannot be backed up for some seconds.
+    # A new table cannot be backed up for some seconds.
     table.call(
         "update_continuous_backups",
         "ContinuousBackupsUnavailableException",
@@ -143,8 +143,8 @@ def _add_encryption(table: Table) -> None:
 
 
 def _lacks_expiry(table: Table, found: Mapping[str, Any]) -> bool:
-    told = table.call("describe_time_to_live")["TimeToLiveDescription"]
-    return told.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING")
+    answer = table.call("describe_time_to_live")["TimeToLiveDescription"]
+    return answer.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING")
 
 
 def _add_expiry(table: Table) -> None:
@@ -160,9 +160,7 @@ SETTINGS: Mapping[str, Wanted] = {
         "it can be restored to any second of the last 35 days", _lacks_backups, _add_backups
     ),
     "protected": Wanted("it cannot be deleted by mistake", _lacks_protection, _add_protection),
-    "encrypted": Wanted("it is encrypted with a key of KMS", _lacks_encryption, _add_encryption),
-    "expiry": Wanted(
-        "records that are due to be forgotten are removed", _lacks_expiry, _add_expiry
-    ),
+    "encrypted": Wanted("it is encrypted with a KMS key", _lacks_encryption, _add_encryption),
+    "expiry": Wanted("expired records are deleted", _lacks_expiry, _add_expiry),
 }
-"""All that is set, in the order in which it is."""
+"""All settings, in the order in which they are added."""

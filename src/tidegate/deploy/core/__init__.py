@@ -1,1 +1,1 @@
-"""What all parts of a deployment share: the branch, its releases, links to the console."""
+"""What all parts of a deployment share: branch, account, recorded releases, console links."""

@@ -1,7 +1,7 @@
-"""One branch of one deployment: what the commands of administrators work on.
+"""One branch of a deployment: what the commands for administrators work on.
 
-``open_branch`` reads the config alone; AWS is asked for the account only. ``identify`` says whose
-credentials these are, and refuses to go on when they are another account's.
+``open_branch`` reads only the config. ``Branch.who`` asks AWS for the caller, and fails if the
+credentials belong to another account.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from tidegate.workspace.folder import Workspace
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch, its config, and the way to its account."""
+    """A branch, its config, and clients for its account."""
 
     name: str
     """The branch."""
     workspace: Workspace
     """The folder with pipelines_config.yml."""
     reading: ConfigFile
-    """The config file as it was read; its files need not be here."""
+    """The config file; the files that it names need not be on this machine."""
     keys: AwsKeys
-    """The keys for AWS, as they are for the branch; all that are needed are there."""
+    """The AWS keys of the branch; all required ones are present."""
     clients: Clients
-    """The way to AWS."""
+    """The clients."""
 
     @property
     def names(self) -> Names:
-        """What everything is called."""
+        """The names of everything on AWS."""
         assert self.keys.pipelines_repo_name is not None
         return Names(self.keys.pipelines_repo_name, self.name)
 
@@ -55,38 +55,38 @@ class Branch:
 
     @property
     def history(self) -> History:
-        """Its releases on record."""
+        """Its recorded releases."""
         return History(self.names.ledger_table, self.clients)
 
     @property
     def artifacts_bucket(self) -> str:
-        """The bucket of templates, source bundles and the like."""
+        """The bucket with templates, source code and Tidegate itself."""
         return self.names.artifacts_bucket(self.place.account, self.place.region)
 
     @property
     def emulated(self) -> bool:
-        """Whether an emulator on this machine stands in for AWS: it does not know all of it."""
+        """Whether an emulator is used instead of AWS: it does not support everything."""
         endpoint = self.clients.client("sts").meta.endpoint_url
         return is_loopback(urlsplit(endpoint).netloc)
 
     @cached_property
     def who(self) -> str:
-        """The ARN of whoever works here.
+        """The ARN of the caller.
 
         Raises:
-            ConfigurationError: there are no credentials, or they are another account's.
+            ConfigurationError: there are no credentials, or they belong to another account.
         """
-        with explained("ask whose credentials these are"):
-            told = self.clients.client("sts").get_caller_identity()
-        if told["Account"] != self.keys.account_id:
+        with explained("identify the credentials"):
+            identity = self.clients.client("sts").get_caller_identity()
+        if identity["Account"] != self.keys.account_id:
             raise ConfigurationError(
-                f"these credentials are for the account {told['Account']}",
+                f"these credentials are for the account {identity['Account']}",
                 why=f"{self.reading.file} deploys to the account {self.keys.account_id}"
                 f" (line {self.reading.line('account_id')})",
-                next="choose the right profile with --profile, or mend `account_id`",
+                next="choose the right profile with --profile, or correct `account_id`",
                 where=f"{self.reading.file}:{self.reading.line('account_id')}",
             )
-        return str(told["Arn"])
+        return str(identity["Arn"])
 
 
 def open_branch(
@@ -99,14 +99,14 @@ def open_branch(
 ) -> Branch:
     """Read the config of a branch.
 
-    ``codepipeline`` asks for the keys too that only a deployment by CodePipeline needs.
+    With ``codepipeline``, the keys that only CodePipeline needs are required too.
 
     Raises:
-        Problems: there is anything wrong with the config, or a key for AWS is missing.
-        UsageError: there is no such folder.
+        Problems: the config has problems, or an AWS key is missing.
+        UsageError: the folder does not exist.
     """
     workspace = Workspace.at(directory)
-    # The pipelines repository need not be here: only a release reads it.
+    # The pipelines repository need not be on this machine: only a release reads it.
     reading = configuration.read(loading.short_path(workspace.config), files=False)
     keys, problems = configuration.aws_problems(reading, branch, codepipeline=codepipeline)
     if keys is None:
@@ -118,7 +118,7 @@ def open_branch(
 
 
 def commit_of(repository: Path) -> str:
-    """The commit that a repository is at, with ``-dirty`` where files differ; "" for none.
+    """The commit of a repository, with ``-dirty`` if files have changed; "" if there is none.
 
     Raises:
         UsageError: git is not installed.
@@ -136,7 +136,7 @@ def _git(repository: Path, *arguments: str) -> str:
     except FileNotFoundError:
         raise UsageError(
             "git is not installed",
-            why="the commit that is released is asked of it",
-            next="install git, or say the commit with --commit",
+            why="it is needed to find the commit of the release",
+            next="install git, or name the commit with --commit",
         ) from None
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,6 +1,6 @@
-"""The pages of AWS's console, for people to click on; pure.
+"""Links to pages of AWS's console; pure.
 
-A region of China or of GovCloud has a console of its own, with the same pages.
+China and GovCloud have their own consoles, with the same pages.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Console:
     """The console of one account and region."""
 
     place: Place
-    """Which."""
+    """The account and region."""
 
     @property
     def home(self) -> str:
-        """Where one signs in."""
+        """The start page."""
         return self._page("console/home")
 
     def stack(self, name: str) -> str:
@@ -34,7 +34,7 @@ class Console:
         return self._page("cloudformation/home", f"/stacks/stackinfo?stackId={_part(name)}")
 
     def codepipeline(self, name: str) -> str:
-        """A pipeline of CodePipeline, with the state of its stages."""
+        """A CodePipeline pipeline, with the state of its stages."""
         return self._page(f"codesuite/codepipeline/pipelines/{_part(name)}/view")
 
     def build_project(self, name: str) -> str:
@@ -47,7 +47,7 @@ class Console:
         return self._page(f"{projects}/{_part(project)}/build/{_part(id)}")
 
     def connections(self) -> str:
-        """The connections to GitHub and the like: where a pending one is completed."""
+        """The connections, such as to GitHub: where a pending one is completed."""
         return self._page("codesuite/settings/connections")
 
     def repository(self, name: str) -> str:
@@ -55,7 +55,7 @@ class Console:
         return self._page(f"ecr/repositories/private/{self.place.account}/{_path(name)}")
 
     def bucket(self, name: str, prefix: str = "") -> str:
-        """A bucket, or what lies below a prefix of it."""
+        """A bucket, or the objects below a prefix."""
         more = f"&prefix={_part(prefix)}&showversions=false" if prefix else ""
         return self._page(f"s3/buckets/{_part(name)}", query=more)
 
@@ -64,8 +64,8 @@ class Console:
         return self._page("lambda/home", f"/functions/{_part(name)}")
 
     def log_group(self, name: str) -> str:
-        """A log group of CloudWatch's, with its streams."""
-        # This page takes names that are encoded twice, with $ in place of the outer %.
+        """A log group of CloudWatch, with its streams."""
+        # This page needs names that are encoded twice, with $ in place of the outer %.
         encoded = quote(_part(name), safe="").replace("%", "$")
         return self._page("cloudwatch/home", f"logsV2:log-groups/log-group/{encoded}")
 
@@ -104,7 +104,7 @@ class Console:
         return self._page("iam/home", f"/roles/details/{_part(name)}")
 
     def quotas(self, service: str) -> str:
-        """The quotas of a service, such as ``lambda``, where more is asked for."""
+        """The quotas of a service, such as ``lambda``, where higher ones can be requested."""
         return self._page(f"servicequotas/home/services/{_part(service)}/quotas")
 
     def _page(self, path: str, fragment: str = "", query: str = "") -> str:

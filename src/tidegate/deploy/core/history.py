@@ -1,8 +1,8 @@
-"""Releases on record: what was deployed, of which commit, by whom, and when.
+"""Recorded releases: what was deployed, from which commit, by whom, and when.
 
-They lie in the ledger's table, under a partition of their own (``pk`` is ``RELEASE``, ``sk`` the
-release's id, which sorts by time), so they last as long as the ledger does. A release in progress
-holds a lease on the branch: a second one is told so instead of building beside it.
+They are stored in the ledger table, in their own partition (``pk`` is ``RELEASE``, ``sk`` the id of
+the release, which sorts by time), and are kept as long as the ledger. A release in progress holds a
+lock on the branch, with a lease; a second one fails.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tidegate.runtime.records import dumps, loads
 from tidegate.targets.aws.clients import Clients, ConditionFailed, code_of, explained
 
 ReleaseState = Literal["building", "deploying", "deployed", "failed", "removed"]
-"""removed: not a release, but the end of all: nothing is deployed after it."""
+"""removed: not a release but a teardown, after which nothing is deployed."""
 LEASE = timedelta(hours=4)
 """A release that has not ended by then has died: builds are stopped after three hours."""
 _PARTITION, _LOCK = "RELEASE", "RELEASING"
 PARTITIONS = (_PARTITION, _LOCK)
-"""Of the ledger's table, what a release needs."""
+"""The partitions of the ledger table that a release needs."""
 
 
 class ReleaseInProgress(TidegateError):
@@ -39,45 +39,45 @@ class ReleasedImage:
     """The image of one pipeline in a release."""
 
     tag: str
-    """Its content tag: a hash of all that goes into it."""
+    """Its content tag: a hash of everything in it."""
     digest: str
-    """``sha256:…``, as the registry knows it."""
+    """Its digest in the registry, ``sha256:…``."""
     inputs: Mapping[str, str] = field(default_factory=dict)
-    """What went into it, each with its hash: to tell what has changed since."""
+    """Its inputs with their hashes, to find out what has changed since."""
     commit: str = ""
-    """The commit that first gave it: later ones that change nothing in it leave it alone."""
+    """The first commit that produced it: later commits that do not change it use the same image."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A set of images and configs from one commit, and what became of it."""
+    """A set of images and configs from one commit, and its state."""
 
     id: str
     """The time and the commit: sorts by time."""
     commit: str
-    """The commit of the pipelines repository; "" where it was none."""
+    """The commit of the pipelines repository; "" if it had none."""
     who: str
-    """Who asked for it: the ARN of the caller."""
+    """The ARN of the caller."""
     when: datetime
     """When it began."""
     state: ReleaseState = "building"
-    """How far it has come."""
+    """Its state."""
     images: Mapping[str, ReleasedImage] = field(default_factory=dict)
     """By pipeline."""
     config_hash: str = ""
     """A hash of the resolved config."""
     manifest: str = ""
-    """The resolved config itself (``runtime.manifest``, JSON): a rollback deploys it again."""
+    """The resolved config (``runtime.manifest``, JSON): a rollback deploys it again."""
     keys: str = ""
-    """The keys for AWS as they were for the branch, JSON."""
+    """The AWS keys of the branch at that time, JSON."""
     tidegate: str = ""
     """The version of Tidegate that made it."""
     ended: datetime | None = None
     """When it ended."""
     error: str = ""
-    """What went wrong, when something did."""
+    """Why it failed, if it did."""
     of: str = ""
-    """For a rollback, the release that it goes back to."""
+    """For a rollback, the release that it deploys again."""
 
 
 class History:
@@ -87,7 +87,7 @@ class History:
         self.table, self._clients = table, clients
 
     def put(self, release: Release) -> None:
-        """Put a release on record, in place of what was there of it."""
+        """Record a release; replaces its earlier record."""
         text = zlib.compress(dumps(release).encode(), 9)
         item = {
             "pk": {"S": _PARTITION},
@@ -104,7 +104,7 @@ class History:
         return _release(item) if item else None
 
     def all(self) -> Iterator[Release]:
-        """All releases, the latest first; none where there is no table yet."""
+        """All releases, the latest first; none if the table does not exist yet."""
         start: dict[str, Any] = {}
         while True:
             try:
@@ -126,26 +126,26 @@ class History:
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def last(self) -> Release | None:
-        """The latest release that was deployed: what runs now. None after a removal."""
+        """The latest deployed release: what runs now. None after a teardown."""
         ends = (found for found in self.all() if found.state in ("deployed", "removed"))
         last = next(ends, None)
         return last if last is not None and last.state == "deployed" else None
 
     @contextmanager
     def releasing(self, release: Release) -> Iterator[None]:
-        """Hold the branch while a release goes on.
+        """Lock the branch during a release.
 
         Raises:
-            ReleaseInProgress: another one holds it.
+            ReleaseInProgress: another release has the lock.
         """
         key = {"pk": {"S": _LOCK}, "sk": {"S": _LOCK}}
         now = datetime.now(timezone.utc)
-        told = json.dumps({"id": release.id, "who": release.who})
+        holder = json.dumps({"id": release.id, "who": release.who})
         until = f"{now + LEASE:%Y-%m-%dT%H:%M:%SZ}"
         try:
             self._call(
                 "put_item",
-                Item={**key, "until": {"S": until}, "holder": {"S": told}},
+                Item={**key, "until": {"S": until}, "holder": {"S": holder}},
                 ConditionExpression="attribute_not_exists(pk) OR #until < :now",
                 ExpressionAttributeNames={"#until": "until"},
                 ExpressionAttributeValues={":now": {"S": f"{now:%Y-%m-%dT%H:%M:%SZ}"}},
@@ -155,43 +155,43 @@ class History:
         try:
             yield
         except BaseException:
-            with suppress(TidegateError):  # what has happened matters more than the hold
-                self._let_go(key, told)
+            with suppress(TidegateError):  # the first error is more important
+                self._unlock(key, holder)
             raise
-        self._let_go(key, told)
+        self._unlock(key, holder)
 
-    def _let_go(self, key: Mapping[str, Any], told: str) -> None:
-        """End a hold, unless it has run out and another has begun since."""
+    def _unlock(self, key: Mapping[str, Any], holder: str) -> None:
+        """Remove the lock, unless it has expired and another release has it now."""
         with suppress(ConditionFailed):
             self._call(
                 "delete_item",
                 Key=key,
                 ConditionExpression="holder = :holder",
-                ExpressionAttributeValues={":holder": {"S": told}},
+                ExpressionAttributeValues={":holder": {"S": holder}},
             )
 
     def _busy(self, key: Mapping[str, Any]) -> ReleaseInProgress:
         item = self._call("get_item", Key=key, ConsistentRead=True).get("Item") or {}
         holder = json.loads(item.get("holder", {}).get("S", "{}"))
         return ReleaseInProgress(
-            f"the release {holder.get('id', '')} of this branch is going on",
+            f"the release {holder.get('id', '')} of this branch is in progress",
             why=f"{holder.get('who', 'someone')} began it, and it has not ended",
-            next="wait for it (`tidegate releases` shows it); if it has died, its hold ends by"
-            f" itself at {item.get('until', {}).get('S', 'once')}, or now with --break-lock",
+            next="wait for it (`tidegate releases` shows it); if it has died, its lock expires at"
+            f" {item.get('until', {}).get('S', 'once')}, or remove it now with --break-lock",
         )
 
     def break_lock(self) -> None:
-        """End the hold of a release that has died."""
+        """Remove the lock of a release that has died."""
         self._call("delete_item", Key={"pk": {"S": _LOCK}, "sk": {"S": _LOCK}})
 
     def _call(self, name: str, **arguments: Any) -> Any:
         resource = f"arn:aws:dynamodb:*:*:table/{self.table}"
-        with explained("use the record of releases", resource, lasting=LedgerError):
+        with explained("use the recorded releases", resource, lasting=LedgerError):
             return getattr(self._clients.dynamodb, name)(TableName=self.table, **arguments)
 
 
 def ended(release: Release, state: ReleaseState, error: str = "") -> Release:
-    """The release as it ended."""
+    """The release with its final state."""
     return replace(release, state=state, ended=datetime.now(timezone.utc), error=error)
 
 

@@ -1,9 +1,9 @@
-"""Tidegate itself, for builds on AWS: the very files that are installed here, packed as a wheel.
+"""Tidegate itself for builds on AWS: the files that are installed here, packed as a wheel.
 
-A build must make of a commit what the person who deployed saw planned, so it runs the same Tidegate
-with the same versions of what it needs: not whatever an index has by then. ``pack`` makes the wheel
-and a list of versions, ``publish`` puts both into the artifacts bucket, under names that tell their
-content, and builds check their sha256 before they install them (``buildspec``).
+A build must deploy what the person saw in the plan, so it runs the same Tidegate with the same
+versions of its dependencies, not the newest in an index. ``pack`` makes the wheel and a list of
+versions, ``publish`` uploads both to the artifacts bucket with keys made from their content, and
+builds check their sha256 before they install them (``buildspec``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tidegate.targets.aws.clients import Clients, Missing, explained
 Say = Callable[[str], None]
 
 EXTRAS = ("aws", "deploy")
-"""What of Tidegate a build needs beyond its core."""
+"""The extras of Tidegate that a build needs."""
 CONSTRAINTS = "constraints.txt"
 """The name of the list of versions."""
 _NAME = "tidegate"
@@ -38,7 +38,7 @@ _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 
 @dataclass(frozen=True)
 class Tool:
-    """A Tidegate in the artifacts bucket, by its content."""
+    """A packed Tidegate in the artifacts bucket."""
 
     version: str
     """Its version."""
@@ -47,19 +47,19 @@ class Tool:
     wheel: str
     """The key of the wheel."""
     wheel_sha256: str
-    """What it is, in hexadecimal digits."""
+    """Its sha256, hexadecimal."""
     constraints: str
     """The key of the list of versions."""
     constraints_sha256: str
-    """What that is."""
+    """Its sha256, hexadecimal."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A Tidegate on this machine, ready to be published."""
+    """A packed Tidegate on this machine, ready to be published."""
 
     tool: Tool
-    """What it will be called."""
+    """Its keys and checksums."""
     wheel: Path
     """The wheel."""
     constraints: Path
@@ -67,7 +67,7 @@ class Package:
 
 
 def pack(folder: Path) -> Package:
-    """Pack the Tidegate that is running, with the versions of what it needs, reproducibly.
+    """Pack the running Tidegate with the versions of its dependencies, reproducibly.
 
     Raises:
         PythonEnvironmentError: it was not installed as a package.
@@ -85,10 +85,10 @@ def pack(folder: Path) -> Package:
 
 
 def publish(package: Package, bucket: str, account: str, clients: Clients, say: Say) -> None:
-    """Put it into the artifacts bucket; what is there is not sent again.
+    """Upload it to the artifacts bucket, unless it is there already.
 
     Raises:
-        StorageError: it cannot be put there.
+        StorageError: the upload fails.
     """
     tool = package.tool
     s3: Any = clients.s3
@@ -104,9 +104,9 @@ def publish(package: Package, bucket: str, account: str, clients: Clients, say: 
 
 
 def versions(extras: Iterable[str] = EXTRAS) -> list[str]:
-    """``name==version`` of all that Tidegate needs, as it is installed here.
+    """``name==version`` of each dependency of Tidegate that is installed here.
 
-    What was installed from elsewhere than an index is left out: no index has that version.
+    Packages that were not installed from an index are left out: no index has their version.
     """
     found: dict[str, str] = {}
     waiting = [(_NAME, frozenset(extras))]
@@ -149,7 +149,7 @@ def _distribution() -> metadata.Distribution:
     except metadata.PackageNotFoundError:
         raise PythonEnvironmentError(
             "Tidegate is not installed as a package",
-            why="builds on AWS run the Tidegate that deploys, and it is packed by its metadata",
+            why="builds on AWS run the same Tidegate, which is packed using its metadata",
             next="install it: `uv tool install 'tidegate[aws,deploy]'`",
         ) from None
 

@@ -1,1 +1,1 @@
-"""What a branch costs a month."""
+"""Estimates the monthly cost of a branch."""

@@ -1,12 +1,13 @@
-"""What a branch costs a month: from the runs on record, or from stated assumptions; pure.
+"""The monthly cost of a branch, from recorded runs or from stated assumptions; pure.
 
-    seen = observed(manifest, records, begin=begin, end=end)
-    costs = estimate(loads(manifest, seen), resources_of(plan))
+    observed = observed_usage(manifest, records, begin=begin, end=end)
+    costs = estimate(expected_usage(manifest, observed), resources_of(plan))
     print(describe(costs))
 
-It goes by AWS's list prices (``prices``) for what Tidegate makes and does. How many requests a run
-makes was counted on the emulator, and ``tests/aws/test_aws_requests_of_a_run.py`` counts again.
-Not in it: taxes, data that leaves AWS (downloads), keys of one's own, other users of the buckets.
+It uses AWS's list prices (``prices``) for the resources and requests of Tidegate. The number of
+requests of a run was counted on the emulator, and is checked by
+``tests/aws/test_aws_requests_of_a_run.py``. Not included: taxes, data that leaves AWS (downloads),
+customer-managed keys, other users of the buckets.
 """
 
 from __future__ import annotations
@@ -16,39 +17,39 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.deploy.costs.prices import DATED, PRICES, factor
-from tidegate.deploy.costs.usage import ASSUMED, HOURS, Assumptions, Load
+from tidegate.deploy.costs.usage import ASSUMED, HOURS, Assumptions, Usage
 from tidegate.deploy.design.model import Plan
 from tidegate.runtime.records import to_json
 
 WRITES, WRITES_EACH = 32, 7
-"""DynamoDB's write units of a run, and of each of its products more, with those of the indexes.
-Counted on the emulator: 36 for one product, 68 for eight, before the indexes."""
+"""Write units of DynamoDB for a run, and for each of its products, indexes included.
+Counted on the emulator: 36 with one product, 68 with eight, without the indexes."""
 READS, READS_EACH = 10, 1
-"""DynamoDB's read units of a run, and of each of its products more. Counted: 11 and 18."""
+"""Read units of DynamoDB for a run, and for each of its products. Counted: 11 and 18."""
 MESSAGES = 4
-"""Requests of SQS for one run: sent, received, deleted, and one more to spare."""
+"""Requests to SQS for one run: send, receive, delete, and one in reserve."""
 POLLS = 5 * 3 * 60 * HOURS
-"""Requests of SQS a month for a queue in which nothing happens: Lambda keeps five connections, each
-asks again after 20 seconds (AWS: *Why are my Amazon SQS charges higher than expected?*)."""
+"""Requests to SQS a month for an idle queue: Lambda has five connections, and each sends a request
+every 20 seconds (AWS: *Why are my Amazon SQS charges higher than expected?*)."""
 METRICS = 8
-"""Metrics of its own that each config tells of (``aws.function.measures``)."""
+"""Custom metrics that each config writes (``targets.aws.function.measures``)."""
 RECORD, RECORD_EACH = 5_000, 2_500
-"""Bytes in the ledger for a run, and for each of its products more, with indexes and overhead."""
+"""Bytes in the ledger for a run, and for each of its products, with indexes and overhead."""
 _GB = 1e9
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What there is, whatever runs."""
+    """The resources of a branch, which cost money whether anything runs or not."""
 
     queues: int
-    """Queues that Lambda looks into."""
+    """Queues that Lambda polls."""
     alarm_metrics: int
     """Metrics in all alarms."""
     dashboards: int
     """Dashboards."""
     pipelines: int
-    """Images: one a pipeline."""
+    """Pipelines; each has an image."""
     tmp: Mapping[str, int] = field(default_factory=dict)
     """The ``/tmp`` of each config's function, MB."""
     arm: frozenset[str] = frozenset()
@@ -56,11 +57,11 @@ class Resources:
     compute: str = "medium"
     """The size of the build machine: small, medium or large."""
     codepipeline: bool = True
-    """Whether builds come by way of CodePipeline."""
+    """Whether CodePipeline starts the builds."""
     stored: int | None = None
-    """Bytes in the buckets now; not known when None."""
+    """Bytes in the buckets now; None if unknown."""
     images: int | None = None
-    """Bytes in the image repository now; not known when None."""
+    """Bytes in the image repository now; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ class Line:
     what: str
     """What it is, in words."""
     amount: float
-    """How much of it there is in a month."""
+    """The amount in a month."""
     unit: str
-    """What is counted."""
+    """The unit of the amount."""
     usd: float
     """The price of one unit, in US dollars."""
 
@@ -86,21 +87,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a branch costs a month."""
+    """The monthly cost of a branch."""
 
     lines: tuple[Line, ...]
-    """The kinds of use, the dearest first."""
+    """The kinds of use, the most expensive first."""
     configs: Mapping[str, float]
-    """What each config's own running costs, US dollars a month."""
+    """The cost of each config's own runs, US dollars a month."""
     free: float
-    """So much less, US dollars a month, where nothing else in the account uses what AWS gives away
-    every month."""
+    """The value of AWS's free tier, US dollars a month, if nothing else in the account uses it."""
     growth: float
-    """What is added to every later month's bill by what one month stores, US dollars."""
+    """By how much each month's new files raise the cost of all later months, US dollars."""
     assumptions: tuple[str, ...]
-    """What it rests on, in words."""
+    """The assumptions, in words."""
     region: str
-    """Where."""
+    """The region."""
     dated: str = DATED
     """The date of the prices."""
 
@@ -118,7 +118,7 @@ def resources_of(
     codepipeline: bool = True,
     compute: str = "medium",
 ) -> Resources:
-    """What a plan makes; ``stored`` and ``images`` are bytes that are there now."""
+    """The resources of a plan; ``stored`` and ``images`` are the bytes stored now."""
     configs = [config for stack in plan.stacks for config in stack.configs]
     return Resources(
         queues=len(configs),
@@ -135,43 +135,43 @@ def resources_of(
 
 
 def estimate(
-    load: Mapping[str, Load],
+    usage: Mapping[str, Usage],
     resources: Resources,
     *,
     region: str = "us-west-2",
     assumptions: Assumptions = ASSUMED,
 ) -> Estimate:
-    """What it all costs a month in some region."""
+    """The monthly cost in a region; ``usage`` is by config."""
     amounts: dict[str, float] = {}
     configs: dict[str, float] = {}
     higher = factor(region)
-    for id, own in load.items():
-        used = dict(_used(own, resources))
+    for id, own in usage.items():
+        used = dict(_variable_use(own, resources))
         configs[id] = sum(n * PRICES[kind].usd * higher for kind, n in used.items())
         for kind, amount in used.items():
             amounts[kind] = amounts.get(kind, 0.0) + amount
-    for kind, amount in _standing(load, resources, assumptions):
+    for kind, amount in _fixed_use(usage, resources, assumptions):
         amounts[kind] = amounts.get(kind, 0.0) + amount
     lines = [
         Line(kind, WHAT[kind], amount, PRICES[kind].unit, PRICES[kind].usd * higher)
         for kind, amount in amounts.items()
         if amount
     ]
-    added = sum(own.runs * (own.input_bytes + own.product_bytes) for own in load.values()) / _GB
+    added = sum(own.runs * (own.input_bytes + own.product_bytes) for own in usage.values()) / _GB
     return Estimate(
         lines=tuple(sorted(lines, key=lambda line: (-line.monthly, line.price))),
         configs=configs,
         free=_free(amounts) * higher,
         growth=added * PRICES["s3-storage"].usd * higher,
-        assumptions=tuple(_words(load, resources, region, assumptions)),
+        assumptions=tuple(_describe_assumptions(usage, resources, region, assumptions)),
         region=region,
     )
 
 
 def _free(amounts: Mapping[str, float]) -> float:
-    """What AWS gives away of these every month, in US dollars of us-west-2."""
+    """The value of AWS's free tier for these amounts, in US dollars of us-west-2."""
     free = {kind: min(amount, PRICES[kind].free) for kind, amount in amounts.items()}
-    both = ("lambda-x86", "lambda-arm")  # share one allowance
+    both = ("lambda-x86", "lambda-arm")  # share one free tier
     if all(kind in free for kind in both):
         free["lambda-arm"] = min(free["lambda-arm"], PRICES["lambda-x86"].free - free["lambda-x86"])
     return sum(amount * PRICES[kind].usd for kind, amount in free.items())
@@ -181,7 +181,7 @@ WHAT: Mapping[str, str] = {
     "lambda-x86": "functions while they run",
     "lambda-arm": "functions while they run, on ARM",
     "lambda-requests": "starts of functions",
-    "lambda-tmp": "room in /tmp while functions run",
+    "lambda-tmp": "storage in /tmp while functions run",
     "s3-put": "files written to buckets",
     "s3-get": "files read from buckets",
     "s3-storage": "files in buckets",
@@ -189,10 +189,10 @@ WHAT: Mapping[str, str] = {
     "dynamodb-read": "reads of the ledger",
     "dynamodb-storage": "the ledger",
     "dynamodb-backup": "the ledger's backups",
-    "sqs": "queues, most of it Lambda looking into empty ones",
+    "sqs": "queues, mostly Lambda polling empty ones",
     "eventbridge": "events of files that arrive",
     "scheduler": "schedules",
-    "logs": "logs taken in",
+    "logs": "logs written",
     "logs-storage": "logs kept",
     "metrics": "metrics of runs",
     "alarms": "alarms",
@@ -206,31 +206,31 @@ WHAT: Mapping[str, str] = {
 """What each kind of use is, in words."""
 
 
-def _used(load: Load, resources: Resources) -> Iterator[tuple[str, float]]:
+def _variable_use(usage: Usage, resources: Resources) -> Iterator[tuple[str, float]]:
     """What one config's runs use in a month, by kind of use."""
-    runs, seconds = load.runs, load.runs * load.billed
-    yield ("lambda-arm" if load.config in resources.arm else "lambda-x86",
-           seconds * load.memory / 1024)  # fmt: skip
+    runs, seconds = usage.runs, usage.runs * usage.billed
+    yield ("lambda-arm" if usage.config in resources.arm else "lambda-x86",
+           seconds * usage.memory / 1024)  # fmt: skip
     yield "lambda-requests", runs
-    yield "lambda-tmp", seconds * max(0, resources.tmp.get(load.config, 512) - 512) / 1024
-    # Each product and the log; and the raw file, by whoever uploads it.
-    yield "s3-put", runs * (load.products + 1 + load.inputs)
-    yield "s3-get", runs * 2 * (load.inputs + load.staged)
-    yield "dynamodb-write", runs * (WRITES + WRITES_EACH * load.products)
-    yield "dynamodb-read", runs * (READS + READS_EACH * load.products + load.staged)
+    yield "lambda-tmp", seconds * max(0, resources.tmp.get(usage.config, 512) - 512) / 1024
+    # Each product and the log; and the raw file, which somebody uploads.
+    yield "s3-put", runs * (usage.products + 1 + usage.inputs)
+    yield "s3-get", runs * 2 * (usage.inputs + usage.staged)
+    yield "dynamodb-write", runs * (WRITES + WRITES_EACH * usage.products)
+    yield "dynamodb-read", runs * (READS + READS_EACH * usage.products + usage.staged)
     yield "sqs", runs * MESSAGES + POLLS
-    if load.scheduled:
-        yield "scheduler", load.scheduled
+    if usage.scheduled:
+        yield "scheduler", usage.scheduled
     else:
-        yield "eventbridge", runs * load.inputs
-    yield "logs", runs * load.log_bytes / _GB
-    yield "metrics", METRICS * min(load.hours, HOURS) / HOURS
+        yield "eventbridge", runs * usage.inputs
+    yield "logs", runs * usage.log_bytes / _GB
+    yield "metrics", METRICS * min(usage.hours, HOURS) / HOURS
 
 
-def _standing(
-    load: Mapping[str, Load], resources: Resources, assumptions: Assumptions
+def _fixed_use(
+    usage: Mapping[str, Usage], resources: Resources, assumptions: Assumptions
 ) -> Iterator[tuple[str, float]]:
-    """What is there whatever runs, by kind of use."""
+    """What is used whether anything runs or not, by kind of use."""
     yield "alarms", resources.alarm_metrics
     yield "dashboards", resources.dashboards
     images = resources.images
@@ -239,46 +239,46 @@ def _standing(
     yield "ecr", images / _GB
     if resources.stored is not None:
         yield "s3-storage", resources.stored / _GB
-    records = sum(own.runs * (RECORD + RECORD_EACH * own.products) for own in load.values())
+    records = sum(own.runs * (RECORD + RECORD_EACH * own.products) for own in usage.values())
     ledger = records * assumptions.ledger_months / _GB
     yield "dynamodb-storage", ledger
     yield "dynamodb-backup", ledger
-    logged = sum(own.runs * own.log_bytes for own in load.values()) / _GB
+    logged = sum(own.runs * own.log_bytes for own in usage.values()) / _GB
     yield "logs-storage", logged * assumptions.log_months
     minutes = assumptions.builds * assumptions.build_minutes
     yield f"codebuild-{resources.compute}", minutes
     if resources.codepipeline:
-        # Two sources take a minute each, and the build's action lasts as long as the build.
+        # Two source actions take a minute each; the build action takes as long as the build.
         yield "codepipeline", minutes + 2 * assumptions.builds
 
 
-def _words(
-    load: Mapping[str, Load], resources: Resources, region: str, assumptions: Assumptions
+def _describe_assumptions(
+    usage: Mapping[str, Usage], resources: Resources, region: str, assumptions: Assumptions
 ) -> Iterator[str]:
-    seen = [own for own in load.values() if own.seen]
-    if seen:
-        yield f"from the runs on record: {len(seen)} of {len(load)} configs"
-    assumed = [own for own in load.values() if not own.seen]
+    recorded = [own for own in usage.values() if own.recorded]
+    if recorded:
+        yield f"from recorded runs: {len(recorded)} of {len(usage)} configs"
+    assumed = [own for own in usage.values() if not own.recorded]
     if assumed:
         names = ", ".join(own.config for own in assumed[:6]) + (", …" if len(assumed) > 6 else "")
-        yield f"assumed, since no runs are on record: {names}"
+        yield f"assumed, because there are no recorded runs: {names}"
         yield from assumptions.of_runs()
     yield from assumptions.of_builds(resources.images is None)
     if resources.stored is None:
-        yield "what lies in the buckets already is not in it"
+        yield "files that are already in the buckets are not included"
     higher = factor(region)
     if higher != 1:
         yield (
-            f"prices of {region} are taken to be {100 * (higher - 1):.0f} % above those of"
-            " us-west-2: a rule of thumb"
+            f"prices of {region} are assumed to be {100 * (higher - 1):.0f} % above those of"
+            " us-west-2"
         )
-    yield "not in it: taxes, data that leaves AWS, e-mails, whatever else uses the buckets"
-    doubtful = sorted(kind for kind, price in PRICES.items() if price.seen == "unconfirmed")
+    yield "not included: taxes, data that leaves AWS, e-mails, other users of the buckets"
+    doubtful = sorted(kind for kind, price in PRICES.items() if price.checked == "unconfirmed")
     yield f"list prices as of {DATED}; not confirmed: {', '.join(WHAT[kind] for kind in doubtful)}"
 
 
 def describe(costs: Estimate) -> str:
-    """The estimate for a person's eyes, as text."""
+    """The estimate as text."""
     lines = [f"about ${costs.total:,.2f} a month in {costs.region} (prices of {costs.dated})"]
     small = [line for line in costs.lines if line.monthly < 0.005]
     for line in costs.lines:
@@ -288,11 +288,10 @@ def describe(costs: Estimate) -> str:
         lines.append(f"        < .01  {', '.join(line.what for line in small)}")
     if costs.free >= 0.005:
         lines.append(
-            f"up to ${costs.free:,.2f} less, where nothing else in the account uses what AWS gives"
-            " every month"
+            f"up to ${costs.free:,.2f} less, if nothing else in the account uses AWS's free tier"
         )
     if costs.growth >= 0.005:
-        lines.append(f"and ${costs.growth:,.2f} more each month, for what is stored")
+        lines.append(f"and ${costs.growth:,.2f} more each month, because stored files accumulate")
     return "\n".join([*lines, *(f"  * {text}" for text in costs.assumptions)]) + "\n"
 
 
@@ -305,7 +304,7 @@ def _amount(line: Line) -> str:
 
 
 def _plural(unit: str) -> str:
-    """``GB-months``, ``minutes of an action``; what is not one word stays as it is."""
+    """``GB-months``, ``minutes of an action``; other units of several words do not change."""
     if unit == "metric in an alarm":
         return "metrics in alarms"
     head, of, rest = unit.partition(" of ")
@@ -313,7 +312,7 @@ def _plural(unit: str) -> str:
 
 
 def as_data(costs: Estimate) -> dict[str, Any]:
-    """The estimate as ``--json`` gives it."""
+    """The estimate as ``--json`` prints it."""
     return {
         "total": round(costs.total, 4),
         "currency": "USD",
@@ -328,7 +327,7 @@ def as_data(costs: Estimate) -> dict[str, Any]:
                 **to_json(line),
                 "monthly": round(line.monthly, 4),
                 "source": PRICES[line.price].page,
-                "checked": PRICES[line.price].seen,
+                "checked": PRICES[line.price].checked,
             }
             for line in costs.lines
         ],

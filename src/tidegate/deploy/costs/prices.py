@@ -1,14 +1,14 @@
 """AWS's list prices, in one dated table.
 
 US dollars in US West (Oregon), ``us-west-2``, without taxes, as of ``DATED``. AWS's pages and price
-list are not read at run time. Each price names its page at AWS; ``seen`` says what it was checked
-against, since AWS's pages show most figures only to a browser:
+list are not read at run time. Each price has a link to AWS's page; ``checked`` says how it was
+checked, because AWS's pages show most prices only in a browser:
 
-* ``page``: the figure stands on AWS's own page, in a copy of 2024 to 2026;
-* ``list``: the figure is the price list's for us-west-2, as others quote it in 2026;
+* ``page``: it is on AWS's own page, in a copy of 2024 to 2026;
+* ``list``: it is in the price list for us-west-2, as quoted by others in 2026;
 * ``others``: several guides of 2025 and 2026 agree on it, most of them for US East (N. Virginia);
   Oregon has the same prices for these services;
-* ``unconfirmed``: as it is remembered; nothing was found that says it.
+* ``unconfirmed``: from memory; no source was found.
 """
 
 from __future__ import annotations
@@ -18,27 +18,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 DATED = "2026-11-24"
-"""When the table was last gone through."""
-REGION = "us-west-2"
-"""Where these prices hold."""
-Seen = Literal["page", "list", "others", "unconfirmed"]
+"""When the table was last checked."""
+Check = Literal["page", "list", "others", "unconfirmed"]
 _MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
 class Price:
-    """What one kind of use costs."""
+    """The price of one kind of use."""
 
     usd: float
     """US dollars for one ``unit``."""
     unit: str
-    """What is counted."""
+    """The unit."""
     page: str
-    """Where AWS says so."""
-    seen: Seen
-    """What it was checked against."""
+    """AWS's page."""
+    checked: Check
+    """How it was checked."""
     free: float = 0.0
-    """Units a month that are free for the whole account, for ever: not only in its first year."""
+    """Units a month that are always free for the whole account, not only in its first year."""
     note: str = ""
     """What is particular about it."""
 
@@ -75,7 +73,7 @@ PRICES: Mapping[str, Price] = {
         note="AWS's page says that events of S3 are opt-in data events, other than the free ones",
     ),
     "scheduler": Price(1.00 / _MILLION, "invocation", _EVENTBRIDGE, "others", 14 * _MILLION),
-    "logs": Price(0.50, "GB taken in", _CLOUDWATCH, "others", 5),
+    "logs": Price(0.50, "GB written", _CLOUDWATCH, "others", 5),
     "logs-storage": Price(0.03, "GB-month", _CLOUDWATCH, "list"),
     "metrics": Price(
         0.30, "metric-month", _CLOUDWATCH, "others", 10,
@@ -111,11 +109,11 @@ REGIONS: Mapping[str, float] = {
     "ap-northeast-1": 1.25,
     "sa-east-1": 1.6,
 }
-"""By how much prices are higher elsewhere: a rule of thumb, and not AWS's."""
+"""How many times higher prices are in other regions: rough estimates, not from AWS."""
 ELSEWHERE = 1.25
-"""The same, for all other regions."""
+"""The same for all regions that are not listed."""
 
 
 def factor(region: str) -> float:
-    """By how much prices of a region are taken to be higher than the table's."""
+    """How many times higher the prices of a region are assumed to be than those in the table."""
     return REGIONS.get(region, ELSEWHERE)

@@ -1,4 +1,4 @@
-"""How much each config runs in a month: as it is on record, or as it is assumed; pure."""
+"""How much each config runs in a month: from recorded runs, or assumed; pure."""
 
 from __future__ import annotations
 
@@ -16,82 +16,82 @@ HOURS = 730.0
 """Hours in a month, as AWS counts."""
 MONTH = timedelta(hours=HOURS)
 COLD = timedelta(minutes=10)
-"""A function that rested for so long is started anew: as is commonly seen; AWS does not say."""
+"""A function without a run for so long has a cold start. AWS does not document the time."""
 _WHOLE = timedelta(days=1)
 _FROM = datetime(2026, 11, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What is assumed where nothing is on record. Sizes and times are those of real pipelines, as
-    they were measured once."""
+    """What is assumed for configs without recorded runs. Sizes and times were measured on real
+    pipelines."""
 
     files_a_day: float = 24
-    """Files that arrive for an ingest each day, where ``expect_every`` does not say."""
+    """Files that arrive for an ingest each day, if it has no ``expect_every``."""
     seconds: float = 5
-    """How long a run takes."""
+    """Duration of a run, s."""
     cold_seconds: float = 10
-    """How much longer it takes when the function is started anew."""
+    """Additional duration of a run with a cold start, s."""
     input_mb: float = 2
-    """How large a raw file is."""
+    """Size of a raw file, MB."""
     products: float = 4
     """Products of a run: a data file and three plots."""
     output_mb: float = 4
-    """How large the products of a run are together."""
+    """Total size of the products of a run, MB."""
     staged: float = 24
     """Products that one run of a VAP reads."""
     log_kb: float = 20
-    """How much a run logs."""
+    """Size of the log of a run, kB."""
     log_months: float = 3
     """For how many months logs are kept."""
     ledger_months: float = 12
-    """For how many months of records the ledger is counted."""
+    """How many months of records the ledger contains."""
     builds: float = 20
     """Pushes a month that build something."""
     build_minutes: float = 6
     """How long a build takes."""
     image_mb: float = 400
-    """What one image takes in the registry, compressed."""
+    """Compressed size of an image, MB."""
     images_kept: float = 3
-    """How many images of a pipeline are kept, counted as if they had nothing in common."""
+    """How many images of a pipeline are kept; shared layers are ignored."""
 
     def of_runs(self) -> Iterator[str]:
-        """What is assumed of runs, in words."""
+        """The assumptions about runs, in words."""
         yield (
-            f"{self.files_a_day:g} files a day arrive for each ingest (or as many as"
-            f" `expect_every` says), of {self.input_mb:g} MB; schedules run when they are due"
+            f"{self.files_a_day:g} files of {self.input_mb:g} MB arrive for each ingest every day"
+            " (or as many as `expect_every` says); schedules run when they are due"
         )
         yield (
             f"a run takes {self.seconds:g} s, and {self.cold_seconds:g} s more after a pause of"
-            f" {COLD.total_seconds() / 60:g} minutes; it makes {self.products:g} products of"
-            f" {self.output_mb:g} MB together, and {self.log_kb:g} kB of log"
+            f" {COLD.total_seconds() / 60:g} minutes; it makes {self.products:g} products with a"
+            f" total of {self.output_mb:g} MB, and {self.log_kb:g} kB of log"
         )
 
     def of_builds(self, images: bool) -> Iterator[str]:
-        """What is assumed of builds, in words; and of ``images``, where they are not known."""
+        """The assumptions about builds, in words; and about ``images``, if they are unknown."""
         yield f"{self.builds:g} builds a month of {self.build_minutes:g} minutes"
         if images:
-            yield f"{self.images_kept:g} images a pipeline, of {self.image_mb:g} MB"
+            yield f"{self.images_kept:g} images of {self.image_mb:g} MB for each pipeline"
 
 
 ASSUMED = Assumptions()
-"""What is assumed unless something else is said."""
+"""The default assumptions."""
 
 
 @dataclass(frozen=True)
-class Load:
-    """How much one config runs in a month, and what each run takes on average."""
+class Usage:
+    """How much one config runs in a month, and what each run needs on average."""
 
     config: str
     """The config's id."""
     runs: float
     """Runs a month."""
     billed: float
-    """Seconds of a run that are paid for, those of starting included."""
+    """Billed seconds of a run, cold starts included."""
     memory: int
     """The function's memory, MB."""
     inputs: float = 0
-    """Raw files of a run."""
+    """Raw files that a run reads."""
     input_bytes: float = 0
     """Bytes of a run's raw files."""
     staged: float = 0
@@ -105,26 +105,26 @@ class Load:
     hours: float = HOURS
     """Hours of the month in which something runs."""
     scheduled: float = 0
-    """How often a month its schedule is due; 0 where files set it off."""
-    seen: bool = False
-    """Whether this is from runs on record."""
+    """How often a month its schedule is due; 0 if files start its runs."""
+    recorded: bool = False
+    """Whether this is from recorded runs, not assumed."""
 
 
-def loads(
+def expected_usage(
     manifest: Manifest,
-    seen: Mapping[str, Load] | None = None,
+    observed: Mapping[str, Usage] | None = None,
     assumptions: Assumptions = ASSUMED,
-) -> dict[str, Load]:
-    """The load of each config: as it was seen, else as it is assumed."""
-    known = seen or {}
+) -> dict[str, Usage]:
+    """The usage of each config: observed, or else assumed."""
+    known = observed or {}
     return {
-        config.id: known.get(config.id) or assumed(config, assumptions)
+        config.id: known.get(config.id) or assumed_usage(config, assumptions)
         for config in manifest.configs
     }
 
 
-def assumed(config: Config, assumptions: Assumptions = ASSUMED) -> Load:
-    """The load of a config of which nothing is on record."""
+def assumed_usage(config: Config, assumptions: Assumptions = ASSUMED) -> Usage:
+    """The usage of a config without recorded runs."""
     scheduled = due(config)
     if config.trigger == "Cron":
         runs = scheduled
@@ -134,7 +134,7 @@ def assumed(config: Config, assumptions: Assumptions = ASSUMED) -> Load:
         runs = assumptions.files_a_day * MONTH / _WHOLE
     pause = MONTH / runs if runs else MONTH
     files = config.trigger == "S3"
-    return Load(
+    return Usage(
         config=config.id,
         runs=runs,
         billed=assumptions.seconds + (assumptions.cold_seconds if pause > COLD else 0),
@@ -150,18 +150,18 @@ def assumed(config: Config, assumptions: Assumptions = ASSUMED) -> Load:
     )
 
 
-def observed(
+def observed_usage(
     manifest: Manifest,
     records: Iterable[RunRecord],
     *,
     begin: datetime,
     end: datetime,
     assumptions: Assumptions = ASSUMED,
-) -> dict[str, Load]:
-    """The loads that runs on record tell of, as they would be in a month.
+) -> dict[str, Usage]:
+    """The usage of configs with recorded runs, scaled to a month; by config.
 
-    ``records`` are those that started in [begin, end); of less than a day nothing is concluded.
-    What was adopted was not run here, and does not count.
+    ``records`` are runs that started in [begin, end); less than a day is too short for an estimate.
+    Adopted runs do not count: they were not run here.
     """
     if end - begin < _WHOLE:
         return {}
@@ -171,23 +171,23 @@ def observed(
             by_config.setdefault(record.run.config, []).append(record)
     scale = MONTH / (end - begin)
     return {
-        config.id: _seen(config, by_config[config.id], scale, assumptions)
+        config.id: _recorded_usage(config, by_config[config.id], scale, assumptions)
         for config in manifest.configs
         if by_config.get(config.id)
     }
 
 
-def _seen(
+def _recorded_usage(
     config: Config, records: Sequence[RunRecord], scale: float, assumptions: Assumptions
-) -> Load:
+) -> Usage:
     records = sorted(records, key=lambda record: record.started)
     pauses = [b.started - a.started for a, b in pairwise(records)]
     cold = 1 + sum(pause > COLD for pause in pauses)
-    # A record tells of its last attempt only; the others are taken to have been like it.
+    # A record contains its last attempt only; the others are assumed to be like it.
     attempts = sum(max(1, record.tries) for record in records) / len(records)
     seconds = _mean([record.seconds.get("total", 0.0) for record in records]) * attempts
     hours = {record.started.replace(minute=0, second=0, microsecond=0) for record in records}
-    return Load(
+    return Usage(
         config=config.id,
         runs=len(records) * scale,
         billed=seconds + assumptions.cold_seconds * cold / len(records),
@@ -200,15 +200,15 @@ def _seen(
         log_bytes=assumptions.log_kb * 1e3,
         hours=len(hours) * scale,
         scheduled=due(config),
-        seen=True,
+        recorded=True,
     )
 
 
 def due(config: Config) -> float:
-    """How often a month a config's schedule is due; 0 for none."""
+    """How often a month a config's schedule is due; 0 if it has none."""
     if config.trigger != "Cron" or config.schedule is None:
         return 0
-    # Over four years for rare ones, so that what is due once a year is not taken for never.
+    # Over four years for rare schedules: one that is due once a year must not count as never.
     days, count = 30, 0
     for days in (30, 1461):
         count = 0

@@ -1,20 +1,19 @@
-"""Is all well for a deployment? Each finding says what is, and what to do about it.
+"""Checks whether a deployment can work; each finding says what is wrong and what to do.
 
-    examine(asked)    all findings: of this machine, of the config, of the account
-    finding.py        what a finding is
-    here.py           this machine: tools, and the state of the repositories
-    account.py        whose credentials these are, and what they may do
-    limits.py         quotas, and names
-    holding.py        buckets and the ledger
-    github.py         the connection to GitHub
+    examine(options)   all findings: about this machine, the config and the account
+    finding.py         what a finding is
+    this_machine.py    tools, and the state of the repositories
+    account.py         the credentials and their permissions
+    limits.py          quotas and names
+    data_stores.py     buckets and the ledger table
+    github.py          the connection to GitHub
 
-Nothing is changed, and nothing that goes wrong ends the examination: what cannot be found out is a
-finding as well.
+Nothing is changed. An error in a check does not end the others: it is a finding too.
 """
 
 from __future__ import annotations
 
-from tidegate.deploy.doctor.examination import Asked, examine
+from tidegate.deploy.doctor.examination import DoctorOptions, examine
 from tidegate.deploy.doctor.finding import Finding, State
 
-__all__ = ["Asked", "Finding", "State", "examine"]
+__all__ = ["DoctorOptions", "Finding", "State", "examine"]

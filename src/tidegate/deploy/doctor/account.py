@@ -1,4 +1,4 @@
-"""Credentials: whose they are, for how long, and what they may do."""
+"""The credentials: whose they are, how long they are valid, and their permissions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tidegate.targets.aws.clients import Clients, explained
 from tidegate.targets.aws.names import Names
 
 SOON = timedelta(hours=1)
-"""Credentials that end within this may end while a release goes on."""
+"""Credentials that expire within this time may expire during a release."""
 _METHODS = {
-    "assume-role": "a role that the profile takes on",
+    "assume-role": "a role that the profile assumes",
     "assume-role-with-web-identity": "a web identity",
     "container-role": "the container's role",
     "custom-process": "the profile's own process",
@@ -33,7 +33,7 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class Caller:
-    """Who AWS says that we are."""
+    """The caller, as AWS identifies it."""
 
     arn: str
     """The ARN."""
@@ -44,10 +44,10 @@ class Caller:
 def credentials(
     clients: Clients, now: datetime | None = None
 ) -> tuple[Caller | None, list[Finding]]:
-    """Whether there are credentials that AWS accepts, and until when."""
+    """Check that there are credentials that AWS accepts, and until when."""
     try:
         sign_in = clients.sign_in()
-    except TidegateError as error:  # such as a profile that there is not
+    except TidegateError as error:  # such as a profile that does not exist
         return None, [of_error("credentials", error, "problem")]
     try:
         found = clients.credentials()
@@ -57,27 +57,29 @@ def credentials(
         return None, [
             problem(
                 "credentials",
-                "there are none: no profile, no variables, no role of this machine",
+                "there are none: no profile, no environment variables, no role of this machine",
                 f"`{sign_in}`, or name a profile with --profile or AWS_PROFILE",
             )
         ]
     try:
-        with explained("ask whose credentials these are"):
-            told = clients.client("sts").get_caller_identity()
+        with explained("identify the credentials"):
+            identity = clients.client("sts").get_caller_identity()
     except ConfigurationError as error:
-        again = problem("credentials", f"{error.what}: {error.why}", f"`{sign_in}`, then again")
+        again = problem(
+            "credentials", f"{error.what}: {error.why}", f"`{sign_in}`, then run this again"
+        )
         return None, [again]
     except TidegateError as error:
         return None, [of_error("credentials", error, "problem")]
-    caller = Caller(str(told["Arn"]), str(told["Account"]))
+    caller = Caller(str(identity["Arn"]), str(identity["Account"]))
     by = _METHODS.get(found.method, found.method)
     who = f"{caller.arn}, by {by}"
     moment = now or datetime.now(timezone.utc)
     if caller.arn.endswith(":root"):
         finding = warning(
             "credentials",
-            f"{who}: that is the account's root, who may do everything",
-            "use a user or a role of IAM, or single sign-on",
+            f"{who}: this is the root user of the account, who may do everything",
+            "use an IAM user or role, or single sign-on",
         )
     elif found.expires is not None and found.expires - moment < SOON:
         finding = warning(
@@ -88,9 +90,9 @@ def credentials(
     elif found.expires is not None:
         finding = ok("credentials", f"{who}, until {_time(found.expires)}")
     elif found.temporary:
-        finding = ok("credentials", f"{who}, for a time that is not told")
+        finding = ok("credentials", f"{who}, until an unknown time")
     else:
-        finding = ok("credentials", f"{who}, without an end")
+        finding = ok("credentials", f"{who}, without expiry")
     return caller, [finding]
 
 
@@ -99,7 +101,7 @@ def _time(moment: datetime) -> str:
 
 
 def account(caller: Caller, keys: AwsKeys, where: str) -> Iterator[Finding]:
-    """Whether the credentials are of the account that the config deploys to."""
+    """Check that the credentials are for the account that the config deploys to."""
     if keys.account_id is None:
         return
     if caller.account == keys.account_id:
@@ -109,12 +111,12 @@ def account(caller: Caller, keys: AwsKeys, where: str) -> Iterator[Finding]:
             "account",
             f"the credentials are for the account {caller.account}, and the config deploys to"
             f" {keys.account_id} ({where})",
-            "choose the right profile with --profile, or mend `account_id`",
+            "choose the right profile with --profile, or correct `account_id`",
         )
 
 
 def region(clients: Clients, keys: AwsKeys) -> Iterator[Finding]:
-    """Whether there is such a region."""
+    """Check that the region exists."""
     if keys.region is None:
         return
     known = clients.regions("lambda")
@@ -125,8 +127,8 @@ def region(clients: Clients, keys: AwsKeys) -> Iterator[Finding]:
         meant = f"did you mean {close[0]}? " if close else ""
         yield warning(
             "region",
-            f"{keys.region} is no region that the installed boto3 knows",
-            f"{meant}A region that is newer than boto3 works all the same",
+            f"the installed boto3 does not know the region {keys.region}",
+            f"{meant}A region that is newer than boto3 works nevertheless",
         )
 
 
@@ -135,18 +137,18 @@ def region(clients: Clients, keys: AwsKeys) -> Iterator[Finding]:
 
 @dataclass(frozen=True)
 class Need:
-    """Something that a deployment does with the caller's own rights."""
+    """Something that a deployment does with the caller's own permissions."""
 
     what: str
-    """What it is for."""
+    """The purpose."""
     actions: tuple[str, ...]
     """The actions."""
     resources: tuple[str, ...]
-    """On what."""
+    """The resources."""
 
 
 def needs(names: Names, place: Place, keys: AwsKeys) -> tuple[Need, ...]:
-    """What whoever deploys must be allowed; the pipelines stacks have a role of their own."""
+    """The permissions that the caller needs to deploy; pipelines stacks use their own role."""
     artifacts = names.artifacts_bucket(place.account, place.region)
     buckets = [b for b in (keys.input_bucket_name, keys.output_bucket_name, artifacts) if b]
     stacks = (names.codepipeline_stack, names.pipelines_stack)
@@ -177,7 +179,7 @@ def needs(names: Names, place: Place, keys: AwsKeys) -> tuple[Need, ...]:
         found += [
             _need("CodePipeline", "codepipeline", _PIPELINE,
                   place.arn("codepipeline", names.codepipeline)),
-            # What is allowed on a connection goes by the prefix that its ARN has.
+            # Permissions on a connection depend on the prefix of its ARN.
             _need("connection", arn.split(":")[2], ("GetConnection", "PassConnection"), arn),
         ]  # fmt: skip
     return tuple(found)
@@ -211,9 +213,9 @@ _PIPELINE = ("CreatePipeline", "UpdatePipeline", "GetPipelineState", "StartPipel
 
 
 def permissions(clients: Clients, caller: Caller, wanted: tuple[Need, ...]) -> Iterator[Finding]:
-    """What IAM says that the caller may do; it does not always say."""
+    """Check the caller's permissions with IAM's simulator, if the caller may use it."""
     if caller.arn.endswith(":root"):
-        yield ok("permissions", "the account's root may do everything")
+        yield ok("permissions", "the root user of the account may do everything")
         return
     try:
         principal = _principal(clients, caller)
@@ -226,26 +228,27 @@ def permissions(clients: Clients, caller: Caller, wanted: tuple[Need, ...]) -> I
     except StorageError as error:
         yield unknown(
             "permissions",
-            f"IAM does not say what these credentials may do: {error.why or error.what}",
-            "allow iam:SimulatePrincipalPolicy and iam:GetRole to have it told; without them, a"
-            " deployment tells which permission it lacks, and goes on when it is given",
+            f"IAM does not simulate their permissions: {error.why or error.what}",
+            "allow iam:SimulatePrincipalPolicy and iam:GetRole to check them; without the check, a"
+            " deployment says which permission is missing, and continues when it is added",
         )
         return
     count = sum(len(need.actions) for need in wanted)
     if not missing:
         yield ok(
-            "permissions", f"all {count} actions that a deployment takes, as IAM simulates them"
+            "permissions",
+            f"all {count} actions of a deployment are allowed, according to IAM's simulator",
         )
         return
     by_need: dict[Need, list[str]] = {}
     for need, action, decision in missing:
-        denied = " (denied outright)" if decision == "explicitDeny" else ""
+        denied = " (explicitly denied)" if decision == "explicitDeny" else ""
         by_need.setdefault(need, []).append(action + denied)
     for need, actions in by_need.items():
         yield problem(
             "permissions",
             f"{need.what}: not allowed {', '.join(actions)}",
-            f"have them allowed on {' and '.join(need.resources)} for {principal}",
+            f"allow them on {' and '.join(need.resources)} for {principal}",
             Console(Place(caller.account, "us-east-1")).role(principal.rsplit("/", 1)[-1])
             if ":role/" in principal
             else "",
@@ -253,19 +256,19 @@ def permissions(clients: Clients, caller: Caller, wanted: tuple[Need, ...]) -> I
 
 
 def _principal(clients: Clients, caller: Caller) -> str:
-    """The ARN of the user or role: a session's is not what IAM takes."""
+    """The ARN of the user or role: IAM does not accept the ARN of a session."""
     parts = caller.arn.split(":", 5)
     kind, _, rest = parts[5].partition("/")
     if kind != "assumed-role":
         return caller.arn
     role = rest.split("/")[0]
-    with explained("look at the role", f"arn:{parts[1]}:iam::{caller.account}:role/{role}"):
-        # Its path is not in the session's ARN, and single sign-on has one.
+    with explained("read the role", f"arn:{parts[1]}:iam::{caller.account}:role/{role}"):
+        # The session's ARN does not contain the role's path, which roles of single sign-on have.
         return str(clients.client("iam").get_role(RoleName=role)["Role"]["Arn"])
 
 
 def _decisions(clients: Clients, principal: str, need: Need) -> Iterator[tuple[str, str]]:
-    """What IAM decides on each action: the worst of all resources."""
+    """IAM's decision on each action: the worst of all resources."""
     worst: dict[str, str] = {}
     pages = (
         clients.client("iam")
@@ -274,7 +277,7 @@ def _decisions(clients: Clients, principal: str, need: Need) -> Iterator[tuple[s
             PolicySourceArn=principal, ActionNames=[*need.actions], ResourceArns=[*need.resources]
         )
     )
-    with explained("ask IAM what is allowed", principal):
+    with explained("simulate the permissions of", principal):
         for page in pages:
             for result in page["EvaluationResults"]:
                 for name, decision in _results(result):

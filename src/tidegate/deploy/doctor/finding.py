@@ -1,4 +1,4 @@
-"""What was found, and what to do about it."""
+"""The result of a check, and what to do about it."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Literal
 from tidegate.errors import TidegateError
 
 State = Literal["ok", "warning", "problem", "unknown"]
-"""problem: a deployment will fail. warning: it will go through, and may not be what is wanted.
-unknown: it could not be found out."""
+"""problem: a deployment will fail. warning: it will work, but maybe not as intended. unknown: the
+check was not possible."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     about: str
-    """What was looked at, in a word or two."""
+    """What was checked, in a word or two."""
     state: State
-    """How it is."""
+    """The result."""
     what: str
     """What was found."""
     next: str = ""
     """What to do about it."""
     link: str = ""
-    """The page on which to do it."""
+    """The page where to do it."""
 
 
 def ok(about: str, what: str, next: str = "", link: str = "") -> Finding:
-    """All is well."""
+    """A finding without a problem."""
     return Finding(about, "ok", what, next, link)
 
 
 def warning(about: str, what: str, next: str = "", link: str = "") -> Finding:
-    """A deployment goes through, and may not be what is wanted."""
+    """A deployment would work, but maybe not as intended."""
     return Finding(about, "warning", what, next, link)
 
 
@@ -44,11 +44,11 @@ def problem(about: str, what: str, next: str = "", link: str = "") -> Finding:
 
 
 def unknown(about: str, what: str, next: str = "", link: str = "") -> Finding:
-    """It could not be found out."""
+    """The check was not possible."""
     return Finding(about, "unknown", what, next, link)
 
 
 def of_error(about: str, error: TidegateError, state: State = "unknown") -> Finding:
-    """What an error says."""
+    """The finding for an error."""
     what = ": ".join(part for part in (error.what, error.why) if part)
     return Finding(about, state, what, error.next)

@@ -1,8 +1,8 @@
-"""The connection between AWS and GitHub: CodeConnections, once CodeStar.
+"""The connection between AWS and GitHub: CodeConnections, formerly CodeStar.
 
-Its ARN comes with either prefix, and what is allowed to whom goes by the prefix, so it is asked for
-at the service of its own prefix. A connection that an API or the CLI has made is pending until
-someone finishes the handshake in the console; no API can.
+Its ARN has the prefix of either service, and permissions depend on the prefix, so the request is
+sent to the service in the prefix. A connection that was created with an API or the CLI is pending
+until someone completes the handshake in the console; there is no API for that.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def connection(clients: Clients, place: Place, arn: str | None) -> Iterator[Find
     if found is None:
         yield problem(
             "connection",
-            f"{arn} is no ARN of a connection",
+            f"{arn} is not the ARN of a connection",
             "copy the ARN from the connection's page",
             Console(place).connections(),
         )
@@ -41,28 +41,30 @@ def connection(clients: Clients, place: Place, arn: str | None) -> Iterator[Find
     if found["region"] != place.region:
         yield warning(
             "connection",
-            f"the connection lies in {found['region']}, the deployment in {place.region}",
-            "that works where both regions have CodeConnections; else make one here",
+            f"the connection is in {found['region']}, the deployment in {place.region}",
+            "this works if both regions have CodeConnections; otherwise create one here",
         )
     if found["account"] != place.account:
         yield warning(
             "connection",
-            f"the connection is of the account {found['account']}, not of {place.account}",
-            "make one in this account, unless that one is shared with it",
+            f"the connection belongs to the account {found['account']}, not of {place.account}",
+            "create one in this account, unless that one is shared with it",
         )
-    # A client of that region, whatever the deployment's is.
-    there = clients.elsewhere(found["region"])
+    # The connection's region may not be the deployment's.
+    clients = clients.elsewhere(found["region"])
     try:
-        with explained("look at the connection", arn):
-            answer = there.client(found["service"]).get_connection(ConnectionArn=arn)["Connection"]
+        with explained("read the state of the connection", arn):
+            answer = clients.client(found["service"]).get_connection(ConnectionArn=arn)[
+                "Connection"
+            ]
     except StorageError as error:
-        yield _not_told(error, Place(found["account"], found["region"]))
+        yield _error_finding(error, Place(found["account"], found["region"]))
         return
-    yield told(answer, Place(found["account"], found["region"]))
+    yield describe_connection(answer, Place(found["account"], found["region"]))
 
 
-def told(answer: dict[str, Any], place: Place) -> Finding:
-    """What AWS's answer says of a connection; pure."""
+def describe_connection(answer: dict[str, Any], place: Place) -> Finding:
+    """The finding for AWS's description of a connection; pure."""
     name, status = str(answer.get("ConnectionName", "")), str(answer.get("ConnectionStatus", ""))
     provider = str(answer.get("ProviderType", "GitHub"))
     page = Console(place).connections()
@@ -71,29 +73,29 @@ def told(answer: dict[str, Any], place: Place) -> Finding:
     if status == "PENDING":
         return problem(
             "connection",
-            f"{name} to {provider} is pending: nobody has finished its handshake, and no API can",
+            f"{name} to {provider} is pending: someone must complete its handshake in the console",
             f"open the page; choose {name}, 'Update pending connection'; sign in to {provider};"
             " choose the AWS Connector app installation of the organization, or 'Install a new app'"
-            " and let it see both repositories; 'Connect'. Then look again",
+            " and give it access to both repositories; 'Connect'. Then run this again",
             page,
         )
     if status == "ERROR":
         return problem(
             "connection",
             f"{name} to {provider} has an error",
-            f"look whether the AWS Connector app is still installed at {provider} and sees both"
-            " repositories; AWS tries again by itself, or make a new connection",
+            f"check that the AWS Connector app is still installed at {provider} and has access to"
+            " both repositories; AWS tries again by itself, or create a new connection",
             page,
         )
-    return unknown("connection", f"{name} is {status or 'of no known state'}", link=page)
+    return unknown("connection", f"{name} is {status or 'in an unknown state'}", link=page)
 
 
-def _not_told(error: StorageError, place: Place) -> Finding:
+def _error_finding(error: StorageError, place: Place) -> Finding:
     if "ResourceNotFoundException" in error.why or "does not exist" in error.why:
         return problem(
             "connection",
-            "there is no such connection",
-            "make one on the page, or copy the ARN of one that is there into `github_codestar_arn`",
+            "the connection does not exist",
+            "create one on the page, or copy the ARN of an existing one to `github_codestar_arn`",
             Console(place).connections(),
         )
     return of_error("connection", error)

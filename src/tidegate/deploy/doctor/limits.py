@@ -1,4 +1,4 @@
-"""Quotas of the account against what the config needs; and names that do not fit."""
+"""Quotas of the account compared with what the config needs, and names that are too long."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tidegate.targets.aws.clients import Clients, explained
 from tidegate.targets.aws.names import Names
 
 LEAST = 100
-"""So many concurrent executions Lambda keeps for functions that have none reserved."""
+"""Concurrent executions that Lambda keeps for functions without reserved ones."""
 
 
-def planned(keys: AwsKeys, manifest: Manifest, branch: str) -> tuple[Plan | None, list[Finding]]:
-    """What a deployment of the config would be, as far as that hangs on the config alone."""
+def check_plan(keys: AwsKeys, manifest: Manifest, branch: str) -> tuple[Plan | None, list[Finding]]:
+    """The plan of a deployment, as far as it depends on the config alone; and its findings."""
     try:
         plan = outline(keys, manifest, branch)
     except ConfigurationError as error:
         return None, [of_error("config", error, "problem")]
     notes = [warning("config", note) for note in plan.notes]
     ids = [config.id for stack in plan.stacks for config in stack.configs]
-    told = f"{len(ids)} configs can run" if len(ids) > 1 else f"{ids[0]} can run"
+    text = f"{len(ids)} configs can run" if len(ids) > 1 else f"{ids[0]} can run"
     stacks = f", in {len(plan.stacks)} stacks" if len(plan.stacks) > 1 else ""
-    return plan, [*notes, ok("config", f"{told} on AWS{stacks}")]
+    return plan, [*notes, ok("config", f"{text} on AWS{stacks}")]
 
 
 def concurrency(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]:
-    """Lambda's concurrent executions: what may be reserved, and what may run at once."""
+    """Lambda's concurrent executions: how many can be reserved, and how many run in parallel."""
     page = Console(place).quotas("lambda")
     with explained("read the limits of Lambda"):
         limits = clients.client("lambda").get_account_settings()["AccountLimit"]
@@ -52,7 +52,7 @@ def concurrency(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]
             "quota: Lambda",
             f"{names} run one at a time, which takes {need} reserved concurrent executions; Lambda"
             f" leaves {LEAST} unreserved, and the account has {free} of {limit} unreserved",
-            "ask for more concurrent executions, or give these configs `concurrency: 2`",
+            "request more concurrent executions, or set `concurrency: 2` in these configs",
             page,
         )
     most = sum(config.function.reserved or config.queue.concurrency for config in configs)
@@ -60,8 +60,8 @@ def concurrency(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]
         yield warning(
             "quota: Lambda",
             f"all configs together may run {most} times at once, and the account has {free}"
-            f" concurrent executions free of {limit}: what is over waits in the queues",
-            "ask for more, or lower `concurrency`",
+            f" concurrent executions free of {limit}: further runs wait in the queues",
+            "request more, or lower `concurrency`",
             page,
         )
     elif not need or free - need >= LEAST:
@@ -69,10 +69,10 @@ def concurrency(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]
 
 
 def _has_reserved(clients: Clients, function: str) -> bool:
-    """Whether a function that is deployed has its share already."""
+    """Whether a deployed function already has reserved executions."""
     client = clients.client("lambda")
     try:
-        with explained("look at the function", function):
+        with explained("read the settings of the function", function):
             answer = client.get_function_concurrency(FunctionName=function)
     except StorageError as error:
         if isinstance(error.__cause__, client.exceptions.ResourceNotFoundException):
@@ -83,22 +83,22 @@ def _has_reserved(clients: Clients, function: str) -> bool:
 
 @dataclass(frozen=True)
 class Quota:
-    """A quota of a service, and how it is found how much of it is used."""
+    """A quota of a service, and how to count its use."""
 
     about: str
     """What it limits."""
     service: str
-    """The service, in the words of Service Quotas."""
+    """The service, as Service Quotas calls it."""
     code: str
-    """The quota's code there."""
+    """The code of the quota in Service Quotas."""
     default: int
-    """What AWS gives unless asked for more."""
+    """AWS's default value."""
     region: str
-    """Where it is asked for; "" for the deployment's region."""
+    """The region of the quota; "" for the deployment's region."""
     used: Callable[[Clients, Place], int]
-    """How much of it is used in the account."""
+    """Counts its use in the account."""
     needed: Callable[[Plan], int]
-    """How much of it a whole deployment has."""
+    """Counts what a whole deployment needs."""
 
 
 def _count(clients: Clients, service: str, operation: str, part: str, **arguments: Any) -> int:
@@ -133,34 +133,34 @@ QUOTAS = (
         lambda plan: sum(config.rule is not None for config in _configs(plan)),
     ),
 )  # fmt: skip
-"""Those that a deployment with many configs, or an account with many deployments, may reach."""
+"""The quotas that many configs, or many deployments in one account, may reach."""
 
 
 def quota(clients: Clients, place: Place, plan: Plan, wanted: Quota) -> Iterator[Finding]:
-    """One quota: counted as if nothing of the branch were deployed yet."""
+    """Check one quota, as if nothing of the branch were deployed yet."""
     about, page = f"quota: {wanted.about}", Console(place).quotas(wanted.service)
     with explained(f"count the {wanted.about}"):
         used = wanted.used(clients, place)
-    limit, told = _limit(clients, wanted)
+    limit, known = _read_limit(clients, wanted)
     need = wanted.needed(plan)
-    more = "" if told else " (AWS's default: the account's own is not known)"
+    more = "" if known else " (AWS's default: the account's own quota is not known)"
     if used + need <= limit:
-        yield ok(about, f"{used} of {limit:,} are used, {need} are for this branch{more}")
+        yield ok(about, f"{used} of {limit:,} are used, {need} are needed by this branch{more}")
         return
-    yield (problem if told and used >= limit else warning)(
+    yield (problem if known and used >= limit else warning)(
         about,
-        f"{used} of {limit:,} are used{more}, and a deployment of this branch has {need}",
-        "ask for more, if those of this branch are not among them",
+        f"{used} of {limit:,} are used{more}, and a deployment of this branch needs {need}",
+        "request a higher quota, unless this branch is already deployed",
         page,
     )
 
 
-def _limit(clients: Clients, wanted: Quota) -> tuple[int, bool]:
-    """The account's quota, and whether AWS told it."""
-    there = clients.elsewhere(wanted.region) if wanted.region else clients
+def _read_limit(clients: Clients, wanted: Quota) -> tuple[int, bool]:
+    """The account's quota, or the default; and whether it is the account's."""
+    regional = clients.elsewhere(wanted.region) if wanted.region else clients
     try:
         with explained("read the quota of", wanted.about):
-            answer = there.client("service-quotas").get_service_quota(
+            answer = regional.client("service-quotas").get_service_quota(
                 ServiceCode=wanted.service, QuotaCode=wanted.code
             )
         return int(answer["Quota"]["Value"]), True
@@ -169,26 +169,26 @@ def _limit(clients: Clients, wanted: Quota) -> tuple[int, bool]:
 
 
 def roles(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]:
-    """IAM's roles: one for each config, and some more."""
+    """The quota of IAM roles: one for each config, and some more."""
     with explained("read the account's summary"):
         summary = clients.client("iam").get_account_summary()["SummaryMap"]
     used, limit = int(summary.get("Roles", 0)), int(summary.get("RolesQuota", 0))
     need = sum(1 for _ in _configs(plan)) + sum(s.scheduler is not None for s in plan.stacks) + 4
     if not limit:
-        yield unknown("quota: roles", f"{used} are used, {need} are for this branch")
+        yield unknown("quota: roles", f"{used} are used, {need} are needed by this branch")
     elif used + need <= limit:
-        yield ok("quota: roles", f"{used} of {limit:,} are used, {need} are for this branch")
+        yield ok("quota: roles", f"{used} of {limit:,} are used, {need} are needed by this branch")
     else:
         yield warning(
             "quota: roles",
-            f"{used} of {limit:,} are used, and a deployment of this branch has {need}",
-            "ask for more, if those of this branch are not among them",
+            f"{used} of {limit:,} are used, and a deployment of this branch needs {need}",
+            "request a higher quota, unless this branch is already deployed",
             Console(Place(place.account, place.region)).quotas("iam"),
         )
 
 
-def names(names: Names, manifest: Manifest) -> Iterator[Finding]:
-    """Which names AWS does not take as they are."""
+def check_names(names: Names, manifest: Manifest) -> Iterator[Finding]:
+    """Which names are too long or not valid for AWS, and are changed."""
     short: list[str] = []
     base = names.base
     whole = [
@@ -214,12 +214,12 @@ def names(names: Names, manifest: Manifest) -> Iterator[Finding]:
         ]
     short = sorted({given for given, plain in whole if given != plain})
     if not functions and not short:
-        yield ok("names", "all names fit as they are")
+        yield ok("names", "no name must be shortened")
         return
     if functions:
         listed = "; ".join(functions[:5]) + (
             f"; {len(functions) - 5} more" if functions[5:] else ""
         )
-        yield ok("names", f"too long for a function, so shortened, ending in a hash: {listed}")
+        yield ok("names", f"names of functions that are shortened and end in a hash: {listed}")
     if short:
-        yield ok("names", f"{len(short)} other names are shortened or mended, as {short[0]}")
+        yield ok("names", f"{len(short)} other names are shortened or changed, such as {short[0]}")

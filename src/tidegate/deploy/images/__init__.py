@@ -1,1 +1,1 @@
-"""Images: what goes into them, building, the registry."""
+"""Plans and builds the container images of a release, named by their content."""

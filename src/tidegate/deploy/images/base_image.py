@@ -1,7 +1,7 @@
-"""The base image: which one, and its digest, so that what is built is named by all that is in it.
+"""The base image of the environment: its name and its digest.
 
-A tag such as ``3.12`` moves every few weeks. Releases keep to the digest that the one before them
-had, so that a push builds what it touches and no more; to move on is a person's choice.
+A tag such as ``3.12`` moves every few weeks. A release uses the digest of the release before, so
+that a push only builds what it changes; a person decides when to update the base image.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from tidegate.errors import ConfigurationError, StorageError
 from tidegate.workspace.recipe import Recipe, read_recipe
 
 LAMBDA = "public.ecr.aws/lambda/python"
-"""Lambda's own base images, one a Python version."""
+"""Lambda's base images, one for each Python version."""
 PYTHONS = ("3.12", "3.13", "3.14", "3.11", "3.10")
-"""Their versions that Tidegate runs on, in the order in which they are chosen where several do."""
+"""The Python versions that Tidegate supports there, in order of preference."""
 
 _MANIFESTS = ", ".join(
     [
@@ -51,18 +51,18 @@ def read_image_recipe(
     update_base: bool = False,
     package: str = "tsdat",
 ) -> ImageRecipe:
-    """What the environment's image of a repository is made from.
+    """Everything that the environment image of a repository is made from.
 
-    ``python`` and ``exclude_newer`` are the config's; ``base`` names another base image than
-    Lambda's, with or without its digest. The digest is the one that ``previous`` was built on,
-    else (and with ``update_base``) the one that the base's registry tells.
+    ``python`` and ``exclude_newer`` come from the config; ``base`` names another base image than
+    Lambda's, with or without its digest. The digest is that of the ``previous`` release; without
+    one, or with ``update_base``, the registry is asked for it.
 
     Raises:
         ConfigurationError: there is no base image for that version of Python.
-        PythonEnvironmentError: the repository does not say what its environment holds.
-        StorageError: the registry does not tell the digest.
+        PythonEnvironmentError: the repository does not say what its environment contains.
+        StorageError: the registry does not return the digest.
     """
-    otherwise = (PYTHONS[0], "Lambda's newest that Tidegate is proven on")
+    otherwise = (PYTHONS[0], "the newest version on Lambda that is tested with Tidegate")
     environment = read_recipe(repository, python, exclude_newer, otherwise)
     name, _, digest = (base or _lambda_base(environment)).partition("@")
     if not digest and previous is not None and not update_base:
@@ -71,7 +71,7 @@ def read_image_recipe(
 
 
 def _lambda_base(recipe: Recipe) -> str:
-    """Lambda's image for the Python version; conda brings its own, beside the function's."""
+    """Lambda's image for the Python version; conda installs its own Python."""
     version = PYTHONS[0] if recipe.needs_conda else _version(recipe)
     return f"{LAMBDA}:{version}"
 
@@ -86,7 +86,7 @@ def _version(recipe: Recipe) -> str:
             wanted = SpecifierSet(re.sub(r"^(?=\d)", "==", recipe.python.strip()))
         except InvalidSpecifier:
             wanted = SpecifierSet("==0")
-        # ``>=3.12.4`` is met by some 3.12, and the base image has the newest.
+        # The base image has the newest 3.12, so it satisfies ``>=3.12.4``.
         fitting = [version for version in PYTHONS if wanted.contains(f"{version}.99")]
     if not fitting:
         raise ConfigurationError(
@@ -99,7 +99,7 @@ def _version(recipe: Recipe) -> str:
 
 
 def _digest_of(name: str, previous: Release) -> str:
-    """The digest of a base image in an earlier release, "" when that was on another."""
+    """The digest of a base image in an earlier release; "" if that used another image."""
     for image in previous.images.values():
         known, _, digest = image.inputs.get(BASE, "").partition("@")
         if known == name:
@@ -107,14 +107,14 @@ def _digest_of(name: str, previous: Release) -> str:
     return ""
 
 
-# --- asking a registry ----------------------------------------------------------------------------
+# --- requests to a registry -----------------------------------------------------------------------
 
 
 def remote_digest(reference: str) -> str:
-    """The digest that a tag stands for now, asked by the registries' own protocol.
+    """The present digest of a tag, from the registry's own protocol.
 
     Raises:
-        StorageError: the registry does not tell.
+        StorageError: the registry does not return it.
     """
     host, path, tag = split_reference(reference)
     url = f"{'http' if is_loopback(host) else 'https'}://{host}/v2/{path}/manifests/{tag}"
@@ -128,21 +128,21 @@ def remote_digest(reference: str) -> str:
             raise ValueError(f"HTTP status {status}")
     except (OSError, ValueError) as error:
         raise StorageError(
-            f"cannot find out which image {reference} is",
+            f"cannot find the digest of the image {reference}",
             why=f"{host} answers: {error}",
             next="try again, or name the base image by its digest: --base NAME@sha256:…",
         ) from error
     digest = found.get("Docker-Content-Digest", "")
     if not _DIGEST.fullmatch(digest):
         raise StorageError(
-            f"{host} does not tell the digest of {reference}",
+            f"{host} does not return the digest of {reference}",
             next="name the base image by its digest: --base NAME@sha256:…",
         )
     return digest
 
 
 def split_reference(reference: str) -> tuple[str, str, str]:
-    """Registry, repository and tag of an image's name, as Docker reads it."""
+    """Registry, repository and tag in the name of an image, by Docker's rules."""
     host, slash, path = reference.partition("/")
     if not slash or not ("." in host or ":" in host or host == "localhost"):
         host, path = "registry-1.docker.io", reference
@@ -163,13 +163,13 @@ def _head(url: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]
 
 
 def _token(challenge: str) -> str:
-    """A token for reading, from where the registry sends those who have none."""
+    """A token for reading, from the address in the registry's answer."""
     asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     realm = asked.pop("realm", "")
     if not challenge.lower().startswith("bearer ") or not realm.startswith(("https://", "http://")):
-        raise ValueError("it wants credentials")
+        raise ValueError("it requires credentials")
     with urllib.request.urlopen(
         f"{realm}?{urllib.parse.urlencode(asked)}", timeout=_TIME
     ) as answer:
-        told = json.load(answer)
-    return str(told.get("token") or told.get("access_token") or "")
+        data = json.load(answer)
+    return str(data.get("token") or data.get("access_token") or "")

@@ -1,4 +1,4 @@
-"""What builds images and pushes them: Docker's buildx, or buildah where there is no Docker."""
+"""Programs that build and push images: Docker's buildx, or buildah if there is no Docker."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 
 
 class BuilderMissing(TidegateError):
-    """There is nothing on this machine that builds images."""
+    """No program on this machine can build images."""
 
     exit_code = 3
 
 
 class BuildFailed(TidegateError):
-    """An image could not be built, or not be pushed."""
+    """An image could not be built or pushed."""
 
     def __init__(self, what: str, *, why: str = "", next: str = "", output: str = "") -> None:
         self.output = output
-        """What the step that failed has said."""
+        """The output of the step that failed."""
         super().__init__(what, why=why, next=next)
 
 
@@ -51,7 +51,7 @@ class Build:
     """One image to be built and pushed."""
 
     context: Path
-    """The folder that it is built from, with its ``Dockerfile``."""
+    """The folder with its ``Dockerfile``, from which it is built."""
     image: str
     """Its full name, with its tag."""
     architecture: str
@@ -61,7 +61,7 @@ class Build:
 
     @property
     def platform(self) -> str:
-        """The processor as builders call it."""
+        """The name of the processor for builders."""
         return _PLATFORMS[self.architecture]
 
 
@@ -72,17 +72,17 @@ class Builder(Protocol):
     """``buildx`` or ``buildah``."""
 
     def signed_in(self, credentials: Credentials | None) -> contextlib.AbstractContextManager[None]:
-        """Be signed in to a registry for as long as the context lasts.
+        """Sign in to a registry for the duration of the context.
 
         Raises:
-            BuildFailed: the registry does not take the credentials.
+            BuildFailed: the registry rejects the credentials.
         """
 
     def build(self, build: Build, say: Say) -> None:
         """Build an image and push it; ``say`` gets all output, a line at a time.
 
         Raises:
-            BuildFailed: with the cause, as far as the output tells it.
+            BuildFailed: with the cause, as far as it is in the output.
         """
 
 
@@ -90,7 +90,7 @@ def choose_builder(name: str | None = None) -> Builder:
     """The builder of that name, or the first that works here.
 
     Raises:
-        BuilderMissing: it is not here, or none is.
+        BuilderMissing: it is not installed, or none is.
         UsageError: there is no builder of that name.
     """
     if name not in (None, "buildx", "buildah"):
@@ -104,28 +104,28 @@ def choose_builder(name: str | None = None) -> Builder:
     if name in (None, "buildah"):
         if shutil.which("buildah"):
             return Buildah()
-        reasons.append("there is no buildah")
+        reasons.append("buildah is not installed")
     raise BuilderMissing(
         "images cannot be built on this machine",
         why=", and ".join(reasons),
         next="install Docker with buildx (docs.docker.com/get-docker), or on Linux "
-        "`apt-get install buildah`; or leave it to CodeBuild: `tidegate deploy BRANCH`",
+        "`apt-get install buildah`; or let CodeBuild build them: `tidegate deploy BRANCH`",
     )
 
 
 def _no_buildx() -> str:
-    """Why Docker cannot be used, "" when it can."""
+    """Why Docker cannot be used; "" if it can."""
     if not shutil.which("docker"):
-        return "there is no docker"
-    if _answers(["docker", "buildx", "version"]) is None:
-        return "docker is here, but not its buildx"
-    if not _answers(["docker", "info", "--format", "{{.ServerVersion}}"]):
-        return "docker is here, but its engine does not answer"
+        return "Docker is not installed"
+    if _output_of(["docker", "buildx", "version"]) is None:
+        return "Docker is installed, but buildx is not"
+    if not _output_of(["docker", "info", "--format", "{{.ServerVersion}}"]):
+        return "Docker is installed, but its engine does not answer"
     return ""
 
 
-def _answers(command: Process) -> str | None:
-    """What a command says; None when it fails."""
+def _output_of(command: Process) -> str | None:
+    """The output of a command; None if it fails."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_PROBE, check=True,
@@ -136,19 +136,19 @@ def _answers(command: Process) -> str | None:
 
 
 class Buildx:
-    """``docker buildx``. Its own cache is enough: environments are images in the registry."""
+    """``docker buildx``. It needs no remote cache: environments are images in the registry."""
 
     name = "buildx"
 
     @contextlib.contextmanager
     def signed_in(self, credentials: Credentials | None) -> Iterator[None]:
-        """By ``docker login``: Docker keeps the password where it keeps others."""
+        """Sign in with ``docker login``: Docker stores the password where it stores others."""
         if credentials is not None:
             _sign_in(["docker", "login"], credentials)
         yield
 
     def build(self, build: Build, say: Say) -> None:
-        """Build and push in one go. Lambda takes a plain image only: no attestations."""
+        """Build and push in one command, without attestations: Lambda accepts only plain images."""
         command = ["docker", "buildx", "build", "--progress=plain", "--platform", build.platform]
         command += ["--provenance=false", "--sbom=false", "--push", "--tag", build.image]
         command += _arguments(build)
@@ -160,7 +160,7 @@ class Buildx:
 
 
 class Buildah:
-    """``buildah``, which needs neither a service nor the right to run containers."""
+    """``buildah``, which needs neither a service nor permission to run containers."""
 
     name = "buildah"
 
@@ -170,7 +170,7 @@ class Buildah:
 
     @contextlib.contextmanager
     def signed_in(self, credentials: Credentials | None) -> Iterator[None]:
-        """The password lies in a file that only we can read, and not for longer than needed."""
+        """Sign in with a password file that only this user can read and that is deleted again."""
         with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
             self._authfile = Path(folder) / "auth.json"
             self._authfile.write_text("{}", "utf-8")
@@ -200,9 +200,9 @@ class Buildah:
         return [*tls, "--authfile", str(self._authfile)] if self._authfile else tls
 
     def _storage(self) -> tuple[str, ...]:
-        """Overlays where the system allows them, which is much quicker; else plain copies."""
+        """Use overlays if the system allows them, which is much faster; otherwise plain copies."""
         if self._driver is None:
-            chosen = os.environ.get("STORAGE_DRIVER") or _answers(["buildah", "info"])
+            chosen = os.environ.get("STORAGE_DRIVER") or _output_of(["buildah", "info"])
             self._driver = () if chosen else ("--storage-driver", "vfs")
         return self._driver
 
@@ -220,7 +220,7 @@ def _sign_in(command: Process, credentials: Credentials) -> None:
         raise BuildFailed(
             f"cannot sign in to {credentials.host}",
             why=" ".join(output[-3:]) or f"{command[0]} ended with {code}",
-            next="try again; if it lasts, sign in to AWS again",
+            next="try again; if it fails again, sign in to AWS again",
         )
 
 
@@ -231,10 +231,10 @@ def _failed(build: Build, step: Sequence[str], *, pushing: bool) -> BuildFailed:
         return BuildFailed(
             f"the image {name} is built, but could not be pushed",
             why=why,
-            next="try again: what is built is not built again",
+            next="try again: the image is not built again",
             output="\n".join(step),
         )
-    next = "correct what it complains about, and try again"
+    next = "fix the problem, and try again"
     machine = platform.machine()
     if "exec format error" in why.lower():
         next = (
@@ -248,29 +248,29 @@ def _failed(build: Build, step: Sequence[str], *, pushing: bool) -> BuildFailed:
     )
 
 
-# --- what builders say ----------------------------------------------------------------------------
+# --- the output of builders -----------------------------------------------------------------------
 
 
 def failing_step(output: Sequence[str]) -> list[str]:
-    """The lines of the step that failed, without what a builder puts around them."""
+    """The output of the step that failed, without the builder's own lines."""
     failed = next(
         (m[1] for line in reversed(output) if (m := re.match(r"#(\d+) ERROR", line))), None
     )
     if failed is not None:  # BuildKit numbers the lines of each step
-        told = [m[1] for line in output if (m := re.match(rf"#{failed} (?:[\d.]+ )?(.*)", line))]
-        return [t for t in told if not re.match(r"\[|CANCELED|DONE|ERROR: process ", t)]
+        lines = [m[1] for line in output if (m := re.match(rf"#{failed} (?:[\d.]+ )?(.*)", line))]
+        return [t for t in lines if not re.match(r"\[|CANCELED|DONE|ERROR: process ", t)]
     starts = [n for n, line in enumerate(output) if _STEP.match(line)]
     begin = _failing_start(output, starts)
     end = next((n for n in starts if n > begin), len(output))
     noise = r"(error|Error:?) .*building at STEP|subprocess exited|exit status|time=|\s*$"
-    said = [text for text in output[begin + 1 : end] if not re.match(noise, text)]
-    return said or [text for text in output[-3:] if text.strip()]
+    lines = [text for text in output[begin + 1 : end] if not re.match(noise, text)]
+    return lines or [text for text in output[-3:] if text.strip()]
 
 
 def _failing_start(output: Sequence[str], starts: Sequence[int]) -> int:
-    """Where the step begins that buildah names as the one that failed, or the last one.
+    """Where the step starts that buildah says has failed, or the last step.
 
-    Another stage may have begun before it says so.
+    Another stage may have started before buildah says so.
     """
     for line in reversed(output):
         named = re.search(r'building at STEP "((?:\\"|[^"]){1,60})', line)
@@ -281,10 +281,10 @@ def _failing_start(output: Sequence[str], starts: Sequence[int]) -> int:
 
 
 def run(command: Process, say: Say, *, input: str = "") -> tuple[int, list[str]]:
-    """Run a command in a process group of its own, and pass on what it says.
+    """Run a command in its own process group, and pass on its output.
 
-    Returns its exit code and its last lines. However this ends, by Ctrl-C too, the whole group
-    has ended then.
+    Returns its exit code and its last lines. The whole group has always ended when this returns or
+    raises, after Ctrl-C too.
     """
     kept: deque[str] = deque(maxlen=_KEPT)
     with subprocess.Popen(
@@ -299,7 +299,7 @@ def run(command: Process, say: Say, *, input: str = "") -> tuple[int, list[str]]
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            with contextlib.suppress(BrokenPipeError):  # it has ended: its exit code tells
+            with contextlib.suppress(BrokenPipeError):  # it has ended: see its exit code
                 process.stdin.write(input)
                 process.stdin.close()
             for line in process.stdout:
@@ -313,7 +313,7 @@ def run(command: Process, say: Say, *, input: str = "") -> tuple[int, list[str]]
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and all that it has started: kindly, for builders clean up after themselves."""
+    """End a process and its children; SIGTERM first, so that builders can clean up."""
     for kind, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, kind)

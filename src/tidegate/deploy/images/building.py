@@ -1,11 +1,11 @@
-"""Images: which a release needs, which are there, and building those that are not.
+"""Plans which images a release needs, and builds those that do not exist yet.
 
     plan = plan_images(repository, manifest, recipe, registry, previous)
     print(describe_images(plan))
     images = build_images(plan, repository, builder, registry, say=print)
 
-An image is named by a hash of all that goes into it, so one that exists is never built again, and
-a push that touches one pipeline builds one image.
+The tag of an image is a hash of its inputs, so an existing image is never built again, and a push
+that changes one pipeline builds one image.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tidegate.runtime.manifest import Manifest
 from tidegate.workspace.uv_messages import NotOnPyPI, explain
 
 Say = Callable[[str], None]
-_UV_FAILED = "error: uv pip failed"  # as ``image.prepare`` says it
+_UV_FAILED = "error: uv pip failed"  # as in ``images.context.prepare``
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ class ImagePlan:
     """One image, and whether it must be built."""
 
     pipeline: str
-    """The pipeline; "" for the environment that all share."""
+    """The pipeline; "" for the environment, which all share."""
     tag: str
     """Its content tag."""
     inputs: Mapping[str, str]
-    """What goes in, each with its hash."""
+    """Its inputs, with their hashes."""
     digest: str | None
-    """Its digest in the registry; None: it must be built."""
+    """Its digest in the registry; None if it must be built."""
     changes: tuple[str, ...] = ()
-    """If it must be built, why: which inputs changed since the last release."""
+    """Why it must be built: which inputs changed since the last release."""
     commit: str = ""
-    """The commit that first gave it, where the last release had it already."""
+    """The first commit that produced it, if the last release has it already."""
     folders: tuple[str, ...] = ()
     """The pipeline's folders in the repository."""
 
@@ -77,7 +77,7 @@ class ImagesPlan:
 
 
 class BuildsFailed(TidegateError):
-    """Not all images could be built; those that could are in the registry, and stay."""
+    """Some images could not be built; the others are kept in the registry."""
 
     def __init__(
         self, images: Mapping[str, ReleasedImage], failures: Mapping[str, TidegateError]
@@ -101,10 +101,10 @@ def plan_images(
     registry: ImageRegistry,
     previous: Release | None = None,
 ) -> ImagesPlan:
-    """Which images a release needs; asks the registry which there are.
+    """Plan the images of a release; asks the registry which of them exist.
 
     Raises:
-        ConfigurationError: something cannot go into an image.
+        ConfigurationError: something cannot be part of an image.
         StorageError: the registry does not answer.
     """
     environment = environment_content(recipe)
@@ -141,7 +141,7 @@ def _planned(
         if before is None:
             why = ("new pipeline" if released else "the first release",)
         else:
-            why = changes(content.inputs, before) or ("it is not in the registry any more",)
+            why = changes(content.inputs, before) or ("it is no longer in the registry",)
     return ImagePlan(
         content.pipeline, content.tag, content.inputs, digest, why, commit, content.folders
     )
@@ -152,14 +152,16 @@ def _notes(recipe: ImageRecipe) -> list[str]:
     if not recipe.uses_conda:
         return []
     why = ", ".join(environment.needs_conda)
-    notes = [f"{why}: not on PyPI, so the environment is made with conda"]
+    notes = [f"{why}: not on PyPI, so conda is used for the environment"]
     if environment.exclude_newer:
-        notes.append("exclude_newer holds for packages from PyPI; conda takes what is newest")
+        notes.append(
+            "exclude_newer only applies to packages from PyPI; conda installs the newest ones"
+        )
     return notes
 
 
 def describe_images(plan: ImagesPlan) -> str:
-    """The plan for a person's eyes."""
+    """The plan as text."""
     lines = []
     if plan.missing and plan.environment.digest is None:
         lines += _described("the environment", plan.environment)
@@ -186,16 +188,14 @@ def build_images(
     say: Say = lambda line: None,
     commit: str = "",
 ) -> dict[str, ReleasedImage]:
-    """Build and push the images that are missing; all of the plan's images, by pipeline.
+    """Build and push missing images; returns all images of the plan, by pipeline.
 
-    There must be a ``builder`` unless nothing is missing.
-
-    ``commit`` is noted for those that are new.
+    A ``builder`` is required unless nothing is missing. ``commit`` is recorded for new images.
 
     Raises:
-        BuildsFailed: some could not be built. The others are in the registry: a second try builds
-            only what failed.
-        TidegateError: the environment could not be built, or nobody may push.
+        BuildsFailed: some could not be built. The others are in the registry: a second attempt only
+            builds those that failed.
+        TidegateError: the environment could not be built, or pushing is not allowed.
     """
     done = {
         image.pipeline: _released(image, image.digest, commit)
@@ -205,8 +205,8 @@ def build_images(
     failures: dict[str, TidegateError] = {}
     if plan.missing:
         if builder is None:
-            raise ValueError("images are missing, and there is nothing to build them with")
-        work = _Work(plan, repository, builder, registry, say)
+            raise ValueError("images are missing, and there is no builder")
+        work = _ImageBuild(plan, repository, builder, registry, say)
         with builder.signed_in(registry.credentials()):
             environment = plan.environment.digest or work.environment()
             for image in plan.missing:
@@ -224,8 +224,8 @@ def build_images(
 
 
 @dataclass(frozen=True)
-class _Work:
-    """The building of one plan."""
+class _ImageBuild:
+    """Builds the images of one plan."""
 
     plan: ImagesPlan
     repository: Path
@@ -234,7 +234,7 @@ class _Work:
     say: Say
 
     def environment(self) -> str:
-        """Build the environment; its digest."""
+        """Build the environment; returns its digest."""
         recipe = self.plan.recipe
         tag = self.plan.environment.tag
         self.say(f"building {tag} from {recipe.environment.title}, on {recipe.base}")
@@ -244,15 +244,15 @@ class _Work:
                     write_environment(Path(folder), recipe.environment, package=recipe.package)
                     return self._build(Path(folder), tag, {"BASE": recipe.pinned_base})
             except BuildFailed as error:
-                told = _told(error, recipe)
-                if not isinstance(told, NotOnPyPI):
-                    raise told from None
-                # No list of what only conda has is complete: the index has just told us more.
-                self.say(f"{told} is not on PyPI: the environment is made with conda")
-                recipe = recipe.without(told.names)
+                explained = _explain(error, recipe)
+                if not isinstance(explained, NotOnPyPI):
+                    raise explained from None
+                # No list of conda-only packages is complete: the index has just shown more of them.
+                self.say(f"{explained} is not on PyPI: conda is used for the environment")
+                recipe = recipe.without(explained.names)
 
     def pipeline(self, image: ImagePlan, environment: str) -> str:
-        """Build a pipeline's image; its digest."""
+        """Build the image of a pipeline; returns its digest."""
         with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
             write_pipeline(Path(folder), self.repository, image.folders, PACKAGE, runtime_files())
             base = f"{self.registry.address}@{environment}"
@@ -270,22 +270,22 @@ class _Work:
         return digest
 
 
-def _told(error: BuildFailed, recipe: ImageRecipe) -> TidegateError | NotOnPyPI:
-    """What is wrong with the requirements, with file and line, where uv is what failed."""
+def _explain(error: BuildFailed, recipe: ImageRecipe) -> TidegateError | NotOnPyPI:
+    """The problem in the requirements, with file and line, if uv failed."""
     if _UV_FAILED not in error.output:
         return error
     message = error.output.replace("/tidegate/requirements/", "").replace(_UV_FAILED, "")
-    told = explain(message, recipe.environment)
-    if isinstance(told, NotOnPyPI):
-        return told
+    explained = explain(message, recipe.environment)
+    if isinstance(explained, NotOnPyPI):
+        return explained
     old = recipe.environment.python in ("3.10", "3.11")
-    told.next = "correct the requirements" + (
+    explained.next = "correct the requirements" + (
         ', or set `python: "3.12"`: Lambda\'s images for older versions are on an old Linux, for '
         "which many packages are not to be had"
         if old
         else ""
     )
-    return told
+    return explained
 
 
 def _released(image: ImagePlan, digest: str, commit: str) -> ReleasedImage:

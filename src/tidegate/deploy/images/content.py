@@ -1,8 +1,8 @@
-"""What goes into each image, as named inputs with their hashes, and the tag that they make.
+"""The inputs of each image with their hashes, and the tag that follows from them.
 
-Two kinds of image: the *environment* (the base image and all packages), which all pipelines of a
-repository share, and on it one image a pipeline (the repository's shared code, Tidegate's runtime,
-the pipeline itself). Reads files; asks nobody.
+There are two kinds of images: the *environment* (the base image and all packages), which all
+pipelines of a repository share, and an image on top of it for each pipeline (the repository's
+shared code, Tidegate's runtime, the pipeline itself). This module only reads files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Architecture = Literal["x86_64", "arm64"]
 BASE, RUNTIME = "the base image", "Tidegate"
 PACKAGE = Path(tidegate.__file__).resolve().parent
 _ENTRY_POINTS = ("targets.aws.lambda_handler", "runtime.worker")
-_FORMAT = 1  # counts up when images are made in a way that no input tells of
+_FORMAT = 1  # increased when images change in a way that no input shows
 _LOCAL = re.compile(
     r"""(?:-e|--editable)\b|\.{0,2}/|\.{1,2}['"]?\s*(?:#.*)?$|file:|\S+\s*@\s*file:"""
 )
@@ -37,42 +37,42 @@ _LOCAL = re.compile(
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """All that goes into the environment's image."""
+    """Everything that the environment image is made from."""
 
     environment: Recipe
-    """What the repository asks for."""
+    """The requirements of the repository."""
     base: str
     """The base image, by name and tag."""
     base_digest: str
-    """``sha256:…``: which base image that is."""
+    """The digest of the base image, ``sha256:…``."""
     architecture: Architecture = "x86_64"
     """The processor."""
     package: str = "tsdat"
-    """What must be among the packages."""
+    """A package that must be installed in it."""
 
     @property
     def pinned_base(self) -> str:
-        """The base image's full name, by digest."""
+        """The full name of the base image, with its digest."""
         return f"{self.base}@{self.base_digest}"
 
     @property
     def uses_conda(self) -> bool:
-        """Whether the environment is made by micromamba: for what PyPI does not have."""
+        """Whether micromamba makes the environment, for packages that are not on PyPI."""
         return bool(self.environment.needs_conda)
 
     def without(self, names: frozenset[str]) -> ImageRecipe:
-        """The same, with packages counted among those that PyPI does not have."""
+        """The same recipe, with more packages that are not on PyPI."""
         return replace(self, environment=self.environment.without(names))
 
 
 @dataclass(frozen=True)
 class Content:
-    """What goes into one image."""
+    """The inputs of one image."""
 
     tag: str
-    """Its name in the registry: a hash of its inputs."""
+    """Its tag in the registry, with a hash of its inputs."""
     inputs: Mapping[str, str]
-    """What goes in, each with its hash, or its text where that is short."""
+    """Its inputs, each with its hash, or its text if that is short."""
     pipeline: str = ""
     """The pipeline; "" for the environment."""
     folders: tuple[str, ...] = ()
@@ -80,10 +80,10 @@ class Content:
 
 
 def environment_content(recipe: ImageRecipe) -> Content:
-    """What goes into the environment's image.
+    """The inputs of the environment image.
 
     Raises:
-        ConfigurationError: the requirements name something that cannot go into an image.
+        ConfigurationError: the requirements name something that cannot be part of an image.
     """
     check_requirements(recipe.environment)
     inputs = {
@@ -103,10 +103,10 @@ def environment_content(recipe: ImageRecipe) -> Content:
 def pipeline_contents(
     repository: Path, manifest: Manifest, recipe: ImageRecipe
 ) -> tuple[Content, ...]:
-    """What goes into each pipeline's image, in the order of the config.
+    """The inputs of each pipeline's image, in the order of the config.
 
     Raises:
-        ConfigurationError: something cannot go into an image.
+        ConfigurationError: something cannot be part of an image.
     """
     common = {**environment_content(recipe).inputs, RUNTIME: _runtime()}
     for name in SHARED:
@@ -127,12 +127,12 @@ def pipeline_contents(
 
 
 def environment_part(inputs: Mapping[str, str]) -> dict[str, str]:
-    """Of a pipeline's inputs those that are its environment's."""
+    """Those inputs of a pipeline's image that belong to the environment."""
     return {n: v for n, v in inputs.items() if n != RUNTIME and not n.endswith("/")}
 
 
 def runtime_files() -> tuple[Path, ...]:
-    """The files of Tidegate that go into images: its entry points, and all that they import."""
+    """The files of Tidegate in an image: the entry points, and everything that they import."""
     found: set[Path] = set()
     waiting = [f"tidegate.{name}" for name in _ENTRY_POINTS]
     while waiting:
@@ -160,22 +160,22 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 def changes(now: Mapping[str, str], before: Mapping[str, str]) -> tuple[str, ...]:
-    """What differs between the inputs of two images, in words."""
-    said = []
+    """The differences between the inputs of two images, in words."""
+    found = []
     for name, value in now.items():
         was = before.get(name)
         if was is None:
-            said.append(f"{name} is new")
+            found.append(f"{name} is new")
         elif was != value:
-            said.append(_said(name, was, value))
-    return (*said, *(f"{name} is gone" for name in before if name not in now))
+            found.append(_describe_change(name, was, value))
+    return (*found, *(f"{name} was removed" for name in before if name not in now))
 
 
 def check_requirements(recipe: Recipe) -> None:
-    """Refuse what an image cannot have: files outside the repository, packages by their folder.
+    """Check that an image can contain everything: no outside files, no local packages.
 
     Raises:
-        ConfigurationError: the requirements name such a thing.
+        ConfigurationError: it cannot.
     """
     for file in recipe.files:
         if recipe.repository not in file.parents:
@@ -185,20 +185,22 @@ def check_requirements(recipe: Recipe) -> None:
                 where=str(recipe.source),
             )
         if not file.is_file():
-            continue  # uv says so, with the line that names it
+            continue  # uv reports it with the line
         for number, line in enumerate(file.read_text("utf-8-sig", "replace").splitlines(), 1):
-            item = re.sub(r"^\s*(?:-\s+)?[\"']?", "", line)  # in environment.yml they are items
+            item = re.sub(
+                r"^\s*(?:-\s+)?[\"']?", "", line
+            )  # in environment.yml requirements are list items
             if _LOCAL.match(item):
                 raise ConfigurationError(
                     f"`{line.strip()}` names a package by its folder",
-                    why="images take packages from an index, and of the repository only shared/, "
-                    "utils/ and the pipelines",
-                    next="put the code into utils/, or publish the package",
+                    why="an image only contains packages from an index, and shared/, utils/ and "
+                    "the pipelines from the repository",
+                    next="move the code to utils/, or publish the package",
                     where=f"{file}:{number}",
                 )
 
 
-def _said(name: str, was: str, value: str) -> str:
+def _describe_change(name: str, was: str, value: str) -> str:
     if name == RUNTIME:
         old, new = was.split()[0], value.split()[0]
         return f"Tidegate {new} changed" if old == new else f"Tidegate {old} became {new}"
@@ -207,7 +209,7 @@ def _said(name: str, was: str, value: str) -> str:
         if old == new:
             return f"the base image {new} was updated"
         return f"the base image changed from {old} to {new}"
-    if len(was) + len(value) > 30:  # hashes say nothing to a person
+    if len(was) + len(value) > 30:  # hashes mean nothing to a person
         return f"{name} changed"
     return f"{name} changed from {was} to {value}"
 

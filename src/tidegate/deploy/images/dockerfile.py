@@ -1,10 +1,10 @@
-"""The Dockerfiles of the two kinds of image, and the folders that they are built from.
+"""The Dockerfiles of the two kinds of images, and the folders from which they are built.
 
     environment    base image ─ the function's own packages ─ the pipelines' packages
     pipeline       environment ─ shared/, utils/ ─ Tidegate's runtime ─ the pipeline, last
 
-The environment takes minutes and changes seldom; a pipeline's image takes seconds. Two files and
-not one, since then a change of code needs no cache of a builder's to be quick: the environment is
+The environment takes minutes to build and changes rarely; the image of a pipeline takes seconds.
+There are two files so that a change of code is fast without a builder's cache: the environment is
 an image in the registry, named by its content like all others.
 """
 
@@ -20,7 +20,7 @@ from tidegate.workspace.recipe import Recipe
 from tidegate.workspace.repository import SHARED, folder_files, walk
 
 MICROMAMBA = "docker.io/mambaorg/micromamba:2.3.0"
-"""Where micromamba is taken from, for environments that need conda."""
+"""The image that contains micromamba, for environments that need conda."""
 HANDLER = "tidegate.targets.aws.lambda_handler.handler"
 """The function's entry point."""
 
@@ -28,7 +28,7 @@ _TOOLS = Path(prepare.__file__).parent
 _FILES = ("prepare.py", "uv.txt", "handler.txt")
 _HERE = Path("/tidegate")
 
-# LOGNAME: Tsdat writes down who has run it, and the user that functions run as may have no name.
+# LOGNAME: Tsdat records the user name, and the user of a function may have none.
 _ENVIRONMENT = """\
 # The environment of one repository's pipelines. Made by Tidegate.
 ARG BASE
@@ -87,13 +87,13 @@ def environment_dockerfile(*, conda: bool) -> str:
 
 
 def environment_text() -> str:
-    """All that says how environments are made, whatever a repository asks for."""
+    """Everything that determines how environments are made, but for the requirements."""
     files = [(_TOOLS / name).read_text("utf-8") for name in _FILES]
     return "\0".join([*(environment_dockerfile(conda=conda) for conda in (False, True)), *files])
 
 
 def write_environment(folder: Path, recipe: Recipe, *, package: str) -> None:
-    """The folder that an environment is built from."""
+    """Write the folder from which an environment is built."""
     conda = bool(recipe.needs_conda)
     (folder / "Dockerfile").write_text(environment_dockerfile(conda=conda), "utf-8")
     for name in _FILES:
@@ -127,7 +127,7 @@ def write_environment(folder: Path, recipe: Recipe, *, package: str) -> None:
 def write_pipeline(
     folder: Path, repository: Path, folders: Iterable[str], package: Path, runtime: Iterable[Path]
 ) -> None:
-    """The folder that a pipeline's image is built from: only what counts for its hash."""
+    """Write the folder from which a pipeline's image is built: only files that are in its hash."""
     (folder / "Dockerfile").write_text(PIPELINE, "utf-8")
     _put(_TOOLS / "prepare.py", folder / "prepare.py")
     for name in ("repository", "runtime", "pipeline"):
@@ -144,7 +144,7 @@ def write_pipeline(
 
 
 def _put(source: Path, target: Path) -> None:
-    if source.is_file():  # a link to nothing, a socket: they do not count for the hash either
+    if source.is_file():  # broken links and sockets are not in the hash either
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
         target.chmod(source.stat().st_mode)

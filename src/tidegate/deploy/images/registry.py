@@ -1,4 +1,4 @@
-"""A branch's images in ECR: which are there, and the tags that move along with them."""
+"""A branch's images in ECR: which exist, and the tags that move to new ones."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _TYPES = [
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a registry wants to see before it takes an image."""
+    """The credentials for a registry."""
 
     host: str
     """The registry."""
     user: str
     """The user's name."""
     password: str = field(repr=False)
-    """The password: goes to standard input and nowhere else."""
+    """The password: only ever passed on standard input."""
 
 
 class ImageRegistry(Protocol):
-    """Where images are pushed to."""
+    """The registry that images are pushed to."""
 
     @property
     def address(self) -> str:
-        """What an image's name begins with, up to the ``:`` of its tag."""
+        """The beginning of the names of images, before the ``:`` of the tag."""
 
     def credentials(self) -> Credentials | None:
-        """What to sign in with; None where nobody asks."""
+        """The credentials for pushing; None if none are required."""
 
     def digests(self, tags: Iterable[str]) -> Mapping[str, str]:
         """The digests of those tags that exist."""
@@ -51,7 +51,7 @@ class ImageRegistry(Protocol):
         """Those digests that still exist."""
 
     def move(self, tag: str, digest: str) -> None:
-        """Have a tag name that image from now on."""
+        """Move a tag to an image."""
 
 
 class EcrRegistry:
@@ -63,7 +63,7 @@ class EcrRegistry:
 
     @property
     def address(self) -> str:
-        """Where images are pushed to; emulators serve them where they serve their API.
+        """The address for pushing; emulators use the address of their API.
 
         Raises:
             ConfigurationError: there is no such repository.
@@ -81,21 +81,21 @@ class EcrRegistry:
         return self._address
 
     def credentials(self) -> Credentials:
-        """A password of ECR's, good for twelve hours."""
-        with self._explained("sign in to the registry of images"):
+        """A password of ECR, valid for twelve hours."""
+        with self._explained("sign in to the image registry"):
             answer = self._ecr.get_authorization_token()
         token = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode()
         user, _, password = token.partition(":")
         return Credentials(self.address.split("/")[0], user, password)
 
     def digests(self, tags: Iterable[str]) -> dict[str, str]:
-        """The digests of those tags that exist; a repository that does not exist has none."""
+        """The digests of those tags that exist; empty if the repository does not exist."""
         wanted = dict.fromkeys(tags)
         known = {
             image["imageId"]["imageDigest"]
             for image in self._images([{"imageTag": tag} for tag in wanted])
         }
-        # An image may be called by another of its tags there: what it has is asked for again.
+        # The answer may contain another tag of the image: ask for all its tags.
         return {
             tag: details["imageDigest"]
             for details in self._details(sorted(known))
@@ -109,16 +109,16 @@ class EcrRegistry:
         return frozenset(image["imageId"]["imageDigest"] for image in self._images(wanted))
 
     def move(self, tag: str, digest: str) -> None:
-        """Have a tag name that image from now on.
+        """Move a tag to an image.
 
         Raises:
-            StorageError: there is no such image, or tags of that name must not move.
+            StorageError: the image does not exist, or the tag is immutable.
         """
         found = list(self._images([{"imageDigest": digest}]))
         if not found:
             raise StorageError(
-                f"the image {digest[:19]} is not in {self.name} any more",
-                next="release again: it is built anew",
+                f"the image {digest[:19]} is no longer in {self.name}",
+                next="release again: it will be built again",
             )
         with self._explained("move a tag of the ECR repository"):
             try:
@@ -130,21 +130,21 @@ class EcrRegistry:
                     imageDigest=digest,
                 )
             except self._ecr.exceptions.ImageAlreadyExistsException:
-                return  # it names that image already
+                return  # the tag is already there
             except self._ecr.exceptions.ImageTagAlreadyExistsException as error:
                 raise StorageError(
                     f"the tag {tag} of {self.name} cannot be moved",
-                    why="the repository's tags are immutable, and this one is not excluded",
-                    next="deploy the stack again, which excludes tags that move",
+                    why="the tags of the repository are immutable, and this one is no exception",
+                    next="deploy the stack again, which makes an exception for tags that move",
                 ) from error
 
     def keep(self, policy: str) -> None:
-        """Say which images go when, by a lifecycle policy, JSON.
+        """Set the lifecycle policy (JSON), which says when images are deleted.
 
         Raises:
-            StorageError: ECR does not take it.
+            StorageError: ECR rejects it.
         """
-        with self._explained("say which images of the ECR repository are kept"):
+        with self._explained("set the lifecycle policy of the ECR repository"):
             self._ecr.put_lifecycle_policy(repositoryName=self.name, lifecyclePolicyText=policy)
 
     def _images(self, ids: Sequence[Mapping[str, str]]) -> Iterator[Any]:
@@ -162,14 +162,14 @@ class EcrRegistry:
     def _details(self, digests: Sequence[str]) -> Iterator[Any]:
         waiting = iter(digests)
         while batch := list(islice(waiting, _AT_ONCE)):
-            with self._explained("look at images"):
+            with self._explained("describe images"):
                 ids = [{"imageDigest": digest} for digest in batch]
                 answer = self._ecr.describe_images(repositoryName=self.name, imageIds=ids)
             yield from answer["imageDetails"]
 
     def _missing(self) -> ConfigurationError:
         return ConfigurationError(
-            f"there is no ECR repository {self.name}",
+            f"the ECR repository {self.name} does not exist",
             why="it belongs to the branch's stack, which is not deployed",
             next="deploy it: `tidegate deploy BRANCH`",
         )

@@ -1,19 +1,19 @@
-"""What is deployed of a branch, and how it goes: the page of facts and links.
+"""The state of a branch on AWS: facts and links, collected with read-only requests.
 
-    look(branch)      asks AWS for all of it at once, and changes nothing
-    model.py          what it tells; ``as_data`` is that as JSON
-    deployed.py       stacks, pipeline, builds, images, releases
-    running.py        functions, queues, schedules, alarms, and the ledger's runs
-    stored.py         buckets, and how much is in them
-    costing.py        what it costs a month, from the runs on record
+    collect_status(branch)   asks AWS for everything at once
+    model.py                 the records; ``as_data`` makes JSON of them
+    deployed.py              stacks, pipeline, builds, images, releases
+    running.py               functions, queues, schedules, alarms, and the runs in the ledger
+    buckets.py               buckets, and how much is in them
+    cost.py                  the monthly cost, from the recorded runs
 
-What AWS does not tell is an ``Unknown`` with the reason, and the rest is shown all the same.
+A part that AWS does not answer is an ``Unknown`` with the reason; the others are still shown.
 """
 
 from __future__ import annotations
 
-from tidegate.deploy.status.looking import look
+from tidegate.deploy.status.collect import collect_status
 from tidegate.deploy.status.model import Status, Unknown, as_data
 from tidegate.deploy.status.running import MOST_FAILURES
 
-__all__ = ["MOST_FAILURES", "Status", "Unknown", "as_data", "look"]
+__all__ = ["MOST_FAILURES", "Status", "Unknown", "as_data", "collect_status"]

@@ -1,4 +1,4 @@
-"""Stacks, the pipeline of CodePipeline, builds, images and releases."""
+"""Stacks, the CodePipeline pipeline, builds, images and releases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tidegate.deploy.core.console import Console
 from tidegate.deploy.core.history import History
 from tidegate.deploy.core.history import Release as Recorded
 from tidegate.deploy.resources.base import is_gone
-from tidegate.deploy.status.asking import known, pages
+from tidegate.deploy.status.attempts import list_all, or_unknown
 from tidegate.deploy.status.model import (
     Build,
     CodePipeline,
@@ -22,20 +22,20 @@ from tidegate.deploy.status.model import (
     Stack,
     Stage,
 )
-from tidegate.deploy.status.running import moment
+from tidegate.deploy.status.running import as_time
 from tidegate.targets.aws.clients import explained
 
 
 def stacks(branch: Branch) -> tuple[Stack, ...]:
-    """The pipelines stacks, and the CodePipeline stack, whether they exist or not."""
-    asked = Stacks(branch.clients, branch.place)
-    found = asked.branch_stacks(branch.names)
-    counts = Counter(asked.placed_configs(found).values())
+    """The pipelines stacks and the CodePipeline stack, whether they exist or not."""
+    stacks = Stacks(branch.clients, branch.place)
+    found = stacks.branch_stacks(branch.names)
+    counts = Counter(stacks.placed_configs(found).values())
     console = Console(branch.place)
-    told = [(state, counts.get(number, 0)) for number, state in enumerate(found, 1)]
-    if not told:
-        told = [(asked.state(branch.names.pipelines_stack), 0)]
-    told.append((asked.state(branch.names.codepipeline_stack), 0))
+    states = [(state, counts.get(number, 0)) for number, state in enumerate(found, 1)]
+    if not states:
+        states = [(stacks.state(branch.names.pipelines_stack), 0)]
+    states.append((stacks.state(branch.names.codepipeline_stack), 0))
     return tuple(
         Stack(
             name=state.name,
@@ -45,19 +45,19 @@ def stacks(branch: Branch) -> tuple[Stack, ...]:
             changed=state.since,
             url=console.stack(state.id or state.name),
         )
-        for state, configs in told
+        for state, configs in states
     )
 
 
 def pipeline(branch: Branch) -> CodePipeline:
-    """The pipeline of CodePipeline, and its last execution."""
+    """The CodePipeline pipeline, and its last execution."""
     name, url = (
         branch.names.codepipeline,
         Console(branch.place).codepipeline(branch.names.codepipeline),
     )
     client = branch.clients.client("codepipeline")
     try:
-        with explained("look at the pipeline", branch.place.arn("codepipeline", name)):
+        with explained("read the state of the pipeline", branch.place.arn("codepipeline", name)):
             answer = client.list_pipeline_executions(pipelineName=name, maxResults=1)
     except Exception as error:
         if is_gone(error):
@@ -72,9 +72,9 @@ def pipeline(branch: Branch) -> CodePipeline:
     return CodePipeline(
         name=name,
         exists=True,
-        stages=known(partial(_stages, branch)),
+        stages=or_unknown(partial(_stages, branch)),
         status=str(last.get("status", "")),
-        began=moment(last.get("startTime")),
+        began=as_time(last.get("startTime")),
         commits=commits,
         url=url,
     )
@@ -82,7 +82,7 @@ def pipeline(branch: Branch) -> CodePipeline:
 
 def _stages(branch: Branch) -> tuple[Stage, ...]:
     name = branch.names.codepipeline
-    with explained("look at the stages of", branch.place.arn("codepipeline", name)):
+    with explained("read the stages of", branch.place.arn("codepipeline", name)):
         answer = branch.clients.client("codepipeline").get_pipeline_state(name=name)
     return tuple(_stage(state) for state in answer.get("stageStates", ()))
 
@@ -100,7 +100,7 @@ def _stage(state: dict[str, Any]) -> Stage:
 
 
 def build(branch: Branch) -> Build:
-    """The last build, whoever started it."""
+    """The last build, by whomever it was started."""
     project, console = branch.names.build_project, Console(branch.place)
     client = branch.clients.client("codebuild")
     none = Build("", "", None, None, console.build_project(project))
@@ -120,14 +120,14 @@ def build(branch: Branch) -> Build:
     return Build(
         id=str(last["id"]),
         status=str(last.get("buildStatus", "")),
-        began=moment(last.get("startTime")),
-        ended=moment(last.get("endTime")),
+        began=as_time(last.get("startTime")),
+        ended=as_time(last.get("endTime")),
         url=console.build(project, str(last["id"])),
     )
 
 
 def images(branch: Branch, pipelines: tuple[str, ...]) -> Images:
-    """The repository, and the image that each pipeline's own tag names."""
+    """The image repository, and the image with each pipeline's own tag."""
     names = branch.names
     repository, url = (
         names.image_repository,
@@ -136,7 +136,7 @@ def images(branch: Branch, pipelines: tuple[str, ...]) -> Images:
     try:
         with explained("list the images of", branch.place.arn("ecr", f"repository/{repository}")):
             found = list(
-                pages(
+                list_all(
                     branch.clients, "ecr", "describe_images", "imageDetails",
                     repositoryName=repository,
                 )
@@ -158,7 +158,7 @@ def images(branch: Branch, pipelines: tuple[str, ...]) -> Images:
                 digest=str(one.get("imageDigest", "")),
                 tags=tuple(sorted(one.get("imageTags", ()))),
                 size=int(one.get("imageSizeInBytes", 0)),
-                pushed=moment(one.get("imagePushedAt")),
+                pushed=as_time(one.get("imagePushedAt")),
             )
             for name, one in current
         ),
@@ -167,7 +167,7 @@ def images(branch: Branch, pipelines: tuple[str, ...]) -> Images:
 
 
 def releases(branch: Branch) -> tuple[Release | None, Release | None]:
-    """The last release that was deployed, and the latest, whatever became of it."""
+    """The last deployed release, and the latest release in any state."""
     latest = None
     for found in History(branch.names.ledger_table, branch.clients).all():
         latest = latest or _release(found)

@@ -1,4 +1,4 @@
-"""What ``status`` tells, as plain records."""
+"""The records of the status."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tidegate.runtime.records import to_json, utc
 
 @dataclass(frozen=True)
 class Unknown:
-    """A part that AWS did not tell."""
+    """A part that AWS did not answer."""
 
     why: str
-    """Why not."""
+    """Why."""
 
 
 @dataclass(frozen=True)
@@ -28,49 +28,49 @@ class Stack:
     name: str
     """Its name."""
     status: str
-    """CloudFormation's word for its state; "" where there is none."""
+    """CloudFormation's status; "" if it does not exist."""
     sentence: str
-    """How it is, in words."""
+    """Its state in a sentence."""
     configs: int
-    """How many configs lie in it."""
+    """How many configs are in it."""
     changed: datetime | None
     """When it was last changed."""
     url: str
-    """Its page."""
+    """Its page in the console."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the pipeline of CodePipeline."""
+    """A stage of the CodePipeline pipeline."""
 
     name: str
     """Its name."""
     status: str
     """``Succeeded``, ``InProgress``, ``Failed``, …; "" when it has not run."""
     said: str
-    """What its actions say of a failure."""
+    """The error messages of its actions."""
     changed: datetime | None
-    """When that changed."""
+    """When its status changed."""
 
 
 @dataclass(frozen=True)
 class CodePipeline:
-    """The pipeline of CodePipeline."""
+    """The CodePipeline pipeline."""
 
     name: str
     """Its name."""
     exists: bool
-    """Whether there is one: a branch may be deployed without."""
+    """Whether it exists: a branch can be deployed without one."""
     stages: tuple[Stage, ...] | Unknown
     """Its stages, in order."""
     status: str
-    """How its last execution went; "" when there was none."""
+    """The status of its last execution; "" if there was none."""
     began: datetime | None
     """When that began."""
     commits: Mapping[str, str]
-    """The commit of each source in it."""
+    """The commit of each source in that execution."""
     url: str
-    """Its page."""
+    """Its page in the console."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Build:
     """The last build by CodeBuild."""
 
     id: str
-    """Its id; "" when there was none."""
+    """Its id; "" if there was none."""
     status: str
     """``SUCCEEDED``, ``FAILED``, ``IN_PROGRESS``, …"""
     began: datetime | None
@@ -86,7 +86,7 @@ class Build:
     ended: datetime | None
     """When it ended."""
     url: str
-    """Its page, with the log; the project's where there was none."""
+    """Its page with the log; the page of the project if there was none."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Image:
     pipeline: str
     """The pipeline."""
     digest: str
-    """What it is; "" where there is none."""
+    """Its digest; "" if it does not exist."""
     tags: tuple[str, ...]
-    """What it is called."""
+    """Its tags."""
     size: int
     """Its compressed size, bytes."""
     pushed: datetime | None
@@ -114,11 +114,11 @@ class Images:
     exists: bool
     """Whether there is one."""
     count: int
-    """How many images there are in it."""
+    """How many images are in it."""
     size: int
-    """How large they are together, bytes; layers that they share count each time."""
+    """Their total size, bytes; shared layers count for each image."""
     images: tuple[Image, ...]
-    """The image that is current for each pipeline."""
+    """The current image of each pipeline."""
     url: str
     """The repository's page."""
 
@@ -130,17 +130,17 @@ class Bucket:
     name: str
     """Its name."""
     role: str
-    """What it is for: "input", "output", "artifacts"."""
+    """What it is used for: "input", "output", "artifacts"."""
     objects: int | None
-    """How many objects are in it; None where it does not exist."""
+    """How many objects are in it; None if it does not exist."""
     bytes: int
-    """How large they are together."""
+    """Their total size, bytes."""
     more: bool
-    """Whether there are more: they were counted up to a limit."""
+    """Whether there are more: objects are only counted up to a limit."""
     counted: datetime | None
-    """When CloudWatch counted them; None when they were counted just now."""
+    """When CloudWatch counted them; None if they were counted now."""
     url: str
-    """Its page."""
+    """Its page in the console."""
 
 
 @dataclass(frozen=True)
@@ -150,17 +150,17 @@ class Run:
     key: str
     """Its key."""
     about: str
-    """What it was about."""
+    """The file or window that it processed."""
     outcome: str
-    """How it went."""
+    """Its outcome."""
     started: datetime
     """When it began."""
     finished: datetime | None
     """When it ended."""
     lag: float | None
-    """From the arrival to the products, s; None where nothing arrived or nothing came of it."""
+    """Seconds from arrival to products; None if nothing arrived or nothing was produced."""
     why: str
-    """Why it failed, when it did."""
+    """Why it failed, if it did."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Function:
     """A function as it is deployed."""
 
     state: str
-    """Lambda's word for it; "" where there is none."""
+    """Lambda's state; "" if it does not exist."""
     image: str
     """The digest of its image."""
     commit: str
@@ -179,38 +179,38 @@ class Function:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What lies in the queues of a config."""
+    """The messages in the queues of a config."""
 
     waiting: int
     """Messages that wait."""
     running: int
-    """Messages that are being handled."""
+    """Messages that are being processed."""
     dead: int
     """Messages in the dead-letter queue."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """A config, as deployed and as it runs."""
+    """A config as it is deployed and runs."""
 
     id: str
     """Its id."""
     when: str
-    """What sets it off, in words."""
+    """What starts its runs, in words."""
     function: Function | Unknown
     """Its function."""
     last: Run | Unknown | None
-    """Its last run; None when there was none."""
+    """Its last run; None if there was none."""
     failed: int | Unknown
-    """How many runs have failed and wait for a person."""
+    """How many failures are open."""
     queues: Waiting | Unknown | None
-    """What waits; None where it has no queues."""
+    """The messages in its queues; None if it has no queues."""
     schedule: str
-    """The state of its schedule: ENABLED, DISABLED, "missing"; "" where it has none."""
+    """The state of its schedule: ENABLED, DISABLED, "missing"; "" if it has none."""
     next: datetime | None
     """When it is due next."""
     ringing: tuple[str, ...]
-    """The alarms that ring."""
+    """The alarms that are firing."""
     urls: Mapping[str, str]
     """Its pages: function, log, queue, dead letters, input, rule or schedule."""
 
@@ -228,9 +228,9 @@ class Release:
     when: datetime
     """When it began."""
     state: str
-    """How far it has come."""
+    """Its state."""
     error: str
-    """What went wrong."""
+    """What failed."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class Status:
     stacks: tuple[Stack, ...] | Unknown
     """Its stacks."""
     pipeline: CodePipeline | Unknown
-    """The pipeline of CodePipeline."""
+    """The CodePipeline pipeline."""
     build: Build | Unknown
     """The last build."""
     images: Images | Unknown
@@ -256,24 +256,24 @@ class Status:
     configs: tuple[Config, ...]
     """The configs, in the order of the file."""
     alarms: int | Unknown
-    """How many alarms ring."""
+    """How many alarms are firing."""
     release: Release | Unknown | None
-    """The last release that was deployed; None when there was none."""
+    """The last deployed release; None if there was none."""
     latest: Release | Unknown | None
-    """The latest release, whatever became of it."""
+    """The latest release in any state."""
     cost: Estimate | Unknown
-    """What it costs a month."""
+    """Its monthly cost."""
     urls: Mapping[str, str] = field(default_factory=dict)
-    """Pages of the whole branch: the dashboard, the ledger, the alerts."""
+    """Console pages of the whole branch: dashboard, ledger, alerts."""
 
     @property
     def deployed(self) -> bool:
-        """Whether anything is: as far as is known."""
+        """Whether anything is deployed, as far as known."""
         return isinstance(self.stacks, Unknown) or any(stack.status for stack in self.stacks)
 
 
 def as_data(value: Any) -> Any:
-    """As JSON; every field is there, and what is unknown says why."""
+    """A record as JSON; every field is present, and unknown ones say why."""
     if isinstance(value, Unknown):
         return {"unknown": value.why}
     if isinstance(value, Estimate):

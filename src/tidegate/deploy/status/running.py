@@ -1,4 +1,4 @@
-"""Functions and what feeds them, alarms, and the runs that the ledger knows of."""
+"""Functions, queues, schedules, alarms, and the runs in the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tidegate.deploy.core.branch import Branch
 from tidegate.deploy.core.console import Console
 from tidegate.deploy.design import metrics
 from tidegate.deploy.resources.base import is_gone
-from tidegate.deploy.status.asking import known, pages
+from tidegate.deploy.status.attempts import list_all, or_unknown
 from tidegate.deploy.status.model import Config, Function, Run, Unknown, Waiting
 from tidegate.errors import StorageError
 from tidegate.runtime.manifest import Config as Wanted
@@ -22,7 +22,7 @@ from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
 
 MOST_FAILURES = 50
-"""More failed runs than this are not counted."""
+"""Failed runs are counted up to this number."""
 _ALARMS_AT_ONCE = 100
 
 
@@ -31,9 +31,9 @@ def config(
     wanted: Wanted,
     rows: Mapping[str, configuration.Row],
     schedules: Mapping[str, tuple[str, str]] | Unknown,
-    ringing: Iterable[str],
+    firing: Iterable[str],
 ) -> Config:
-    """All that there is to tell of one config."""
+    """The status of one config; ``firing`` are the names of alarms that are firing."""
     names, clients, ledger = branch.names, branch.clients, ledger_of(branch)
     row, pipeline, name = rows[wanted.id], wanted.pipeline, wanted.name
     own = {names.alarm(pipeline, name, about): about for about in metrics.ALARM_KINDS}
@@ -45,13 +45,13 @@ def config(
     return Config(
         id=wanted.id,
         when=row.when,
-        function=known(partial(function, clients, names.function(pipeline, name))),
-        last=known(partial(last_run, ledger, wanted.id)),
-        failed=known(partial(failures, ledger, wanted.id)),
-        queues=known(partial(waiting, clients, names, wanted)),
+        function=or_unknown(partial(function, clients, names.function(pipeline, name))),
+        last=or_unknown(partial(last_run, ledger, wanted.id)),
+        failed=or_unknown(partial(failures, ledger, wanted.id)),
+        queues=or_unknown(partial(waiting, clients, names, wanted)),
         schedule=state,
         next=row.next if state != "missing" else None,
-        ringing=tuple(own[alarm] for alarm in ringing if alarm in own),
+        ringing=tuple(own[alarm] for alarm in firing if alarm in own),
         urls=urls(branch, wanted, group),
     )
 
@@ -62,9 +62,9 @@ def ledger_of(branch: Branch) -> DynamoLedger:
 
 
 def function(clients: Clients, name: str) -> Function:
-    """A function as it is deployed."""
+    """A function as it is deployed; with empty fields if it does not exist."""
     try:
-        with explained("look at the function", name):
+        with explained("read the state of the function", name):
             answer = clients.client("lambda").get_function(FunctionName=name)
     except Exception as error:
         if is_gone(error):
@@ -105,12 +105,12 @@ def _run(record: RunRecord) -> Run:
 
 
 def failures(ledger: DynamoLedger, id: str) -> int:
-    """How many runs have failed and were not done since; no more than ``MOST_FAILURES``."""
+    """How many runs have failed and not succeeded since, up to ``MOST_FAILURES``."""
     return sum(1 for _ in ledger.records(config=id, states=("failed",), limit=MOST_FAILURES))
 
 
 def waiting(clients: Clients, names: Names, wanted: Wanted) -> Waiting | None:
-    """What lies in a config's queues."""
+    """How many messages are in a config's queues; None if they do not exist."""
     try:
         queue = _depth(clients, names.queue(wanted.pipeline, wanted.name))
         dead = _depth(clients, names.dead_letter_queue(wanted.pipeline, wanted.name))
@@ -122,7 +122,7 @@ def waiting(clients: Clients, names: Names, wanted: Wanted) -> Waiting | None:
 
 
 def _depth(clients: Clients, name: str) -> tuple[int, int]:
-    with explained("look at the queue", name):
+    with explained("count the messages of the queue", name):
         url = clients.sqs.get_queue_url(QueueName=name)["QueueUrl"]
         found = clients.sqs.get_queue_attributes(
             QueueUrl=url,
@@ -140,12 +140,12 @@ def _depth(clients: Clients, name: str) -> tuple[int, int]:
 
 
 def schedules(clients: Clients, groups: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """The group and the state of each schedule in these groups, by name."""
+    """Group and state of each schedule in these groups, by the name of the schedule."""
     found: dict[str, tuple[str, str]] = {}
     for group in groups:
         try:
             with explained("list the schedules of", group, lasting=StorageError):
-                for one in pages(
+                for one in list_all(
                     clients, "scheduler", "list_schedules", "Schedules", GroupName=group
                 ):
                     found[one["Name"]] = group, str(one.get("State", "ENABLED"))
@@ -155,8 +155,8 @@ def schedules(clients: Clients, groups: Iterable[str]) -> dict[str, tuple[str, s
     return found
 
 
-def ringing(clients: Clients, names: Names, manifest: Manifest) -> tuple[str, ...]:
-    """Those of the branch's alarms that ring."""
+def firing_alarms(clients: Clients, names: Names, manifest: Manifest) -> tuple[str, ...]:
+    """The names of the branch's alarms that are firing."""
     wanted = [
         names.alarm(config.pipeline, config.name, about)
         for config in manifest.configs
@@ -164,7 +164,7 @@ def ringing(clients: Clients, names: Names, manifest: Manifest) -> tuple[str, ..
     ]
     found: list[str] = []
     for n in range(0, len(wanted), _ALARMS_AT_ONCE):
-        with explained("look at the alarms"):
+        with explained("read the state of the alarms"):
             answer = clients.client("cloudwatch").describe_alarms(
                 AlarmNames=wanted[n : n + _ALARMS_AT_ONCE], MaxRecords=_ALARMS_AT_ONCE
             )
@@ -173,7 +173,7 @@ def ringing(clients: Clients, names: Names, manifest: Manifest) -> tuple[str, ..
 
 
 def urls(branch: Branch, wanted: Wanted, group: str) -> dict[str, str]:
-    """The pages of one config, whose schedule is in that group."""
+    """The console pages of one config; ``group`` is the group of its schedule."""
     console, names, keys = Console(branch.place), branch.names, branch.keys
     pipeline, name = wanted.pipeline, wanted.name
     found = {
@@ -191,6 +191,6 @@ def urls(branch: Branch, wanted: Wanted, group: str) -> dict[str, str]:
     return found
 
 
-def moment(value: object) -> datetime | None:
-    """A time as boto3 gives it."""
+def as_time(value: object) -> datetime | None:
+    """A time from boto3; None for anything else."""
     return value if isinstance(value, datetime) else None

@@ -1,1 +1,1 @@
-"""Deployments and releases, as their steps."""
+"""The steps of a deployment (of the branch's stacks) and of a release (of its pipelines)."""

@@ -1,4 +1,4 @@
-"""Builds by CodeBuild, started and followed from here, their log along with them."""
+"""Starts builds by CodeBuild, and watches them with their logs."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ class BuildFailed(TidegateError):
 
 @dataclass(frozen=True)
 class Source:
-    """Source code that lies in S3, as a zip file."""
+    """A zip file of source code in S3."""
 
     bucket: str
     """The bucket."""
     key: str
-    """The key, which names the content."""
+    """The key, made from the content."""
 
     @property
     def location(self) -> str:
-        """As CodeBuild is told."""
+        """In the form that CodeBuild needs."""
         return f"{self.bucket}/{self.key}"
 
 
 @dataclass(frozen=True)
 class Build:
-    """A build as CodeBuild tells of it."""
+    """A build of CodeBuild."""
 
     id: str
     """Its id, with the project's name before it."""
     status: str
     """``IN_PROGRESS``, ``SUCCEEDED``, ``FAILED``, …"""
     phase: str = ""
-    """What it does now."""
+    """The present phase."""
     group: str = ""
     """Its log group; "" before it has one."""
     stream: str = ""
     """Its log stream."""
     causes: tuple[str, ...] = field(default=())
-    """What its phases say of a failure."""
+    """The error messages of its phases."""
 
 
 def upload(bucket: str, prefix: str, file: Path, sha256: str, clients: Clients) -> Source:
-    """Put a bundle where CodeBuild finds it, under its content: what is there is not sent again."""
+    """Upload a bundle for CodeBuild, with a key made from its content, unless it exists."""
     source = Source(bucket, f"{prefix}{sha256}.zip")
     resource = f"arn:aws:s3:::{source.location}"
     with explained("upload the source code", resource):
         try:
-            with explained("look at", resource):
+            with explained("look for", resource):
                 clients.s3.head_object(Bucket=bucket, Key=source.key)
         except Missing:
             clients.s3.upload_file(str(file), bucket, source.key)
@@ -73,7 +73,7 @@ def start(
     variables: Mapping[str, str],
     clients: Clients,
 ) -> Build:
-    """Start a build of these sources, whatever the project's own are."""
+    """Start a build of these sources, in place of the project's own."""
     with explained("start the build", project):
         answer = clients.client("codebuild").start_build(
             projectName=project,
@@ -92,20 +92,20 @@ def start(
 
 
 def follow(build: Build, clients: Clients, say: Say, *, poll: float = _POLL) -> Build:
-    """Tell what a build says, until it ends.
+    """Report the phases and the log of a build until it ends.
 
     Raises:
         BuildFailed: it did not succeed.
-        StorageError: AWS cannot be asked any more; the build goes on.
+        StorageError: AWS no longer answers; the build continues.
     """
-    told: dict[str, Any] = {}
+    position: dict[str, Any] = {}
     phase = ""
     while True:
-        build = look(build.id, clients)
+        build = read_build(build.id, clients)
         if build.phase != phase:
             phase = build.phase
             say(f"build: {phase.lower().replace('_', ' ')}")
-        for line in _lines(build, told, clients):
+        for line in _lines(build, position, clients):
             say(f"  {line}")
         if build.status in _ENDS:
             break
@@ -113,8 +113,8 @@ def follow(build: Build, clients: Clients, say: Say, *, poll: float = _POLL) -> 
     if build.status != "SUCCEEDED":
         raise BuildFailed(
             f"the build {build.id} {_END_WORDS.get(build.status, 'failed')}",
-            why="; ".join(build.causes) or "its log says why",
-            next="mend it, and deploy again: images that were built are not built again",
+            why="; ".join(build.causes) or "the reason is in its log",
+            next="fix the problem, and deploy again: images that were built are not built again",
         )
     return build
 
@@ -122,33 +122,33 @@ def follow(build: Build, clients: Clients, say: Say, *, poll: float = _POLL) -> 
 _END_WORDS = {"TIMED_OUT": "took too long", "STOPPED": "was stopped"}
 
 
-def look(id: str, clients: Clients) -> Build:
-    """How a build is getting on."""
-    with explained("look at the build", id):
+def read_build(id: str, clients: Clients) -> Build:
+    """The present state of a build."""
+    with explained("read the state of the build", id):
         [found] = clients.client("codebuild").batch_get_builds(ids=[id])["builds"]
     return _build(found)
 
 
-def _build(told: Mapping[str, Any]) -> Build:
-    logs = told.get("logs") or {}
+def _build(record: Mapping[str, Any]) -> Build:
+    logs = record.get("logs") or {}
     causes = [
         f"{phase['phaseType'].lower()}: {context['message']}"
-        for phase in told.get("phases") or ()
+        for phase in record.get("phases") or ()
         for context in phase.get("contexts") or ()
         if phase.get("phaseStatus") not in (None, "SUCCEEDED") and context.get("message")
     ]
     return Build(
-        id=told["id"],
-        status=told.get("buildStatus", "IN_PROGRESS"),
-        phase=told.get("currentPhase") or "",
+        id=record["id"],
+        status=record.get("buildStatus", "IN_PROGRESS"),
+        phase=record.get("currentPhase") or "",
         group=logs.get("groupName") or "",
         stream=logs.get("streamName") or "",
         causes=tuple(causes),
     )
 
 
-def _lines(build: Build, told: dict[str, Any], clients: Clients) -> Iterator[str]:
-    """What the log has said since ``told``."""
+def _lines(build: Build, position: dict[str, Any], clients: Clients) -> Iterator[str]:
+    """The lines of the log since the ``position``, which is updated."""
     if not build.group or not build.stream:
         return
     while True:
@@ -158,14 +158,17 @@ def _lines(build: Build, told: dict[str, Any], clients: Clients) -> Iterator[str
                     logGroupName=build.group,
                     logStreamName=build.stream,
                     startFromHead=True,
-                    **told,
+                    **position,
                 )
-        except (TidegateError, Missing):  # not there yet, or not for us: its end is what counts
+        except (
+            TidegateError,
+            Missing,
+        ):  # not created yet, or not readable
             return
         token = page["nextForwardToken"]
         for event in page["events"]:
             yield event["message"].rstrip("\n")
-        if told.get("nextToken") == token or not page["events"]:
-            told["nextToken"] = token
+        if position.get("nextToken") == token or not page["events"]:
+            position["nextToken"] = token
             return
-        told["nextToken"] = token
+        position["nextToken"] = token

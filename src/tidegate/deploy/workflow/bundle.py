@@ -1,7 +1,7 @@
-"""A folder of source code as one zip file: for builds of what lies in no repository AWS can read.
+"""Packs a folder of source code as a zip file, for builds without a repository that AWS can read.
 
-What git would commit goes in: tracked files as they are now, and new ones that are not ignored. The
-same files give the same bytes, so a bundle can be named by its content.
+It contains what git would commit: tracked files with their present content, and new files that are
+not ignored. The same files give the same bytes, so a bundle can be named by its content.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tidegate.errors import UsageError
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LEFT_OUT = {".git", ".venv", ".tidegate", "__pycache__", "node_modules", "cdk.out"}
 _DATA = {"input", "output"}
-"""Folders of a workspace that hold data, where no git says what is code."""
+"""Folders of a workspace with data, which are left out if there is no git repository."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,18 @@ class Bundle:
     """A zip file of source code."""
 
     file: Path
-    """Where it lies."""
+    """Its path."""
     sha256: str
-    """What it is, in hexadecimal digits."""
+    """Its sha256, hexadecimal."""
     count: int
-    """Files in it."""
+    """The number of files in it."""
 
 
 def make_bundle(folder: Path, file: Path) -> Bundle:
     """Write the code in ``folder`` to the zip ``file``.
 
     Raises:
-        UsageError: there is nothing in it, or a file of it cannot be read.
+        UsageError: the folder is empty, or a file cannot be read.
     """
     count = 0
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -50,7 +50,7 @@ def make_bundle(folder: Path, file: Path) -> Bundle:
                 raise UsageError(
                     f"cannot read {path}",
                     why=str(error),
-                    next="make it readable, or have git ignore it",
+                    next="make it readable, or add it to .gitignore",
                 ) from error
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
@@ -66,13 +66,13 @@ def _files(folder: Path) -> Iterator[str]:
     listed = _known_to_git(folder)
     for name in _walked(folder) if listed is None else listed:
         path = folder / name
-        # A link to a folder, or to nothing, is no code; a submodule is another repository.
+        # Skip links to folders, broken links, and submodules, which are other repositories.
         if path.is_file():
             yield name
 
 
 def _known_to_git(folder: Path) -> list[str] | None:
-    """The files that git would commit; None where the folder is in no repository of git's."""
+    """The files that git would commit; None if the folder is not in a git repository."""
     command = ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others"]
     try:
         done = subprocess.run([*command, "--exclude-standard"], capture_output=True, check=False)

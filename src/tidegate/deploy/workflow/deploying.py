@@ -1,12 +1,12 @@
-"""Deployment of a branch: what holds data, then the CodePipeline stack, then what builds a release.
+"""Deployment of a branch: data stores, then the CodePipeline stack, then the build of a release.
 
-    found = look(branch, …)            what is there, and what a deployment would make of it
-    prepare_ground(found, …)           buckets, ledger, Tidegate itself for CodeBuild: by API
-    deploy_stack(found, …)             the CodePipeline stack, by change set
-    build_bundle(…) or the pipeline    a first release
+    plan = plan_deployment(branch, …)   what exists, and what a deployment would change
+    create_data_stores(plan, …)         buckets, ledger, Tidegate itself for CodeBuild: by API
+    deploy_stack(plan, …)               the CodePipeline stack, by change set
+    build_bundle(…) or the pipeline     the first release
 
-What holds data is in no stack, so nothing that is done to a stack can touch it. A stack of the
-older recipe has the same name and holds the buckets: it is told, and left alone.
+Buckets and ledger belong to no stack, so no change of a stack can affect data. The older recipe's
+stack has the same name and contains the buckets: it is reported, and not changed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tidegate.deploy.bootstrap import data_stores as foundation
-from tidegate.deploy.bootstrap.data_stores import Foundation
+from tidegate.deploy.bootstrap import data_stores
+from tidegate.deploy.bootstrap.data_stores import DataStores
 from tidegate.deploy.cloudformation import retain
 from tidegate.deploy.cloudformation.changes import ChangeSet, created
 from tidegate.deploy.cloudformation.event_tailing import Progress
@@ -39,119 +39,120 @@ from tidegate.targets.aws.clients import explained
 
 Say = Callable[[str], None]
 Agree = Callable[[ChangeSet], bool]
-How = Literal["pipeline", "bundle"]
+BuildMethod = Literal["pipeline", "bundle"]
 OURS = "Tidegate: "
-"""How the descriptions of Tidegate's own stacks begin."""
+"""The beginning of the descriptions of Tidegate's own stacks."""
 _PARAMETER = "WithCodePipeline"
 
 
 @dataclass(frozen=True)
-class Found:
-    """A deployment before anything is done."""
+class DeploymentPlan:
+    """A deployment before anything is changed."""
 
     branch: Branch
-    """Of which branch."""
-    foundation: Foundation
-    """What holds data."""
-    plan: CodePipelinePlan
-    """The CodePipeline stack, as it is to be."""
+    """The branch."""
+    data_stores: DataStores
+    """The buckets and the ledger table."""
+    stack_plan: CodePipelinePlan
+    """The resources of the CodePipeline stack."""
     template: Template
     """Its template."""
     state: StackState
-    """The stack as it is."""
+    """The present state of the stack."""
     older: bool = False
-    """Whether the stack is not Tidegate's, but the older recipe's, which has the same name."""
-    legacy: tuple[str, ...] = ()
-    """What it holds of data and would take along, by logical id."""
+    """Whether the stack is the older recipe's, which has the same name."""
+    data_in_stack: tuple[str, ...] = ()
+    """Resources with data in the older recipe's stack, by logical id."""
 
     @property
-    def how(self) -> How:
-        """What builds releases: CodePipeline at a push, or CodeBuild from a bundle."""
-        return "pipeline" if self.plan.pipeline is not None else "bundle"
+    def how(self) -> BuildMethod:
+        """What builds releases: CodePipeline after a push, or CodeBuild from a bundle."""
+        return "pipeline" if self.stack_plan.pipeline is not None else "bundle"
 
 
-def look(
+def plan_deployment(
     branch: Branch, say: Say, options: CodePipelineOptions | None = None, *, folder: Path
-) -> Found:
-    """Look at all there is, and plan the CodePipeline stack; changes nothing.
+) -> DeploymentPlan:
+    """Find out what exists, and plan the CodePipeline stack; changes nothing.
 
-    ``folder`` takes Tidegate's own wheel, which CodeBuild will install.
+    Tidegate's own wheel, which CodeBuild will install, is written to ``folder``.
 
     Raises:
-        TidegateError: AWS cannot be asked, or the credentials are another account's.
+        TidegateError: AWS does not answer, or the credentials belong to another account.
     """
     model = branch.reading.require()
-    ground = foundation.look(branch.keys, branch.names, branch.clients, model=model)
+    stores = data_stores.plan_data_stores(branch.keys, branch.names, branch.clients, model=model)
     packed = package.pack(folder)
     pipelines = [pipeline.name for pipeline in model.pipelines]
-    plan = plan_codepipeline(
+    stack_plan = plan_codepipeline(
         branch.keys, branch.name, packed.tool, pipelines, options or CodePipelineOptions()
     )
-    [template] = synthesize(plan)
+    [template] = synthesize(stack_plan)
     stacks = _stacks(branch, say)
     state = stacks.state(template.stack)
-    there = stacks.api.template(state) if state.has_resources else {}
-    older = state.has_resources and not str(there.get("Description")).startswith(OURS)
-    legacy = retain.data_resources(there) if older else ()
-    return Found(branch, ground, plan, template, state, older, legacy)
+    deployed = stacks.api.template(state) if state.has_resources else {}
+    older = state.has_resources and not str(deployed.get("Description")).startswith(OURS)
+    data = retain.data_resources(deployed) if older else ()
+    return DeploymentPlan(branch, stores, stack_plan, template, state, older, data)
 
 
-def preview(found: Found, say: Say) -> ChangeSet:
-    """What the CodePipeline stack would become; nothing is left of the plan."""
-    if not found.state.exists or found.older:
-        # To ask AWS would leave the shell of a stack, or count on what is yet to be retained.
-        return created(found.template.stack, json.loads(found.template.body), ())
-    stacks = _stacks(found.branch, say)
-    planned = _planned(found, stacks, wait=False)
+def preview(plan: DeploymentPlan, say: Say) -> ChangeSet:
+    """The changes of the CodePipeline stack; the change set is deleted again."""
+    if not plan.state.exists or plan.older:
+        # A change set would create an empty stack, or would not consider the data to be kept.
+        return created(plan.template.stack, json.loads(plan.template.body), ())
+    stacks = _stacks(plan.branch, say)
+    planned = _planned(plan, stacks, wait=False)
     stacks.discard(planned)
     return planned.changes
 
 
-def check_older_recipe(found: Found) -> None:
-    """Raises UsageError: the older recipe's stack is in the way."""
-    if not found.older:
+def check_older_recipe(plan: DeploymentPlan) -> None:
+    """Raises UsageError: the older recipe's stack prevents a deployment."""
+    if not plan.older:
         return
-    name = found.branch.name
-    data = f"; it holds data, which would go: {', '.join(found.legacy)}" if found.legacy else ""
+    name = plan.branch.name
+    listed = ", ".join(plan.data_in_stack)
+    data = f"; it contains data, which would be deleted: {listed}" if listed else ""
     raise UsageError(
-        f"the stack {found.template.stack} is the older recipe's",
-        why="its image repository and its functions have the names that Tidegate's have, so that"
-        f" an update would fail{data}",
-        next=f"`tidegate destroy {name} --dry-run` shows what `tidegate destroy {name}` takes away;"
+        f"the stack {plan.template.stack} is the older recipe's",
+        why="its image repository and functions have the same names as Tidegate's, so an update"
+        f" would fail{data}",
+        next=f"`tidegate destroy {name} --dry-run` shows what `tidegate destroy {name}` deletes;"
         " buckets and data are kept. Then deploy again (docs/moving-over.md)",
     )
 
 
-def prepare_ground(found: Found, folder: Path, say: Say) -> None:
-    """Make or adopt what holds data, and put Tidegate itself where CodeBuild finds it.
+def create_data_stores(plan: DeploymentPlan, folder: Path, say: Say) -> None:
+    """Create or adopt buckets and ledger, and upload Tidegate itself for CodeBuild.
 
     Raises:
-        TidegateError: something of it is refused; all of it is told at once.
+        TidegateError: something cannot be used; the error lists everything at once.
     """
-    branch = found.branch
-    foundation.ensure(found.foundation, branch.clients, say)
+    branch = plan.branch
+    data_stores.apply(plan.data_stores, branch.clients, say)
     package.publish(
         package.pack(folder), branch.artifacts_bucket, branch.place.account, branch.clients, say
     )
 
 
 def deploy_stack(
-    found: Found,
+    plan: DeploymentPlan,
     agree: Agree,
     say: Say,
     progress: Progress | None = None,
     *,
     wait: bool = False,
 ) -> bool:
-    """Bring the CodePipeline stack to its plan, once that is agreed to; whether it was.
+    """Deploy the CodePipeline stack after confirmation; returns whether it was confirmed.
 
     Raises:
-        TidegateError: CloudFormation refuses, or fails; the stack is then what it was.
+        TidegateError: CloudFormation rejects it, or fails; the stack is then unchanged.
     """
-    stacks = _stacks(found.branch, say)
-    planned = _planned(found, stacks, wait=wait)
+    stacks = _stacks(plan.branch, say)
+    planned = _planned(plan, stacks, wait=wait)
     if planned.empty:
-        say(f"nothing changes in the stack {found.template.stack}")
+        say(f"nothing changes in the stack {plan.template.stack}")
         return True
     try:
         agreed = agree(planned.changes)
@@ -168,10 +169,10 @@ def deploy_stack(
 def continue_rollback(
     branch: Branch, skip: tuple[str, ...], say: Say, progress: Progress | None = None
 ) -> list[str]:
-    """Bring stacks that are stuck half-way back to what they were; which ones."""
+    """Continue the failed rollbacks of the branch's stacks; returns the names of the stacks."""
     stacks = _stacks(branch, say)
-    all_of_it = (stacks.state(branch.names.codepipeline_stack), *stacks.branch_stacks(branch.names))
-    stuck = [state.name for state in all_of_it if state.condition == "stuck"]
+    states = (stacks.state(branch.names.codepipeline_stack), *stacks.branch_stacks(branch.names))
+    stuck = [state.name for state in states if state.condition == "stuck"]
     for name in stuck:
         inside = {resource.logical for resource in stacks.api.resources(name)}
         mine = [logical for logical in skip if logical in inside]
@@ -179,21 +180,21 @@ def continue_rollback(
     return stuck
 
 
-# What builds a release.
+# The build of a release.
 
 
-def start_pipeline(branch: Branch, *, was_there: bool, say: Say) -> None:
-    """See to it that the pipeline runs: AWS starts a new one by itself, an old one may have failed.
+def start_pipeline(branch: Branch, *, existed: bool, say: Say) -> None:
+    """Start the pipeline unless it runs: AWS starts a new one, but not again after a failure.
 
     Raises:
-        TidegateError: CodePipeline cannot be asked.
+        TidegateError: CodePipeline does not answer.
     """
     name = branch.names.codepipeline
-    if not was_there:
-        say(f"the pipeline {name} has begun by itself: the first release is on its way")
+    if not existed:
+        say(f"the new pipeline {name} starts automatically and builds the first release")
         return
     client: Any = branch.clients.client("codepipeline")
-    with explained("look at the pipeline", name):
+    with explained("read the state of the pipeline", name):
         runs = client.list_pipeline_executions(pipelineName=name, maxResults=1)
     last = next(iter(runs["pipelineExecutionSummaries"]), {"status": "none yet"})
     if last["status"] in ("Succeeded", "InProgress"):
@@ -201,17 +202,17 @@ def start_pipeline(branch: Branch, *, was_there: bool, say: Say) -> None:
         return
     with explained("start the pipeline", name):
         client.start_pipeline_execution(name=name)
-    say(f"the last run of the pipeline {name} was {last['status']}: it is started anew")
+    say(f"the last run of the pipeline {name} was {last['status']}: it is started again")
 
 
 def build_bundle(
     branch: Branch, repository: Path, commit: str | None, say: Say, *, arguments: str = ""
 ) -> builds.Build:
-    """Have CodeBuild build and deploy the code in a folder of this machine; begins, no more.
+    """Start a build and deployment of the code in a folder of this machine by CodeBuild.
 
     Raises:
-        UsageError: there is no code in it.
-        TidegateError: it cannot be uploaded, or the build cannot be started.
+        UsageError: the folder contains no code.
+        TidegateError: the upload fails, or the build cannot be started.
     """
     if not repository.is_dir():
         raise UsageError(
@@ -234,14 +235,14 @@ def build_bundle(
 
 
 def check_pipeline_keys(branch: Branch) -> None:
-    """Raises ConfigurationError: without a connection to GitHub, nothing would start a release."""
+    """Raises ConfigurationError: without keys for GitHub, nothing would start a release."""
     keys = branch.keys
     if keys.github_org and keys.aws_repo_name and keys.github_codestar_arn:
         return
     raise ConfigurationError(
-        "nothing says where the pipelines repository is",
+        "the config does not say where the pipelines repository is",
         why="without github_org, aws_repo_name and github_codestar_arn there is no CodePipeline",
-        next="write them into the config (docs/deploying.md), or upload the code from this machine:"
+        next="add them to the config (docs/deploying.md), or upload the code from this machine:"
         f" `tidegate deploy {branch.name} --from DIR`",
         where=branch.reading.file,
     )
@@ -251,13 +252,13 @@ def _stacks(branch: Branch, say: Say) -> Stacks:
     return Stacks(branch.clients, branch.place, who=branch.who, say=say)
 
 
-def _planned(found: Found, stacks: Stacks, *, wait: bool) -> PlannedDeployment:
-    # Emulators do not know CodePipeline: there, the template's condition leaves it out.
-    left_out = found.branch.emulated and found.how == "pipeline"
-    parameters = {_PARAMETER: "false"} if left_out else {}
+def _planned(plan: DeploymentPlan, stacks: Stacks, *, wait: bool) -> PlannedDeployment:
+    # Emulators do not support CodePipeline: the template's condition omits it there.
+    omitted = plan.branch.emulated and plan.how == "pipeline"
+    parameters = {_PARAMETER: "false"} if omitted else {}
     return stacks.plan(
-        found.template,
+        plan.template,
         parameters=parameters,
-        upload=upload_to(found.branch.artifacts_bucket, found.branch.clients, found.branch.place),
+        upload=upload_to(plan.branch.artifacts_bucket, plan.branch.clients, plan.branch.place),
         wait=wait,
     )

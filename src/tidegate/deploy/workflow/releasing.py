@@ -1,12 +1,12 @@
-"""A release: images, then stacks, then the record. Reads as its stages.
+"""A release: images, then stacks, then its record.
 
-    found = prepare(branch, repository, …)   what is there, and what this release would be
-    preview(found, …)                        the change sets as they would be, and none is left
-    release(found, …)                        builds what is missing, deploys, puts it on record
-    rollback(branch, …)                      an earlier release deployed again
+    prepared = prepare(branch, repository, …)   what exists, and what a release would change
+    preview(prepared, …)                        its change sets, which are deleted again
+    release(prepared, …)                        builds missing images, deploys, and records it
+    rollback(branch, …)                         deploys an earlier release again
 
-A release that fails leaves the stacks as they were (CloudFormation rolls back), and is on record as
-failed: the images that it did build are found by the next one.
+A release that fails leaves the stacks unchanged (CloudFormation rolls back) and is recorded as
+failed; the next one uses the images that it has built.
 """
 
 from __future__ import annotations
@@ -46,94 +46,94 @@ from tidegate.workspace.environment_options import environment_options
 
 Say = Callable[[str], None]
 Agree = Callable[[Sequence[ChangeSet]], bool]
-"""Shows what would change, and asks; False leaves everything as it is."""
+"""Shows the changes and asks for confirmation; False changes nothing."""
 
 NOT_BUILT = "sha256:" + "0" * 64
-"""Stands in a preview for the digest of an image that is yet to be built."""
+"""In a preview, the digest of an image that is not built yet."""
 
 
 class Declined(TidegateError):
-    """The person did not agree to the plan."""
+    """The person did not confirm the plan."""
 
 
 @dataclass(frozen=True)
 class ReleaseOptions:
-    """What a person may choose for a release."""
+    """What a person can choose for a release."""
 
-    options: Options = field(default_factory=Options)
-    """Of the functions."""
+    functions: Options = field(default_factory=Options)
+    """Options of the functions."""
     builder: str | None = None
-    """What builds images; None: what is there."""
+    """What builds images; None for whichever is installed."""
     base: str | None = None
     """Another base image."""
     update_base: bool = False
-    """Take the base image as it is now, not as it was at the last release."""
+    """Use the newest base image, not that of the last release."""
     wait: bool = False
-    """Wait for another deployment of a stack to end, instead of refusing."""
+    """Wait until another deployment of a stack ends, instead of failing."""
     recreate: tuple[str, ...] = ()
-    """Resources, by logical id, to make again although they may be there."""
+    """Resources, by logical id, to recreate although they may exist."""
     python: str | None = None
-    """The interpreter that Tsdat is asked with."""
+    """The Python interpreter that has Tsdat."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A release before anything is done."""
+    """A release before anything is changed."""
 
     branch: Branch
-    """Of which branch."""
+    """The branch."""
     repository: Path
     """The pipelines repository."""
     commit: str
-    """Its commit; "" where it has none."""
+    """Its commit; "" if it has none."""
     manifest: Manifest
-    """The resolved config, with what Tsdat says."""
+    """The resolved config, with the answers of Tsdat."""
     images: ImagesPlan
-    """Which images there are, and which are to be built."""
+    """Which images exist, and which must be built."""
     registry: EcrRegistry
-    """Where they lie."""
-    wishes: ReleaseOptions
-    """What was chosen."""
+    """The image repository."""
+    options: ReleaseOptions
+    """The options of the release."""
     notes: tuple[str, ...] = ()
     """What a person should know."""
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """The stacks of a release, planned and not yet carried out."""
+    """The planned changes of the stacks of a release."""
 
     plan: Plan
     """Every resource."""
     planned: tuple[PlannedDeployment, ...]
-    """What each stack takes, in the order of deployment."""
+    """The deployment of each stack, in order."""
     unneeded: tuple[StackState, ...] = ()
-    """Stacks that nothing is in any more."""
+    """Stacks that no config needs any more."""
     removals: tuple[ChangeSet, ...] = ()
-    """What goes with them."""
+    """What is deleted with them."""
 
     @property
     def changes(self) -> tuple[ChangeSet, ...]:
-        """All that would change."""
+        """All changes."""
         sets = (*(planned.changes for planned in self.planned), *self.removals)
         return tuple(change_set for change_set in sets if not change_set.empty)
 
 
 def prepare(
-    branch: Branch, repository: Path | None, commit: str | None, wishes: ReleaseOptions, say: Say
+    branch: Branch, repository: Path | None, commit: str | None, options: ReleaseOptions, say: Say
 ) -> Prepared:
-    """Read the pipelines, ask Tsdat about them, and look which images there are.
+    """Read the pipelines, ask Tsdat about them, and find out which images exist.
 
-    ``commit`` is asked of git when it is None.
+    If ``commit`` is None, git is asked for it.
 
     Raises:
-        TidegateError: the config is not good, or AWS cannot be asked.
+        TidegateError: the config has problems, or AWS does not answer.
     """
     check_buckets(branch.keys, os.environ)
     opened = loading.load_workspace(
-        branch.workspace, python=wishes.python, repository=repository, say=say
+        branch.workspace, python=options.python, repository=repository, say=say
     )
-    architecture = _architecture(opened.manifest, wishes.options)
-    wishes = replace(wishes, options=replace(wishes.options, architecture=architecture))
+    architecture = _architecture(opened.manifest, options.functions)
+    options = replace(options, functions=replace(options.functions, architecture=architecture))
     previous = branch.history.last()
     environment = environment_options(opened.config.require(), branch.workspace)
     recipe = read_image_recipe(
@@ -141,9 +141,9 @@ def prepare(
         python=environment.python,
         exclude_newer=environment.exclude_newer,
         architecture=architecture,
-        base=wishes.base,
+        base=options.base,
         previous=previous,
-        update_base=wishes.update_base,
+        update_base=options.update_base,
     )
     registry = EcrRegistry(branch.clients, branch.names.image_repository)
     images = plan_images(opened.repository, opened.manifest, recipe, registry, previous)
@@ -151,40 +151,42 @@ def prepare(
     if commit is None:
         commit = commit_of(opened.repository)
     return Prepared(
-        branch, opened.repository, commit, opened.manifest, images, registry, wishes, notes
+        branch, opened.repository, commit, opened.manifest, images, registry, options, notes
     )
 
 
 def _architecture(manifest: Manifest, options: Options) -> Architecture:
-    """The one processor of a release: all images are built for it."""
+    """The processor of a release: all images are built for the same one."""
     asked = {config.architecture for config in manifest.configs if config.architecture}
     if len(asked) > 1:
         raise ConfigurationError(
-            "configs ask for different processors",
-            why="images are built for one processor a branch, and these ask for "
+            "configs have different processors",
+            why="all images of a branch are built for one processor, and these configs have "
             + " and ".join(sorted(asked)),
-            next="write `architecture:` once, below `defaults:`",
+            next="set `architecture:` once, under `defaults:`",
         )
     return asked.pop() if asked else options.architecture
 
 
-def preview(found: Prepared, say: Say) -> Deployment:
-    """What the stacks would become; nothing is built, and nothing is left of the plans."""
-    branch = found.branch
+def preview(prepared: Prepared, say: Say) -> Deployment:
+    """The changes of the stacks; nothing is built, and the change sets are deleted again."""
+    branch = prepared.branch
     codes: dict[str, Code] = {
-        image.pipeline: Image(image.digest or NOT_BUILT, commit=_commit(found, image.tag))
-        for image in found.images.images
+        image.pipeline: Image(image.digest or NOT_BUILT, commit=_commit(prepared, image.tag))
+        for image in prepared.images.images
     }
     stacks = Stacks(branch.clients, branch.place, who=branch.who, say=say)
     states = stacks.branch_stacks(branch.names)
-    plan = plan_of(branch, found.manifest, codes, found.wishes, stacks.placed_configs(states))
-    there = {state.name for state in states}
+    plan = plan_of(
+        branch, prepared.manifest, codes, prepared.options, stacks.placed_configs(states)
+    )
+    existing = {state.name for state in states}
     planned = []
     for template in synthesize(plan):
-        if template.stack in there:
-            made = _planned(branch, template, found.wishes, stacks)
+        if template.stack in existing:
+            made = _planned(branch, template, prepared.options, stacks)
             stacks.discard(made)
-        else:  # to ask AWS would leave the shell of a stack behind
+        else:  # a change set would create an empty stack
             new = created(template.stack, json.loads(template.body), ())
             made = PlannedDeployment(new, template)
         planned.append(made)
@@ -193,30 +195,32 @@ def preview(found: Prepared, say: Say) -> Deployment:
     return Deployment(plan, tuple(planned), spare, removals)
 
 
-def release(found: Prepared, agree: Agree, say: Say, progress: Progress | None = None) -> Release:
-    """Build what is missing, deploy, and put it on record.
+def release(
+    prepared: Prepared, agree: Agree, say: Say, progress: Progress | None = None
+) -> Release:
+    """Build missing images, deploy, and record the release.
 
     Raises:
-        Declined: the person said no; the images that were built stay.
-        ReleaseInProgress: another release of this branch has not ended.
+        Declined: the person did not confirm; images that were built are kept.
+        ReleaseInProgress: another release of this branch is in progress.
         TidegateError: a build or a deployment failed.
     """
-    begun = _begin(found.branch, found.commit, found.manifest)
-    with _on_record(found.branch, begun) as record:
-        built = _build(found, say)
+    begun = _begin(prepared.branch, prepared.commit, prepared.manifest)
+    with _on_record(prepared.branch, begun) as record:
+        built = _build(prepared, say)
         record.now(replace(begun, state="deploying", images=built))
-        _deploy(found.branch, found.manifest, built, found.wishes, agree, say, progress)
-        _move_tags(found.branch, found.registry, built)
-        # The stack knows only the pipelines that there were when it was deployed.
+        _deploy(prepared.branch, prepared.manifest, built, prepared.options, agree, say, progress)
+        _move_tags(prepared.branch, prepared.registry, built)
+        # The stack only knows the pipelines at the time of its deployment.
         keep = CodePipelineOptions().keep_images
-        found.registry.keep(lifecycle_policy(found.branch.names, list(built), keep))
+        prepared.registry.keep(lifecycle_policy(prepared.branch.names, list(built), keep))
         return record.done()
 
 
 def rollback(
     branch: Branch,
     id: str | None,
-    wishes: ReleaseOptions,
+    options: ReleaseOptions,
     agree: Agree,
     say: Say,
     progress: Progress | None = None,
@@ -224,21 +228,21 @@ def rollback(
     """Deploy the images and configs of an earlier release again.
 
     Raises:
-        UsageError: there is no such release, or its images are gone.
+        UsageError: there is no such release, or its images no longer exist.
         Declined, ReleaseInProgress, TidegateError: as ``release``.
     """
     wanted = _earlier(branch.history, id)
     registry = EcrRegistry(branch.clients, branch.names.image_repository)
     _check_present(wanted, registry)
     manifest = loads(Manifest, wanted.manifest)
-    architecture = _architecture(manifest, wishes.options)
-    wishes = replace(wishes, options=replace(wishes.options, architecture=architecture))
+    architecture = _architecture(manifest, options.functions)
+    options = replace(options, functions=replace(options.functions, architecture=architecture))
     branch = replace(branch, keys=AwsKeys.model_validate_json(wanted.keys))
     begun = _begin(branch, wanted.commit, manifest)
     begun = replace(begun, images=wanted.images, of=wanted.id, state="deploying")
     with _on_record(branch, begun) as record:
-        say(f"going back to the release {wanted.id}")
-        _deploy(branch, manifest, wanted.images, wishes, agree, say, progress)
+        say(f"deploying the release {wanted.id} again")
+        _deploy(branch, manifest, wanted.images, options, agree, say, progress)
         _move_tags(branch, registry, wanted.images)
         return record.done()
 
@@ -246,30 +250,30 @@ def rollback(
 # Stages.
 
 
-def _build(found: Prepared, say: Say) -> dict[str, ReleasedImage]:
-    """The images of all pipelines, those that were missing built; each with its own commit."""
-    builder = choose_builder(found.wishes.builder) if found.images.missing else None
-    built = build_images(found.images, found.repository, builder, found.registry, say=say)
+def _build(prepared: Prepared, say: Say) -> dict[str, ReleasedImage]:
+    """Build the missing images; returns all images by pipeline, each with its own commit."""
+    builder = choose_builder(prepared.options.builder) if prepared.images.missing else None
+    built = build_images(prepared.images, prepared.repository, builder, prepared.registry, say=say)
     return {
-        pipeline: replace(image, commit=_commit(found, image.tag))
+        pipeline: replace(image, commit=_commit(prepared, image.tag))
         for pipeline, image in built.items()
     }
 
 
-def _commit(found: Prepared, tag: str) -> str:
-    """The commit that first gave an image: it is not touched by one that changes nothing in it."""
-    for release in found.branch.history.all():
+def _commit(prepared: Prepared, tag: str) -> str:
+    """The first commit that produced an image: later ones that do not change it do not count."""
+    for release in prepared.branch.history.all():
         for image in release.images.values():
             if image.tag == tag and image.commit:
                 return image.commit
-    return found.commit
+    return prepared.commit
 
 
 def plan_of(
     branch: Branch,
     manifest: Manifest,
     codes: Mapping[str, Code],
-    wishes: ReleaseOptions,
+    options: ReleaseOptions,
     present: Mapping[str, int],
 ) -> Plan:
     """All resources of the pipelines stacks, with these images.
@@ -277,21 +281,21 @@ def plan_of(
     Raises:
         ConfigurationError: AWS cannot run some config as it is.
     """
-    # Emulators know no metric math: there, alarms go by their first metric alone.
-    options = replace(wishes.options, metric_math=not branch.emulated)
-    return plan_release(branch.keys, manifest, branch.name, codes, options, present=present)
+    # Emulators do not support metric math: alarms there only use their first metric.
+    functions = replace(options.functions, metric_math=not branch.emulated)
+    return plan_release(branch.keys, manifest, branch.name, codes, functions, present=present)
 
 
 def _planned(
-    branch: Branch, template: Template, wishes: ReleaseOptions, stacks: Stacks
+    branch: Branch, template: Template, options: ReleaseOptions, stacks: Stacks
 ) -> PlannedDeployment:
     bucket = branch.names.artifacts_bucket(branch.place.account, branch.place.region)
-    mine = {change for change in wishes.recreate if f'"{change}"' in template.body}
+    mine = {change for change in options.recreate if f'"{change}"' in template.body}
     return stacks.plan(
         template,
         role_arn=branch.place.role(branch.names.deploy_role),
         upload=upload_to(bucket, branch.clients, branch.place),
-        wait=wishes.wait,
+        wait=options.wait,
         recreate=sorted(mine),
     )
 
@@ -300,24 +304,24 @@ def _deploy(
     branch: Branch,
     manifest: Manifest,
     images: Mapping[str, ReleasedImage],
-    wishes: ReleaseOptions,
+    options: ReleaseOptions,
     agree: Agree,
     say: Say,
     progress: Progress | None,
 ) -> None:
-    """Bring the stacks to these images and configs, once that is agreed to."""
+    """Deploy these images and configs to the stacks, after confirmation."""
     stacks = Stacks(branch.clients, branch.place, who=branch.who, say=say)
     states = stacks.branch_stacks(branch.names)
     codes: dict[str, Code] = {
         pipeline: Image(image.digest, commit=image.commit) for pipeline, image in images.items()
     }
-    plan = plan_of(branch, manifest, codes, wishes, stacks.placed_configs(states))
+    plan = plan_of(branch, manifest, codes, options, stacks.placed_configs(states))
     for note in plan.notes:
         say(note)
     planned: list[PlannedDeployment] = []
     try:
         for template in synthesize(plan):
-            planned.append(_planned(branch, template, wishes, stacks))
+            planned.append(_planned(branch, template, options, stacks))
         spare = unneeded(plan, states)
         removals = tuple(stacks.plan_removal(state) for state in spare)
         deployment = Deployment(plan, tuple(planned), spare, removals)
@@ -329,13 +333,13 @@ def _deploy(
         for one in planned:
             stacks.discard(one)
         raise
-    _carry_out(branch, deployment, stacks, progress)
+    _execute(branch, deployment, stacks, progress)
 
 
-def _carry_out(
+def _execute(
     branch: Branch, deployment: Deployment, stacks: Stacks, progress: Progress | None
 ) -> None:
-    """One stack after the other; what comes after one that fails is not touched."""
+    """Deploy one stack after the other; if one fails, the remaining ones are not changed."""
     left = list(deployment.planned)
     try:
         while left:
@@ -344,7 +348,7 @@ def _carry_out(
             left.pop(0)
     except BaseException:
         for planned in left[1:]:
-            with suppress(TidegateError):  # the first error is the one to tell
+            with suppress(TidegateError):  # the first error is more important
                 stacks.discard(planned)
         raise
     role = branch.place.role(branch.names.deploy_role)
@@ -357,7 +361,7 @@ def _move_tags(branch: Branch, registry: EcrRegistry, images: Mapping[str, Relea
         registry.move(branch.names.image_tag(pipeline), image.digest)
 
 
-# The record.
+# The recorded release.
 
 
 @dataclass
@@ -376,18 +380,18 @@ class _Record:
 
 @contextmanager
 def _on_record(branch: Branch, begun: Release) -> Iterator[_Record]:
-    """A release on record from its begin to its end, whatever that is."""
+    """Record a release from its beginning to its end, success or failure."""
     with branch.history.releasing(begun):
         record = _Record(branch.history, begun)
         record.now(begun)
         try:
             yield record
-        except (WatchingFailed, Interrupted) as error:  # AWS goes on: nobody knows how it ends
+        except (WatchingFailed, Interrupted) as error:  # AWS continues: the result is unknown
             record.now(replace(record.release, error=str(error)))
             raise
         except BaseException as error:
-            said = str(error) or type(error).__name__
-            record.now(ended(record.release, "failed", said))
+            message = str(error) or type(error).__name__
+            record.now(ended(record.release, "failed", message))
             raise
 
 
@@ -407,21 +411,21 @@ def _begin(branch: Branch, commit: str, manifest: Manifest) -> Release:
 
 
 def _earlier(history: History, id: str | None) -> Release:
-    """The release that a person means: by the first digits of its id, else the one before."""
+    """The release with an id that starts like this, or the one before the current release."""
     if id is None:
         deployed = [found for found in history.all() if found.state == "deployed"]
         now = deployed[0].of or deployed[0].id if deployed else ""
-        # Rollbacks are no releases of their own: going back twice goes back by two.
+        # Rollbacks do not count as releases: two rollbacks in a row go back by two releases.
         before = [found for found in deployed if not found.of and found.id < now]
         if not before:
             raise UsageError(
-                "there is no earlier release to go back to",
+                "there is no earlier release",
                 next="`tidegate releases` lists them all",
             )
         return before[0]
     meant = [release for release in history.all() if release.id.startswith(id)]
     if len(meant) != 1:
-        what = f"{len(meant)} releases begin with {id}" if meant else f"there is no release {id}"
+        what = f"{len(meant)} releases start with {id}" if meant else f"there is no release {id}"
         raise UsageError(what, next="`tidegate releases` lists them all")
     if meant[0].state != "deployed":
         raise UsageError(
@@ -436,7 +440,7 @@ def _check_present(release: Release, registry: EcrRegistry) -> None:
     if gone := digests - registry.present(digests):
         pipelines = sorted(p for p, image in release.images.items() if image.digest in gone)
         raise UsageError(
-            f"the images of {', '.join(pipelines)} in the release {release.id} are gone",
-            why="the repository keeps a number of images and removes older ones",
+            f"the images of {', '.join(pipelines)} in the release {release.id} no longer exist",
+            why="the image repository only keeps a number of images, and deletes older ones",
             next=f"check out {release.commit[:7]} and release it: `tidegate release`",
         )

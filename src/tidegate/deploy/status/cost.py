@@ -1,4 +1,4 @@
-"""What the branch costs a month, from what is on record of it."""
+"""The monthly cost of a branch, from its recorded runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tidegate.runtime.runs import RunRecord
 from tidegate.targets.aws.ledger import DynamoLedger
 
 MOST = 2000
-"""So many of the latest runs are looked at."""
+"""How many of the latest runs the estimate uses at most."""
 _LOOKS_BACK = timedelta(days=30)
 
 
-def cost(
+def estimate_cost(
     branch: Branch,
     manifest: Manifest,
     ledger: DynamoLedger,
@@ -30,14 +30,14 @@ def cost(
     pipeline: CodePipeline | Unknown,
     now: datetime,
 ) -> estimate.Estimate:
-    """The estimate, from the latest runs, and from what lies in the buckets now.
+    """The estimate, from the latest runs and from what is in the buckets now.
 
     Raises:
-        ConfigurationError: AWS cannot run some config as it is.
+        ConfigurationError: a config cannot run on AWS as it is.
     """
     plan = outline(branch.keys, manifest, branch.name)
-    records, begin = _latest(ledger, now)
-    seen = usage.observed(manifest, records, begin=begin, end=now)
+    records, begin = _latest_runs(ledger, now)
+    observed = usage.observed_usage(manifest, records, begin=begin, end=now)
     whole = [b for b in buckets if isinstance(b, Bucket) and not b.more]
     stored = sum(b.bytes for b in whole) if len(whole) == len(buckets) else None
     resources = estimate.resources_of(
@@ -46,19 +46,25 @@ def cost(
         images=images.size if isinstance(images, Images) and images.count else None,
         codepipeline=not isinstance(pipeline, CodePipeline) or pipeline.exists,
     )
-    return estimate.estimate(usage.loads(manifest, seen), resources, region=branch.place.region)
+    return estimate.estimate(
+        usage.expected_usage(manifest, observed), resources, region=branch.place.region
+    )
 
 
-def planned(branch: Branch, manifest: Manifest, plan: Plan, now: datetime) -> estimate.Estimate:
-    """The estimate for a release that is planned, from the latest runs where there are any."""
-    records, begin = _latest(DynamoLedger(branch.names.ledger_table, branch.clients), now)
-    seen = usage.observed(manifest, records, begin=begin, end=now)
+def estimate_planned(
+    branch: Branch, manifest: Manifest, plan: Plan, now: datetime
+) -> estimate.Estimate:
+    """The estimate for a planned release, from the latest runs if there are any."""
+    records, begin = _latest_runs(DynamoLedger(branch.names.ledger_table, branch.clients), now)
+    observed = usage.observed_usage(manifest, records, begin=begin, end=now)
     resources = estimate.resources_of(plan)
-    return estimate.estimate(usage.loads(manifest, seen), resources, region=branch.place.region)
+    return estimate.estimate(
+        usage.expected_usage(manifest, observed), resources, region=branch.place.region
+    )
 
 
-def _latest(ledger: DynamoLedger, now: datetime) -> tuple[list[RunRecord], datetime]:
-    """The latest runs, and since when these are all: not from before the first of them."""
+def _latest_runs(ledger: DynamoLedger, now: datetime) -> tuple[list[RunRecord], datetime]:
+    """The latest runs, and the time since which they are complete."""
     try:
         found = list(islice(ledger.records(limit=MOST), MOST))
     except LedgerError:  # nothing is deployed yet

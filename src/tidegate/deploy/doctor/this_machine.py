@@ -1,4 +1,4 @@
-"""This machine: what builds images, and the repositories."""
+"""This machine: the tools that build images, and the repositories."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from pathlib import Path
 from tidegate import __version__
 from tidegate.deploy.doctor.finding import Finding, ok, unknown, warning
 
-_PATIENCE = 20.0
-_IN_CODEBUILD = "none is needed where CodeBuild builds the images: `tidegate deploy` has it do so"
+_TIMEOUT = 20.0
+_IN_CODEBUILD = "not needed if CodeBuild builds the images, as with `tidegate deploy`"
 
 
 def builders() -> Iterator[Finding]:
     """Docker or buildah: to build images on this machine."""
     found: list[str] = []
-    asleep = ""
+    stopped = ""
     if shutil.which("docker"):
         code, said = _run(["docker", "info", "--format", "{{.ServerVersion}}"])
         if code == 0 and said:
             buildx, _ = _run(["docker", "buildx", "version"])
             found.append(f"Docker {said}" + ("" if buildx == 0 else ", without buildx"))
         else:
-            asleep = "Docker is installed, but its engine does not answer"
+            stopped = "Docker is installed, but its engine does not answer"
     if shutil.which("buildah"):
         code, said = _run(["buildah", "--version"])
         found.append(said or "buildah")
     if found:
         yield ok("builder", "; ".join(found))
-    elif asleep:
-        yield warning("builder", asleep, f"start Docker to build here; {_IN_CODEBUILD}")
+    elif stopped:
+        yield warning("builder", stopped, f"start Docker to build here; {_IN_CODEBUILD}")
     else:
         yield warning(
             "builder",
-            "there is no Docker and no buildah: images cannot be built on this machine",
+            "neither Docker nor buildah is installed: images cannot be built on this machine",
             f"install one of them to build here; {_IN_CODEBUILD}",
         )
 
 
 def repository(about: str, folder: Path | None, branch: str) -> Iterator[Finding]:
-    """The state of a git repository: what a deployment from here would take."""
+    """The state of a git repository that a deployment from here would use."""
     if folder is None or not folder.is_dir():
         return
     if not shutil.which("git"):
@@ -51,13 +51,13 @@ def repository(about: str, folder: Path | None, branch: str) -> Iterator[Finding
     if _git(folder, "rev-parse", "--is-inside-work-tree") != "true":
         yield warning(
             about,
-            f"{folder} is in no git repository",
-            "put it under git, so that each release says of which commit it is",
+            f"{folder} is not in a git repository",
+            "create one, so that each release records its commit",
         )
         return
     head = _git(folder, "rev-parse", "--short", "--verify", "--quiet", "HEAD")
     if not head:
-        yield warning(about, f"{folder} has no commit yet", "commit what there is")
+        yield warning(about, f"{folder} has no commit yet", "commit your files")
         return
     found = list(_differences(about, folder, branch))
     here = _git(folder, "symbolic-ref", "--short", "--quiet", "HEAD") or "no branch"
@@ -72,7 +72,7 @@ def _differences(about: str, folder: Path, branch: str) -> Iterator[Finding]:
         yield warning(
             about,
             f"{folder} has changes that are not committed: {names}{more}",
-            "commit them: a push deploys commits only, and a release of these files says -dirty",
+            "commit them: a push deploys commits only; a release of these files is marked -dirty",
         )
     here = _git(folder, "symbolic-ref", "--short", "--quiet", "HEAD")
     if here != branch:
@@ -86,7 +86,7 @@ def _differences(about: str, folder: Path, branch: str) -> Iterator[Finding]:
     if not upstream:
         yield warning(
             about,
-            f"the branch {branch} of {folder} follows no branch elsewhere",
+            f"the branch {branch} of {folder} has no upstream branch",
             f"`git push --set-upstream origin {branch}`: CodePipeline takes it from GitHub",
         )
         return
@@ -108,7 +108,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def _run(command: Sequence[str], *, strip: bool = True) -> tuple[int, str]:
-    """The exit code of a command, and what it says: its output, or its complaint."""
+    """The exit code of a command, and its output; or its error output if it fails."""
     try:
         done = subprocess.run(
             [*command],
@@ -116,7 +116,7 @@ def _run(command: Sequence[str], *, strip: bool = True) -> tuple[int, str]:
             text=True,
             errors="replace",
             check=False,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -125,7 +125,7 @@ def _run(command: Sequence[str], *, strip: bool = True) -> tuple[int, str]:
     return done.returncode, said.strip() if strip else said
 
 
-def python() -> Iterator[Finding]:
+def tidegate() -> Iterator[Finding]:
     """Which Tidegate is installed, and with what."""
     if importlib.util.find_spec("boto3") is None:
         yield unknown(

@@ -1,4 +1,4 @@
-"""Asking AWS for one part, so that the others do not fail with it."""
+"""Requests for one part of the status, so that a failure does not affect the other parts."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tidegate.targets.aws.clients import Clients, Missing
 T = TypeVar("T")
 
 
-def known(ask: Callable[[], T]) -> T | Unknown:
-    """What AWS tells, or why it does not."""
+def or_unknown(ask: Callable[[], T]) -> T | Unknown:
+    """AWS's answer, or why there is none."""
     try:
         return ask()
     except TidegateError as error:
         return Unknown(": ".join(part for part in (error.what, error.why) if part))
     except Missing as error:
-        return Unknown(f"AWS says that there is no such thing: {error}")
+        return Unknown(f"AWS says that it does not exist: {error}")
 
 
-def pages(
+def list_all(
     clients: Clients, service: str, operation: str, part: str, **arguments: Any
 ) -> Iterator[Any]:
-    """All items of a list that AWS gives in pages."""
+    """All items of a list that AWS returns in pages; ``part`` is the key of the items."""
     for page in clients.client(service).get_paginator(operation).paginate(**arguments):
         yield from page.get(part, ())

@@ -1,4 +1,4 @@
-"""Buckets, and how much is in them: by CloudWatch, not by listing them."""
+"""Buckets, and how much is in them, from CloudWatch's metrics."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ from datetime import datetime, timedelta, timezone
 
 from tidegate.deploy.core.branch import Branch
 from tidegate.deploy.core.console import Console
-from tidegate.deploy.status.asking import pages
+from tidegate.deploy.status.attempts import list_all
 from tidegate.deploy.status.model import Bucket
 from tidegate.errors import StorageError, TidegateError
 from tidegate.targets.aws.clients import Clients, Missing, explained
 
 MOST = 1000
-"""So many objects are counted where CloudWatch has counted none: one request."""
+"""If CloudWatch has no count, objects are counted up to this number: one request."""
 _LOOKS_BACK = timedelta(days=4)
 _DAY = 86_400
 
 
-def bucket(branch: Branch, name: str, role: str, now: datetime | None = None) -> Bucket:
-    """How much lies in a bucket: as CloudWatch has counted once a day, else as far as one request
-    tells.
-    """
+def describe_bucket(branch: Branch, name: str, role: str, now: datetime | None = None) -> Bucket:
+    """How much is in a bucket: CloudWatch's daily count, or else the count of one request."""
     clients, url = branch.clients, Console(branch.place).bucket(name)
     arn = branch.place.bucket(name)
     try:
-        with explained("look at the bucket", arn):
+        with explained("look for the bucket", arn):
             clients.s3.head_bucket(Bucket=name)
     except Missing:
         return Bucket(name, role, None, 0, False, None, url)
     moment = now or datetime.now(timezone.utc)
     try:
         found = _counted(clients, name, moment)
-    except TidegateError:  # one may see a bucket, and not its metrics
+    except TidegateError:  # the caller may be allowed to see a bucket, but not its metrics
         found = None
     if found is not None:
         objects, size, counted = found
@@ -44,11 +42,11 @@ def bucket(branch: Branch, name: str, role: str, now: datetime | None = None) ->
 
 
 def _counted(clients: Clients, name: str, now: datetime) -> tuple[int, int, datetime] | None:
-    """Objects and bytes, and when CloudWatch counted them; None where it has not."""
+    """Objects, bytes and the time of CloudWatch's count; None if there is none."""
     with explained("read the metrics of the bucket", name, lasting=StorageError):
         kinds = {
             dimension["Value"]
-            for metric in pages(
+            for metric in list_all(
                 clients, "cloudwatch", "list_metrics", "Metrics",
                 Namespace="AWS/S3", MetricName="BucketSizeBytes",
                 Dimensions=[{"Name": "BucketName", "Value": name}],
