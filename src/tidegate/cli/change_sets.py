@@ -34,7 +34,7 @@ Waiting = Annotated[
     bool, typer.Option("--wait", help="If another deployment is running, wait for its end.")
 ]
 Base = Annotated[
-    str | None, typer.Option("--base", help="Use this base image: NAME[:TAG][@sha256:…].")
+    str | None, typer.Option("--base", help="Use this base image: NAME:TAG or NAME@sha256:….")
 ]
 Recreate = Annotated[
     list[str] | None,

@@ -35,7 +35,7 @@ _COLOURS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "DEBUG": "br
 def logs(
     config: Annotated[
         str | None,
-        typer.Argument(metavar="[PIPELINE/CONFIG]", help="Only this config; default: all."),
+        typer.Argument(metavar="PIPELINE/CONFIG", help="Only this config; default: all."),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Keep printing new lines, until Ctrl-C.")

@@ -14,7 +14,12 @@ import typer
 
 from tidegate.cli.view import View
 
-Dir = Annotated[Path, typer.Argument(help="The workspace: the folder with pipelines_config.yml.")]
+Dir = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIRECTORY", help="The workspace: the folder with pipelines_config.yml."
+    ),
+]
 In = Annotated[
     Path,
     typer.Option(
@@ -38,7 +43,7 @@ Target = Annotated[
 ]
 Branch = Annotated[str, typer.Option("--branch", help="On AWS: the deployed branch.")]
 BranchName = Annotated[
-    str, typer.Argument(metavar="[BRANCH]", help="The branch of the pipelines repository.")
+    str, typer.Argument(metavar="BRANCH", help="The branch of the pipelines repository.")
 ]
 Profile = Annotated[
     str | None, typer.Option("--profile", help="On AWS: the profile with your credentials.")

@@ -128,7 +128,7 @@ def rollback(
     to: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RELEASE]", help="The first digits of its id; default: the one before."
+            metavar="RELEASE", help="The first digits of its id; default: the one before."
         ),
     ] = None,
     wait: Waiting = False,

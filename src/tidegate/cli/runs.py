@@ -86,7 +86,9 @@ def up(
 def run(
     files: Annotated[
         list[str],
-        typer.Argument(help="Raw files; or the config of a VAP, with --begin and --end."),
+        typer.Argument(
+            metavar="FILE", help="Raw files; or the config of a VAP, with --begin and --end."
+        ),
     ],
     config: Annotated[
         str | None, typer.Option("--config", help="Use this config, for example lidar/humboldt.")
@@ -234,7 +236,7 @@ def products(
 @app.command(epilog="Examples: tidegate retry 3f9a 77c0   ·   tidegate retry --failed")
 def retry(
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="The first digits of keys.")
+        list[str] | None, typer.Argument(metavar="RUN", help="The first digits of keys.")
     ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="All failed runs that no later run has put right.")
@@ -274,7 +276,9 @@ def retry(
     epilog="Example: tidegate reprocess lidar/humboldt --begin 20201201 --end 20210101 --only stale"
 )
 def reprocess(
-    config: Annotated[str, typer.Argument(help="The config, for example lidar/humboldt.")],
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="The config, for example lidar/humboldt.")
+    ],
     begin: Annotated[
         str | None, typer.Option("--begin", help="Only data at or after this time.")
     ] = None,

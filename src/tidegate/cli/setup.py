@@ -39,7 +39,7 @@ def check(directory: Dir = HERE, python: Python = None, as_json: Json = False) -
     for note in loaded.notes:
         out.note(f"note: {note}")
     out.table(
-        ("config", "kind", "runs", "input", "next (UTC)"),
+        ("config", "kind", "runs", "processes", "next (UTC)"),
         [
             (
                 plain(row.config),

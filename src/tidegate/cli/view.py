@@ -33,7 +33,7 @@ COLOURS = {
 
 _WIDE = 130
 """Columns of a terminal from which on tables are complete."""
-_NO_WRAP = ("run", "started", "outcome", "products", "took", "kind", "size", "bad")
+_NO_WRAP = ("run", "config", "started", "outcome", "products", "took", "kind", "size", "bad")
 
 
 class _Console(Console):
