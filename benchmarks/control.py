@@ -9,13 +9,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import psutil
+from tidegate.targets.local.folders import FolderInputs
 
 from benchmarks import workspaces
 from benchmarks.report import Figure, median
 from benchmarks.running import Running
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Input, Product, QualitySummary, Run, RunRecord
-from tidegate.targets.local.folders import FolderInputs
 from tidegate.targets.local.intake import batched
 from tidegate.targets.local.ledger import (
     Seen,
@@ -25,6 +25,7 @@ from tidegate.targets.local.ledger import (
     _write_record,
     write_seen,
 )
+from tidegate.targets.local.sightings import batched
 from tidegate.workspace.folder import Workspace
 
 FILES = 100_000

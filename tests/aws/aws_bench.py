@@ -18,7 +18,7 @@ from tidegate.errors import TidegateError
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.publish import STORE
 from tidegate.runtime.runs import Input, Product, Run, RunRecord
-from tidegate.runtime.task import Outcome, Task
+from tidegate.runtime.task import Limits, Outcome, Task
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.function import Function
 from tidegate.targets.aws.settings import Settings
@@ -66,6 +66,7 @@ class FakeWorker:
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
+        self.limits: list[Limits] = []
         self.behaviour: Behaviour = writes
         self.pid: int | None = None
         self.runs = 0
@@ -80,8 +81,9 @@ class FakeWorker:
     def close(self) -> None:
         self.pid = None
 
-    def perform(self, task: Task) -> Outcome:
+    def perform(self, task: Task, limits: Limits) -> Outcome:
         self.runs += 1
+        self.limits.append(limits)
         self.tasks.append(task)
         return self.behaviour(task)
 

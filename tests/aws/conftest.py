@@ -20,6 +20,7 @@ from tidegate.targets.aws.ledger import create_table
 for name in ("contract", "runtime"):
     sys.path.append(str(Path(__file__).parents[1] / name))
 pytest.register_assert_rewrite("test_contract_ledger", "test_contract_ledger_model")
+pytest.register_assert_rewrite("test_contract_queue", "test_contract_executor")
 
 numbers = itertools.count(1)
 

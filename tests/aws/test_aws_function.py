@@ -276,7 +276,7 @@ def test_a_passing_failure_is_tried_again_after_a_pause(bench: Bench) -> None:
 
 def now_visible(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses take no time."""
-    monkeypatch.setattr("tidegate.targets.aws.function.backoff", lambda tries: timedelta(0))
+    monkeypatch.setattr("tidegate.runtime.dispatch.backoff", lambda tries: timedelta(0))
 
 
 def test_one_that_fails_too_often_ends_in_the_dead_letters(
@@ -303,7 +303,7 @@ def test_a_request_brings_a_failed_run_home(bench: Bench) -> None:
     (record,) = bench.arrive(KEY)
     bench.worker.behaviour = writes
     request = json.loads(
-        json.dumps(messages.asked([again(record.run, NOON + timedelta(days=1))], NOON))
+        json.dumps(messages.request([again(record.run, NOON + timedelta(days=1))], NOON))
     )
     bench.send(request, request)
     bench.drain()
@@ -314,7 +314,7 @@ def test_a_request_brings_a_failed_run_home(bench: Bench) -> None:
 
 def test_many_requests_become_items_of_the_queue(bench: Bench) -> None:
     runs = [again(Run(INGEST.id, (bench.put(f"lidar/humboldt/{n}"),)), NOON) for n in range(23)]
-    bench.send(json.loads(json.dumps(messages.asked(runs, NOON))))
+    bench.send(json.loads(json.dumps(messages.request(runs, NOON))))
     assert bench.poll() == []
     assert bench.worker.tasks == []
     assert bench.visible() == 23
@@ -327,7 +327,7 @@ def test_a_run_too_long_for_a_message(bench: Bench) -> None:
         Input(f"lidar/humboldt/{n}/{'/'.join(['x' * 200] * 4)}", f"{n:032x}", 1) for n in range(250)
     ]
     long, short = Run(INGEST.id, tuple(inputs)), Run(INGEST.id, (bench.put(KEY),))
-    bench.send(json.loads(json.dumps(messages.asked([long, short], NOON))))
+    bench.send(json.loads(json.dumps(messages.request([long, short], NOON))))
     bench.worker.behaviour = writes
     bench.drain()
     states = {len(r.run.inputs): r.state for r in bench.records()}
@@ -343,7 +343,7 @@ def test_a_timeout_is_recorded_and_not_tried_again(bench: Bench) -> None:
 
 def test_a_run_gets_the_time_that_is_left(bench: Bench) -> None:
     def slow(task: Task) -> Outcome:
-        raise RunTimeout(f"stopped after {task.config.timeout} s")
+        raise RunTimeout(f"stopped after {int(bench.worker.limits[-1].timeout)} s")
 
     bench.worker.behaviour = slow
     bench.send(bench.created(bench.put(KEY)))
@@ -352,7 +352,7 @@ def test_a_run_gets_the_time_that_is_left(bench: Bench) -> None:
     assert record.failure is not None
     assert record.failure.kind == "timeout"
     assert "when the function's time was over" in record.failure.message
-    assert 80 <= bench.worker.tasks[0].config.timeout <= 86
+    assert 80 <= bench.worker.limits[0].timeout <= 86
 
 
 def test_messages_that_there_is_no_time_for_come_again(bench: Bench) -> None:
@@ -509,15 +509,15 @@ def test_a_worn_worker_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch
     bench.arrive(KEY)
     assert worker.launched == 1  # it had none
     worker.pid = os.getpid()
-    monkeypatch.setattr("tidegate.targets.aws.function.resident_memory", lambda pid: 300.0)
+    monkeypatch.setattr("tidegate.runtime.process.resident_memory", lambda pid: 300.0)
     bench.arrive("lidar/humboldt/2")
     assert worker.launched == 1
-    monkeypatch.setattr("tidegate.targets.aws.function.resident_memory", lambda pid: 1300.0)
+    monkeypatch.setattr("tidegate.runtime.process.resident_memory", lambda pid: 1300.0)
     bench.arrive("lidar/humboldt/3")
     assert worker.launched == 2
     worker.pid = os.getpid()
-    monkeypatch.setattr("tidegate.targets.aws.function.resident_memory", lambda pid: 300.0)
-    monkeypatch.setattr("tidegate.targets.aws.function.RUNS_PER_WORKER", 4)
+    monkeypatch.setattr("tidegate.runtime.process.resident_memory", lambda pid: 300.0)
+    monkeypatch.setattr("tidegate.runtime.process.RUNS_PER_WORKER", 4)
     bench.arrive("lidar/humboldt/4")
     assert worker.launched == 3
 
@@ -525,7 +525,7 @@ def test_a_worn_worker_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch
 def test_a_worker_leaves_memory_to_the_function(clients: Clients, new: New, tmp_path: Path) -> None:
     bench = Bench(clients, new, tmp_path, memory=512)
     bench.arrive(KEY)
-    assert 128 <= bench.worker.tasks[0].config.memory < 512 - 64
+    assert 128 <= bench.worker.limits[0].memory < 512 - 64
 
 
 def test_inputs_are_kept_whatever_the_recipe_says(

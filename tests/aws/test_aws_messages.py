@@ -20,18 +20,18 @@ from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Input, Run, Window
 from tidegate.targets.aws.messages import (
-    Garbled,
-    Here,
+    FunctionScope,
     Ignored,
-    Kept,
-    asked,
-    kept,
+    StoredRun,
+    UnreadableMessage,
     read,
+    request,
     scheduled,
+    stored,
 )
 from tidegate.targets.aws.settings import Settings
 
-HERE = Here(INGEST, "raw", "products")
+HERE = FunctionScope(INGEST, "raw", "products")
 SENT = NOON + timedelta(hours=1)
 
 
@@ -88,8 +88,8 @@ def test_schedules_and_requests_make_the_round_trip() -> None:
         Run(INGEST.id, (Input("é +%", "1", 1),), again=True, arrived=NOON),
         Run(INGEST.id, window=Window(NOON, SENT)),
     )
-    assert read(json.dumps(asked(runs, NOON)), SENT, HERE) == [Requested(runs, NOON)]
-    assert read(kept("queued/1"), SENT, HERE) == [Kept("queued/1")]
+    assert read(json.dumps(request(runs, NOON)), SENT, HERE) == [Requested(runs, NOON)]
+    assert read(stored("queued/1"), SENT, HERE) == [StoredRun("queued/1")]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_schedules_and_requests_make_the_round_trip() -> None:
     ],
 )
 def test_what_nobody_can_have_meant_is_garbled(body: str) -> None:
-    with pytest.raises(Garbled):
+    with pytest.raises(UnreadableMessage):
         read(body, SENT, HERE)
 
 
@@ -140,9 +140,9 @@ def test_a_message_is_understood_or_garbled(message: Any) -> None:
     for body in (json.dumps(message), message):
         try:
             told = read(body, SENT, HERE)
-        except Garbled:
+        except UnreadableMessage:
             continue
-        assert all(isinstance(one, (Ignored, Requested, ScheduleDue, Kept)) for one in told)
+        assert all(isinstance(one, (Ignored, Requested, ScheduleDue, StoredRun)) for one in told)
 
 
 def environment(tmp_path: Path) -> dict[str, str]:

@@ -245,7 +245,7 @@ def test_a_crash_is_tried_again_and_then_given_up(
 ) -> None:
     from datetime import timedelta
 
-    monkeypatch.setattr("tidegate.targets.aws.function.backoff", lambda tries: timedelta(0))
+    monkeypatch.setattr("tidegate.runtime.dispatch.backoff", lambda tries: timedelta(0))
     bench = tiny("crashes")
     (record,) = bench.arrive("raw/a.csv", CSV.encode())
     assert record.failure is not None

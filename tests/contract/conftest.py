@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from implementations import INPUTS, LEDGERS, OUTPUTS, InputsUnderTest, OutputsUnderTest
+from implementations import (
+    EXECUTORS,
+    INPUTS,
+    LEDGERS,
+    OUTPUTS,
+    QUEUES,
+    ExecutorUnderTest,
+    InputsUnderTest,
+    OutputsUnderTest,
+    QueueUnderTest,
+)
+from obedient_pipeline import CONFIG, make_repository
 
 from tidegate.runtime.protocols import Ledger
 
@@ -24,3 +35,18 @@ def raw(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InputsUnderT
 @pytest.fixture(params=OUTPUTS)
 def out(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OutputsUnderTest]:
     yield from OUTPUTS[request.param](tmp_path)
+
+
+@pytest.fixture(params=QUEUES)
+def waiting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[QueueUnderTest]:
+    yield from QUEUES[request.param](tmp_path)
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_repository(tmp_path_factory.mktemp("obedient"))
+
+
+@pytest.fixture(params=EXECUTORS)
+def executor(request: pytest.FixtureRequest, repository: Path) -> Iterator[ExecutorUnderTest]:
+    yield from EXECUTORS[request.param](repository, CONFIG)

@@ -1,4 +1,4 @@
-"""Every implementation of the three protocols, for the contract tests to run on.
+"""Every implementation of the five protocols, for the contract tests to run on.
 
 To add one, write a factory (a generator that yields it and cleans up after it) and register it
 below; a factory may call ``pytest.skip`` where what it needs is not there.
@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tidegate.runtime.protocols import Inputs, Ledger, Outputs
-from tidegate.runtime.testing import MemoryInputs, MemoryLedger, MemoryOutputs
+from samples import T0
+
+from tidegate.executors import ExecutorOptions, ProcessExecutor
+from tidegate.runtime.manifest import Config
+from tidegate.runtime.protocols import Executor, Inputs, Ledger, Outputs, Queue
+from tidegate.runtime.testing import (
+    InlineExecutor,
+    MemoryInputs,
+    MemoryLedger,
+    MemoryOutputs,
+    MemoryQueue,
+)
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.outputs import FolderOutputs
+from tidegate.targets.local.queue import SqliteQueue
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,48 @@ class OutputsUnderTest:
     outputs: Outputs
     keys: Callable[[], set[str]]
     """The keys of all files, those inside folder products included."""
+
+
+class SetClock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.moment = T0
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def sleep(self, time: timedelta) -> None:
+        self.moment += time
+
+
+def nothing() -> None:
+    """Nothing to do."""
+
+
+@dataclass(frozen=True)
+class QueueUnderTest:
+    """A queue, its ledger and its clock."""
+
+    queue: Queue
+    ledger: Ledger
+    now: Callable[[], datetime]
+    sleep: Callable[[timedelta], None]
+    """Lets time pass."""
+    deliver: Callable[[], None] = nothing
+    """For a queue that is pushed to its consumer: have it deliver what is due."""
+    end: Callable[[], None] = nothing
+    """For such a queue: the consumer answers which of the deliveries are done."""
+
+
+@dataclass(frozen=True)
+class ExecutorUnderTest:
+    """An executor that was started, and a config of the repository that it works with."""
+
+    executor: Executor
+    config: Config
+    can_stop: bool = True
+    """Whether it can stop a run that goes on."""
 
 
 def memory_ledger(tmp: Path) -> Iterator[Ledger]:
@@ -82,8 +136,51 @@ def folder_outputs(tmp: Path) -> Iterator[OutputsUnderTest]:
     yield OutputsUnderTest(FolderOutputs(root, tmp / "work"), lambda: _files(root))
 
 
+def memory_queue(tmp: Path) -> Iterator[QueueUnderTest]:
+    ledger, clock = MemoryLedger(), SetClock()
+    yield QueueUnderTest(MemoryQueue(ledger), ledger, clock.now, clock.sleep)
+
+
+def sqlite_queue(tmp: Path) -> Iterator[QueueUnderTest]:
+    clock = SetClock()
+    with SqliteLedger(tmp / ".tidegate" / "ledger.db") as ledger:
+        yield QueueUnderTest(SqliteQueue(ledger), ledger, clock.now, clock.sleep)
+
+
+def inline_executor(root: Path, config: Config) -> Iterator[ExecutorUnderTest]:
+    import os
+    import sys
+
+    from tidegate.runtime.worker import perform
+
+    before = os.getcwd()
+    os.chdir(root)
+    sys.path.insert(0, str(root))
+    try:
+        yield ExecutorUnderTest(InlineExecutor(perform), config, can_stop=False)
+    finally:
+        sys.path.remove(str(root))
+        os.chdir(before)
+
+
+def process_executor(root: Path, config: Config) -> Iterator[ExecutorUnderTest]:
+    import sys
+
+    executor = ProcessExecutor(ExecutorOptions((sys.executable,), root, workers=2))
+    executor.start()
+    try:
+        yield ExecutorUnderTest(executor, config)
+    finally:
+        executor.close()
+
+
 Factory = Callable[[Path], Iterator[Any]]
 
 LEDGERS: dict[str, Factory] = {"memory": memory_ledger, "sqlite": sqlite_ledger}
 INPUTS: dict[str, Factory] = {"memory": memory_inputs, "folders": folder_inputs}
 OUTPUTS: dict[str, Factory] = {"memory": memory_outputs, "folders": folder_outputs}
+QUEUES: dict[str, Factory] = {"memory": memory_queue, "sqlite": sqlite_queue}
+EXECUTORS: dict[str, Callable[[Path, Config], Iterator[ExecutorUnderTest]]] = {
+    "inline": inline_executor,
+    "process": process_executor,
+}

@@ -252,7 +252,7 @@ class TestPrices:
 
     def test_metrics_are_as_many_as_the_function_tells_of(self) -> None:
         pytest.importorskip("aws_lambda_powertools")
-        from tidegate.targets.aws.function import measures
+        from tidegate.targets.aws.reporting import measures
 
         told = record(ingest(), BEGIN)
         told = replace(told, run=replace(told.run, arrived=BEGIN))

@@ -33,7 +33,7 @@ from tidegate.deploy.design.roles import literal
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.events import ScheduleDue
 from tidegate.runtime.manifest import Config, Manifest
-from tidegate.targets.aws.messages import Here, read
+from tidegate.targets.aws.messages import FunctionScope, read
 from tidegate.targets.aws.settings import Settings
 
 ANY_TIME = datetime(2026, 11, 23, 4, tzinfo=timezone.utc)
@@ -173,7 +173,7 @@ class TestTriggers:
     def test_the_function_understands_the_schedule(self) -> None:
         [schedule] = only(vap()).schedules
         message = schedule.message.replace("<aws.scheduler.scheduled-time>", "2026-11-23T04:00:00Z")
-        [told] = read(message, ANY_TIME + timedelta(days=1), Here(vap(), ""))
+        [told] = read(message, ANY_TIME + timedelta(days=1), FunctionScope(vap(), ""))
         assert told == ScheduleDue("wave_vap/morro", ANY_TIME)
 
     def test_two_schedules_have_names_of_their_own(self) -> None:
@@ -257,7 +257,7 @@ class TestAlarms:
         assert about == ["dead-letters", "failures", "throttles", "age"]
 
     def test_metrics_are_the_functions(self) -> None:
-        function = pytest.importorskip("tidegate.targets.aws.function")
+        function = pytest.importorskip("tidegate.targets.aws.reporting")
         assert function.NAMESPACE == metrics.NAMESPACE
 
     def test_branches_have_metrics_of_their_own(self) -> None:

@@ -102,22 +102,22 @@ def worker(session):
 
 
 @pytest.fixture
-def new_local(
-    session, worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable]:
+def new_local(session, worker, tmp_path: Path) -> Iterator[Callable]:
     """Makes workspaces for these configs, or for all; they share one worker."""
     from e2e_same import Local, only
 
-    from tidegate.targets.local import service
+    from tidegate.executors import ExecutorOptions, ProcessExecutor
 
-    monkeypatch.setattr(service, "WorkerProcess", lambda python, repository: worker)
     made: list[Local] = []
-    chosen = service.Settings((sys.executable,), session.repository, workers=1)
+    options = ExecutorOptions((sys.executable,), session.repository, workers=1)
+
+    def new_executor() -> ProcessExecutor:
+        return ProcessExecutor(options, lambda python, repository: worker)
 
     def make(configs: Sequence[str] = ()) -> Local:
         root = tmp_path / f"local-{time.time_ns()}"
         root.mkdir()
-        made.append(Local(root, only(session.manifest, configs), chosen))
+        made.append(Local(root, only(session.manifest, configs), new_executor))
         return made[-1]
 
     yield make

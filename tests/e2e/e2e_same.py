@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -17,13 +17,13 @@ from e2e_cloud import Cloud, created, eventually
 
 from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.process import WorkerProcess
-from tidegate.runtime.protocols import Ledger
+from tidegate.runtime.protocols import Executor, Ledger
 from tidegate.runtime.runs import Product, RunRecord
 from tidegate.runtime.select import takes
 from tidegate.targets.aws.messages import scheduled
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.schedule import last_due
-from tidegate.targets.local.service import Service, Settings
+from tidegate.targets.local.service import Service
 from tidegate.workspace.folder import Workspace
 
 MONTH = timedelta(days=32)
@@ -108,11 +108,13 @@ class Clock:
 class Local:
     """A workspace; each arrival is taken in by a service of its own (``tidegate up --once``)."""
 
-    def __init__(self, root: Path, manifest: Manifest, settings: Settings) -> None:
+    def __init__(
+        self, root: Path, manifest: Manifest, new_executor: Callable[[], Executor]
+    ) -> None:
         self._workspace = Workspace(root)
         self._workspace.prepare()
         self._manifest = manifest
-        self._settings = settings
+        self._new_executor = new_executor
         self._now = Clock()
         self._arrived = 0
         self._ledger: SqliteLedger | None = None
@@ -130,7 +132,8 @@ class Local:
         """Run the ingests of all files that are there, and of the VAPs those that are due."""
         configs = [c for c in self._manifest.configs if c.kind == "Ingest" or c.id in due]
         manifest = replace(self._manifest, configs=tuple(configs))
-        Service(self._workspace, manifest, self._settings, now=self._now).once()
+        places = self._workspace.places
+        Service(places, manifest, self._new_executor(), now=self._now).once()
 
     def put(self, arrival: Put) -> None:
         """Deliver a file; nobody looks yet."""

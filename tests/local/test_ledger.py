@@ -21,7 +21,7 @@ from tidegate.errors import LedgerError, StorageError
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Input, Product, Run, RunRecord, State, Window
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger, changes, products, runs, schema
-from tidegate.targets.local.queue import Queue
+from tidegate.targets.local.queue import SqliteQueue
 
 T0 = datetime(2022, 4, 5, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -108,7 +108,7 @@ def test_a_ledger_of_version_1_is_migrated(path: Path) -> None:
         assert list(ledger.records()) == [running, old]
         assert ledger.average_seconds(CONFIG) == 3 * 3600  # a column that version 1 did not have
         assert ledger.untaken(CONFIG, old.run.inputs) == []
-        assert Queue(ledger).enqueue([ingest("c")], T0) == [ingest("c")]
+        assert SqliteQueue(ledger).put([ingest("c")], T0) == 1
         carry_out(ledger, ingest("c"))
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)

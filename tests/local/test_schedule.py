@@ -103,7 +103,6 @@ def test_configs_without_a_schedule_are_never_due() -> None:
     ingest = Config("lidar", "morro", "Ingest", "S3", "p.yaml", input_path="lidar/morro/")
     schedule = Schedule([ingest], MemoryLedger())
     assert schedule.due(START) == []
-    assert schedule.next_time(START) is None
 
 
 def test_after_a_downtime_a_vap_gets_one_event_and_string_inputs_one_each() -> None:
@@ -141,7 +140,6 @@ def test_a_clock_set_back_within_a_period_repeats_nothing() -> None:
     assert schedule.due(START - 45 * MINUTE) == []
     assert schedule.due(START) == []
     assert said == []
-    assert schedule.next_time(START - 45 * MINUTE) == utc("2022-04-05T13:00")
 
 
 def test_a_clock_set_far_back_does_not_stop_the_schedule() -> None:
@@ -170,7 +168,6 @@ def test_upcoming_lists_what_is_due_and_what_comes() -> None:
         "lidar_vap/humboldt": utc("2022-04-05T13:00"),
         "lidar_vap/morro": utc("2022-04-05T02:00"),
     }
-    assert schedule.next_time(START) == utc("2022-04-05T02:00")
 
 
 def test_a_quiet_schedule_does_not_ask_the_ledger() -> None:

@@ -298,7 +298,7 @@ def test_a_root_that_vanishes_is_waited_for(
     monkeypatch.setattr(module, "_RETRY", 0.1)
     with watching(root, told, settle=0.2, force_polling=polling):
         shutil.rmtree(root)
-        told.until(lambda: any("is waited for" in text for text in told.said))
+        told.until(lambda: any("waiting for it" in text for text in told.said))
         new = root.parent / "new"
         (new / "sub").mkdir(parents=True)
         (new / "sub/already there").write_bytes(b"x")

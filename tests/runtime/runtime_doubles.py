@@ -1,4 +1,4 @@
-"""A bench for ``handle``: a target in memory, a clock, and a stand-in for Tsdat."""
+"""A bench for the dispatcher: a target in memory, a clock, and a stand-in for Tsdat."""
 
 import hashlib
 from dataclasses import replace
@@ -6,13 +6,20 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from tidegate.errors import StorageError
-from tidegate.runtime.dispatch import Context, execute, handle
+from tidegate.runtime.dispatch import Dispatcher
 from tidegate.runtime.events import FileArrived, ScheduleDue
+from tidegate.runtime.execute import Context, execute
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
-from tidegate.runtime.protocols import Target
-from tidegate.runtime.runs import Product, Run
+from tidegate.runtime.protocols import QueuedRun, Target
+from tidegate.runtime.runs import Product, Run, RunRecord
 from tidegate.runtime.task import Outcome
-from tidegate.runtime.testing import MemoryInputs, MemoryLedger, MemoryOutputs
+from tidegate.runtime.testing import (
+    InlineExecutor,
+    MemoryInputs,
+    MemoryLedger,
+    MemoryOutputs,
+    MemoryQueue,
+)
 
 NOON = datetime(2022, 4, 5, 12, tzinfo=timezone.utc)
 INGEST = Config("lidar", "humboldt", "Ingest", "S3", "pipeline.yaml", input_path="lidar/humboldt/")
@@ -51,12 +58,13 @@ def product(key, begin, end, *, datastream="a.b", content="x", **more) -> Produc
 
 
 class Bench:
-    """A target in memory and what it takes to have ``handle`` work on it."""
+    """A dispatcher over a target in memory."""
 
     def __init__(self, folder: Path, *configs: Config) -> None:
         self.inputs = MemoryInputs()
         self.outputs = MemoryOutputs(folder / "output")
         self.ledger = MemoryLedger()
+        self.queue = MemoryQueue(self.ledger)
         self.now = NOON
         self.tasks = []
         self.logs = []
@@ -64,7 +72,7 @@ class Bench:
         self.context = Context(
             manifest=Manifest(configs or (INGEST,), {"lidar": "release 1"}),
             target=Target(self.inputs, self.outputs, self.ledger),
-            perform=self._perform,
+            executor=InlineExecutor(self._perform),
             owner="owner-1",
             work=folder / "work",
             keep_log=self.keep_log,
@@ -99,16 +107,26 @@ class Bench:
         return perform
 
     def arrive(self, key="lidar/humboldt/a.csv", content=b"1"):
-        """A file arrives and is handled."""
-        return handle(FileArrived(self.inputs.put(key, content), self.now), self.context)
+        """A file arrives, and what it calls for is carried out."""
+        return self.handle(FileArrived(self.inputs.put(key, content), self.now))
 
     def due(self, config, **more):
-        """A schedule is due and is handled."""
-        return handle(ScheduleDue(config.id, self.now, **more), self.context)
+        """A schedule is due, and what it calls for is carried out."""
+        return self.handle(ScheduleDue(config.id, self.now, **more))
+
+    def handle(self, *events):
+        """Submit events and work until nothing is due; returns the records."""
+        records = []
+        dispatcher = Dispatcher(self.context, self.queue, records.append)
+        dispatcher.submit(*events)
+        while dispatcher.work_next():
+            pass
+        return records
 
     def execute(self, run: Run):
-        """One run is carried out."""
-        return execute(run, self.context)
+        """One run is carried out; None if the claim is refused."""
+        result = execute(QueuedRun(run), self.context)
+        return result if isinstance(result, RunRecord) else None
 
     def add(self, *products):
         """Products of an upstream config get on record, and into the outputs."""

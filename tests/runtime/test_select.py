@@ -8,7 +8,7 @@ import pytest
 from runtime_doubles import INGEST, NOON, Bench, at, product, vap
 
 from tidegate.errors import InputChanged
-from tidegate.runtime.dispatch import handle
+from tidegate.runtime.dispatch import backoff
 from tidegate.runtime.events import FileArrived, Requested, ScheduleDue
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import Failure, Run, Window
@@ -114,6 +114,8 @@ def test_a_file_that_is_to_be_retried_is_run(bench):
     bench.perform = fails("transient")
     assert [r.state for r in bench.arrive()] == ["retrying"]
     bench.perform = bench.writes("out.nc")
+    assert bench.arrive() == []  # it waits for its next try
+    bench.now += backoff(1)
     assert [(r.state, r.tries) for r in bench.arrive()] == [("succeeded", 2)]
 
 
@@ -464,10 +466,10 @@ def test_pauses_go_by_the_time_it_is_and_not_by_the_time_that_was_due(daily):
     daily.perform = fails()
     due = ScheduleDue(vap().id, daily.now)
     daily.now += 3 * DAY
-    assert [r.state for r in handle(due, daily.context)] == ["failed"]
-    assert handle(due, daily.context) == []
+    assert [r.state for r in daily.handle(due)] == ["failed"]
+    assert daily.handle(due) == []
     daily.now += HOUR
-    assert [r.attempt for r in handle(due, daily.context)] == [2]
+    assert [r.attempt for r in daily.handle(due)] == [2]
 
 
 def test_a_clock_that_was_set_back_holds_no_failed_window_up(daily):

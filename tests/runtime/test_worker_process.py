@@ -173,9 +173,9 @@ def zombies():
     [
         ("print('hello', flush=True); time.sleep(60)", "broke its protocol"),
         ("print('[1]', flush=True); time.sleep(60)", "broke its protocol"),
-        ("print('{}', flush=True); time.sleep(60)", "makes no sense"),
-        ("print('{\"ready\": 5}', flush=True); time.sleep(60)", "makes no sense"),
-        ("print('{\"error\": 5}', flush=True); time.sleep(60)", "makes no sense"),
+        ("print('{}', flush=True); time.sleep(60)", "cannot be read"),
+        ("print('{\"ready\": 5}', flush=True); time.sleep(60)", "cannot be read"),
+        ("print('{\"error\": 5}', flush=True); time.sleep(60)", "cannot be read"),
         (
             'print(\'{"error": {"type": "X", "what": "No module named tsdat"}}\'); sys.exit(3)',
             "No module named tsdat",
@@ -212,9 +212,9 @@ def test_an_interpreter_that_is_not_there(tmp_path):
         ("print('hello', flush=True)", "broke its protocol", "hello"),
         ("os.write(1, b'\\xff\\xfe\\n')", "broke its protocol", "xff"),
         ("print('5', flush=True)", "broke its protocol", "5"),
-        ("print('{}', flush=True)", "could not read its task", "makes no sense"),
+        ("print('{}', flush=True)", "could not read its task", "cannot be read"),
         ('print(\'{"error": {"what": "no"}}\', flush=True)', "could not read its task", "no"),
-        ('print(\'{"error": []}\', flush=True)', "could not read its task", "makes no sense"),
+        ('print(\'{"error": []}\', flush=True)', "could not read its task", "cannot be read"),
         ('print(\'{"outcome": []}\', flush=True)', "cannot be read", "Outcome"),
         (
             'print(\'{"outcome": {"products": "abc"}}\', flush=True)',
@@ -320,7 +320,7 @@ def test_a_worker_that_died_idle_is_replaced(fake):
     ("code", "what"),
     [
         ("print('{\"pipeline\": 5}', flush=True)", "not a Pipeline"),
-        ("print('{}', flush=True)", "makes no sense"),
+        ("print('{}', flush=True)", "cannot be read"),
         ("sys.exit(2)", "exit code 2"),
         ('print(\'{"error": {"type": "annotations", "what": "x"}}\', flush=True)', "x"),
     ],

@@ -20,7 +20,7 @@ from typing import Any
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.ledger import SqliteLedger
-from tidegate.targets.local.queue import Queue
+from tidegate.targets.local.queue import SqliteQueue
 from tidegate.workspace.folder import Workspace
 
 HERE = Path(__file__).parent
@@ -118,7 +118,7 @@ class Place:
     def queued(self) -> int:
         """How many runs wait or go on."""
         with self.ledger() as ledger:
-            return Queue(ledger).count()
+            return SqliteQueue(ledger).count()
 
     def ended(
         self, key: str, *states: str, attempt: int = 1, config: str | None = None
@@ -143,7 +143,7 @@ class Place:
         """The ledger agrees with the disk, and nothing is left over anywhere."""
         with self.ledger() as ledger:
             on_record = {product.key: product.sha256 for product in ledger.products()}
-            waiting = Queue(ledger).count()
+            waiting = SqliteQueue(ledger).count()
         assert self.outputs() == on_record
         assert waiting == 0
         assert [path.name for path in Workspace(self.root).work.iterdir()] == []

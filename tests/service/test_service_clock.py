@@ -7,7 +7,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from service_workspace import HERE, VAP, config, csv, eventually, ingest, make
 
-from tidegate.targets.local.service import Listener, Service, Settings
+from tidegate.executors import ExecutorOptions, ProcessExecutor
+from tidegate.runtime.process import WorkerProcess
+from tidegate.targets.local.listener import Listener
+from tidegate.targets.local.service import Service
 from tidegate.workspace import loading
 from tidegate.workspace.folder import Workspace
 
@@ -17,6 +20,20 @@ T0 = datetime(2022, 4, 5, 12, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
 
 
+def executor(opened, pids=(), **settings):
+    """One worker; the id of its process is kept in ``pids`` after each run."""
+
+    class Noted(WorkerProcess):
+        def perform(self, *args):
+            try:
+                return super().perform(*args)
+            finally:
+                pids.append(self.pid)
+
+    options = ExecutorOptions(opened.python, opened.repository, workers=1, **settings)
+    return ProcessExecutor(options, Noted if isinstance(pids, list) else WorkerProcess)
+
+
 class Running:
     """A service on a thread, and what it has told."""
 
@@ -24,14 +41,15 @@ class Running:
         self.now = T0
         self.records, self.messages, self.workers = [], [], []
         opened = loading.load_workspace(Workspace.at(place.root), python=sys.executable)
-        made = Settings(opened.python, opened.repository, workers=1, **settings)
-        listener = Listener(record=self.ended, message=self.messages.append)
-        self.service = Service(opened.workspace, opened.manifest, made, listener, lambda: self.now)
+        listener = Listener(record=self.records.append, message=self.messages.append)
+        self.service = Service(
+            opened.workspace.places,
+            opened.manifest,
+            executor(opened, self.workers, **settings),
+            listener,
+            now=lambda: self.now,
+        )
         self.thread = threading.Thread(target=self.service.up)
-
-    def ended(self, record):
-        self.records.append(record)
-        self.workers.append(self.service._slots[0]._worker.pid)
 
     def __enter__(self):
         self.thread.start()
@@ -96,10 +114,10 @@ def test_workers_are_replaced_after_some_runs(place):
 
 def test_a_ledger_that_cannot_be_written_for_a_while_costs_nothing(place, monkeypatch):
     from tidegate.errors import StorageError
-    from tidegate.targets.local import service
+    from tidegate.targets.local import run_loops
     from tidegate.targets.local.ledger import SqliteLedger
 
-    monkeypatch.setattr(service, "_LEDGER_PAUSE", 0.05)
+    monkeypatch.setattr(run_loops, "_LEDGER_PAUSE", 0.05)
     original, left = SqliteLedger.finish, [3]
 
     def finish(self, record):
@@ -120,17 +138,17 @@ def test_a_ledger_that_cannot_be_written_for_a_while_costs_nothing(place, monkey
 
 
 def test_a_fault_of_our_own_ends_the_service_in_words(place, monkeypatch):
-    from tidegate.targets.local import service
+    from tidegate.errors import TidegateError
+    from tidegate.runtime import dispatch
 
     def broken(*args):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(service, "execute", broken)
+    monkeypatch.setattr(dispatch, "execute", broken)
     place.put("tiny/one/x.csv", csv())
     place.age()
     opened = loading.load_workspace(Workspace.at(place.root), python=sys.executable)
-    made = Settings(opened.python, opened.repository, workers=1)
-    with pytest.raises(service.TidegateError, match="ZeroDivisionError") as raised:
-        Service(opened.workspace, opened.manifest, made).once()
+    with pytest.raises(TidegateError, match="ZeroDivisionError") as raised:
+        Service(opened.workspace.places, opened.manifest, executor(opened)).once()
     assert raised.value.next.startswith("start it again")
     assert place.queued() == 1

@@ -19,7 +19,7 @@ from tidegate.runtime.events import Requested
 from tidegate.runtime.publish import STORE
 from tidegate.runtime.runs import Input, ProductRef, Run, Window
 from tidegate.targets.aws import requests
-from tidegate.targets.aws.messages import Here, read
+from tidegate.targets.aws.messages import FunctionScope, read
 
 pytestmark = pytest.mark.slow
 KEY = "lidar/humboldt/a b+c.sta"
@@ -164,7 +164,7 @@ def test_a_long_request_is_kept_in_the_ledger(branch):
     requests.send([run], queue, branch.ledger, branch.clients)
     (message,) = branch.clients.sqs.receive_message(QueueUrl=queue)["Messages"]
     assert len(message["Body"]) < 1000
-    (told,) = read(message["Body"], NOON, Here(bench.config, ""))
+    (told,) = read(message["Body"], NOON, FunctionScope(bench.config, ""))
     assert branch.ledger.state(told.name) is not None
 
 
@@ -177,7 +177,7 @@ def test_many_requests_are_sent_in_batches(branch):
     requests.send(runs, bench.settings.queue, branch.ledger, branch.clients)
     assert bench.visible() == 25
     answer = branch.clients.sqs.receive_message(QueueUrl=bench.settings.queue)
-    (told,) = read(answer["Messages"][0]["Body"], NOON, Here(bench.config, ""))
+    (told,) = read(answer["Messages"][0]["Body"], NOON, FunctionScope(bench.config, ""))
     assert isinstance(told, Requested)
     assert told.runs[0] in runs
 

@@ -15,7 +15,6 @@ from tidegate.cli.view import View, plain
 from tidegate.runtime.runs import RunRecord
 from tidegate.runtime.wording import quantity
 from tidegate.scaffold import demo as files
-from tidegate.targets.local.service import Settings
 from tidegate.workspace import commands
 from tidegate.workspace.loading import LoadedWorkspace, load_workspace, short_path
 
@@ -36,20 +35,17 @@ def demo(
     out.note(f"writing {files.DAYS} days of raw lidar files to {short_path(workspace.input)}")
     files.write_raw_files(workspace, command)
     loaded = load_workspace(workspace, python=command[0], say=out.note)
-    settings = Settings(loaded.python, loaded.repository, workers=workers)
     records: list[RunRecord] = []
-    _run_once(out, loaded, settings, records)
+    _run_once(out, loaded, workers, records)
     files.deliver_again(workspace)
     out.note(f"delivering {files.DUPLICATE} a second time: the content is the same, so no run")
-    _run_once(out, loaded, settings, records)
+    _run_once(out, loaded, workers, records)
     _show(out, loaded, records)
 
 
-def _run_once(
-    out: View, loaded: LoadedWorkspace, settings: Settings, records: list[RunRecord]
-) -> None:
+def _run_once(out: View, loaded: LoadedWorkspace, workers: int, records: list[RunRecord]) -> None:
     with (
-        commands.service(loaded, settings, listener(out, records)) as service,
+        commands.service(loaded, workers, listener(out, records)) as service,
         stopping(service.stop, out),
     ):
         service.once()

@@ -35,7 +35,7 @@ from tidegate.errors import UsageError
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Run, RunRecord, State
 from tidegate.runtime.wording import quantity
-from tidegate.targets.local.service import Listener, Settings
+from tidegate.targets.local.listener import Listener
 from tidegate.workspace import commands, loading, rerun, session
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.session import Means, Where
@@ -62,9 +62,8 @@ def up(
     """Run the service: process files as they arrive in input/, and schedules, until Ctrl-C."""
     out = View(as_json=as_json)
     opened = loading.load_workspace(Workspace.at(directory), python=python, say=out.note)
-    settings = Settings(opened.python, opened.repository, workers=workers, poll=poll)
     with (
-        commands.service(opened, settings, listener(out)) as service,
+        commands.service(opened, workers, listener(out), poll=poll) as service,
         stopping(service.stop, out),
     ):
         if once:
@@ -263,7 +262,7 @@ def retry(
         now = datetime.now(timezone.utc)
         wanted = rerun.to_retry(opened.manifest, ledger, keys or [], now)
     # First, so that a run which is also in the ledger as failed is not done twice.
-    if failed and (count := opened.redeliver()):
+    if failed and (count := opened.redrive()):
         out.note(
             f"moved {quantity(count, 'message')} from the dead-letter queues back to their queues"
         )

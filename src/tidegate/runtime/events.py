@@ -1,4 +1,4 @@
-"""What can set runs off. No shapes of AWS's: a target translates its own into these."""
+"""The events that can start runs; each target translates its own messages into these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tidegate.runtime.runs import Input, Run
 
 @dataclass(frozen=True)
 class FileArrived:
-    """A raw file is there, whole, under the inputs' root."""
+    """A complete raw file is there, under the inputs' root."""
 
     input: Input
     """The file, at the version that arrived."""
@@ -29,9 +29,9 @@ class ScheduleDue:
     config: str
     """The config's id."""
     at: datetime
-    """When it was due, which may be long ago after a downtime."""
+    """When it was due; after a downtime this may be long ago."""
     files: tuple[Input, ...] = ()
-    """For a Cron ingest: the files that lie under its path now."""
+    """For a Cron ingest: the files that are under its path now."""
 
     def __post_init__(self) -> None:
         check_aware(self)
@@ -39,7 +39,7 @@ class ScheduleDue:
 
 @dataclass(frozen=True)
 class Requested:
-    """Someone asked for these very runs, done before or not."""
+    """Someone asked for exactly these runs, whether they were done before or not."""
 
     runs: tuple[Run, ...]
     """The runs, as ``runs`` and ``select`` make them."""

@@ -26,7 +26,7 @@ def decide_claim(
     now: datetime,
     release: str,
 ) -> Claim:
-    """The answer to ``Ledger.claim``, given what is on record."""
+    """The answer to ``Ledger.claim``, given the present record and its lease."""
     if before is not None and not run.again:
         if before.state in SETTLED:
             return Claim(False, "done", before)
@@ -34,7 +34,7 @@ def decide_claim(
             return Claim(False, "failed", before)
     held = before is not None and before.state == "running" and lease_until and lease_until > now
     if held and before is not None and before.owner != owner:
-        return Claim(False, "busy", before)
+        return Claim(False, "busy", before, busy_until=lease_until)
     tries = 1
     if (
         before is not None
@@ -52,11 +52,12 @@ def decide_claim(
         release=release,
     )
     left = before.publishing if before is not None else ()
-    return Claim(True, "new", replace(record, publishing=left), left)
+    died = before is not None and before.state == "running"
+    return Claim(True, "new", replace(record, publishing=left), left, owner_died=died)
 
 
 def is_new_request(run: Run, before: RunRecord) -> bool:
-    """Whether someone asked for this run once more, after the request that ``before`` is about."""
+    """Whether this is a request after the one that ``before`` is about."""
     return run.again and run.arrived != before.run.arrived
 
 

@@ -1,9 +1,9 @@
 """The log of a run: one JSON object a line, with all that user code prints, logs or warns.
 
-Three ways lead into it: Python's ``sys.stdout`` and ``sys.stderr``, the ``logging`` and
-``warnings`` modules, and the file descriptors 1 and 2, which C libraries and child processes write
-to. What comes through the descriptors is caught in a file of its own, so that it is still there
-when the process dies, and is added to the log afterwards.
+It collects Python's ``sys.stdout`` and ``sys.stderr``, the ``logging`` and ``warnings`` modules,
+and the file descriptors 1 and 2, which C libraries and child processes write to. Output to the
+descriptors goes to a file of its own, which survives the death of the process, and is added to the
+log afterwards.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, TextIO, cast
 LOG = "log.jsonl"
 """The name of a run's log inside its work folder."""
 RAW = "output.txt"
-"""What came through the file descriptors 1 and 2."""
+"""The name of the file with the output to the file descriptors 1 and 2."""
 LIMIT = 8 * 1024 * 1024
 """A run's log is cut off after so many bytes: a print in a loop must not fill the disk."""
 LONGEST = 100_000
@@ -42,7 +42,7 @@ class RunLog:
         self._left = LIMIT - path.stat().st_size
 
     def write(self, level: str, action: str, message: str, **more: Any) -> None:
-        """Add one line; ``action`` says in one word what was going on."""
+        """Add one line; ``action`` says in one word what happened."""
         if len(message) > LONGEST:
             message = f"{message[:LONGEST]} … and {len(message) - LONGEST} characters more"
         line = {
@@ -61,12 +61,12 @@ class RunLog:
             if self._left <= 0:
                 line.update(action="cut", message=f"the log is cut off after {LIMIT} bytes")
                 text = json.dumps(line, default=str) + "\n"
-            with suppress(OSError):  # a full disk is told of by what needs the disk
+            with suppress(OSError):  # a full disk is reported when products are written
                 self._file.write(text)
                 self._file.flush()
 
     def absorb(self, raw: Path) -> None:
-        """Add what came through the file descriptors, and forget the file."""
+        """Add the output to the file descriptors, and delete its file."""
         with suppress(OSError):
             with raw.open("rb") as file:
                 content = file.read(LIMIT)
@@ -82,10 +82,10 @@ class RunLog:
 
 
 class _Stream(io.TextIOBase):
-    """Stands in for ``sys.stdout``: each line that is printed becomes a line of the log.
+    """Replaces ``sys.stdout``: each line that is printed becomes a line of the log.
 
-    One lives as long as the process and serves run after run, since user code that is imported
-    once may keep it: ``from sys import stdout``, ``logging.StreamHandler()``.
+    It is used for all runs of the process, since user code that is imported once may keep it:
+    ``from sys import stdout``, ``logging.StreamHandler()``.
     """
 
     encoding = "utf-8"
@@ -98,7 +98,7 @@ class _Stream(io.TextIOBase):
 
     @property
     def buffer(self) -> io.FileIO:
-        """For bytes, which go by the file descriptor."""
+        """For bytes, which go to the file descriptor."""
         return io.FileIO(self._fd, "w", closefd=False)
 
     def writable(self) -> bool:
@@ -108,10 +108,10 @@ class _Stream(io.TextIOBase):
         return self._fd
 
     def reconfigure(self, **_: Any) -> None:
-        """As of ``sys.stdout``; there is nothing to configure."""
+        """As in ``sys.stdout``; there is nothing to configure."""
 
     def close(self) -> None:
-        """Is not for user code to close."""
+        """Does nothing: user code must not close it."""
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
@@ -131,8 +131,8 @@ class _Stream(io.TextIOBase):
             self._log.write(self._level, "print", line)
 
     @contextmanager
-    def lead_to(self, log: RunLog) -> Iterator[None]:
-        """Write into ``log`` for the time being, also what has no newline at its end."""
+    def write_to(self, log: RunLog) -> Iterator[None]:
+        """Write to ``log`` inside the block, including a last line without a newline."""
         self._log, self._rest, self._length = log, [], 0
         try:
             yield
@@ -161,7 +161,7 @@ class _Handler(logging.Handler):
 
 @contextmanager
 def capture(log: RunLog, raw: Path, level: str = "INFO") -> Iterator[None]:
-    """Lead all that user code prints, logs or warns into ``log`` for the time being."""
+    """Collect everything that user code prints, logs or warns in ``log``, inside the block."""
     with _descriptors(raw), _streams(log), _logging(log, level), warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = _show_warning(log)
@@ -186,7 +186,7 @@ def _descriptors(raw: Path) -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Empty the buffers above the descriptors: Python's own streams', and C's."""
+    """Flush the buffers of Python's own streams, and of C."""
     for stream in (sys.__stdout__, sys.__stderr__):
         with suppress(OSError, ValueError):
             if stream is not None:
@@ -200,7 +200,7 @@ def _streams(log: RunLog) -> Iterator[None]:
     saved = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = cast(TextIO, _OUT), cast(TextIO, _ERR)
     try:
-        with _OUT.lead_to(log), _ERR.lead_to(log):
+        with _OUT.write_to(log), _ERR.write_to(log):
             yield
     finally:
         sys.stdout, sys.stderr = saved
@@ -217,7 +217,7 @@ def _logging(log: RunLog, level: str) -> Iterator[None]:
         yield
     finally:
         root.handlers, root.manager.disable = saved[0], saved[2]
-        root.setLevel(saved[1])  # which also forgets what loggers remember of the level
+        root.setLevel(saved[1])  # this also clears what loggers have cached about the level
 
 
 def _show_warning(log: RunLog) -> Any:

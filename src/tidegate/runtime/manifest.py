@@ -1,7 +1,7 @@
 """The resolved config as plain records, to and from JSON.
 
-The control world reads ``pipelines_config.yml``, asks Tsdat what each pipeline is, and writes this;
-the runtime world reads nothing else.
+Commands read ``pipelines_config.yml``, ask Tsdat about each pipeline, and write a manifest; the
+runtime reads only the manifest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Architecture = Literal["x86_64", "arm64"]
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What Tsdat itself says of one pipeline config file."""
+    """What Tsdat says about one pipeline config file."""
 
     classname: str
     """The dotted name of the pipeline class."""
@@ -29,9 +29,9 @@ class Pipeline:
     datastreams: tuple[str, ...] = ()
     """The input datastreams of a VAP (``parameters.datastreams``); empty for an ingest."""
     pad_before: float = 0.0
-    """How far before the window the retriever looks for inputs (``fetch_parameters``), s."""
+    """How far before the window the retriever fetches inputs (``fetch_parameters``), s."""
     pad_after: float = 0.0
-    """How far after the window the retriever looks for inputs, s."""
+    """How far after the window the retriever fetches inputs, s."""
     storage_root: str = "storage/root"
     """The storage root as a relative prefix: the first part of every product key, "" for none."""
     data_path: str = ""
@@ -39,13 +39,13 @@ class Pipeline:
     data_filename: str = ""
     """The name template of data files (``data_filename_template``)."""
     plot_path: str = ""
-    """The path template of plots and the like (``ancillary_storage_path``)."""
+    """The path template of plots and other ancillary files (``ancillary_storage_path``)."""
     plot_filename: str = ""
-    """The name template of plots and the like (``ancillary_filename_template``)."""
+    """The name template of plots and other ancillary files (``ancillary_filename_template``)."""
     datastream: str = ""
-    """The output datastream as far as the config tells; pipelines may change it at run time."""
+    """The output datastream according to the config; pipelines may change it at run time."""
     tsdat: str = ""
-    """The version of Tsdat that said so."""
+    """The version of Tsdat that was asked."""
 
 
 @dataclass(frozen=True)
@@ -77,21 +77,21 @@ class Config:
     memory: int = 1769
     """A run is stopped when it uses more than this, MB."""
     retries: int = 2
-    """How often a run is tried again after a transient failure."""
+    """How often a run is repeated after a transient failure."""
     settle: float = 2.0
-    """For how long a file's size and time must rest before it counts as arrived, s."""
+    """A file counts as arrived when its size and time have not changed for so long, s."""
     concurrency: int | None = None
-    """How many runs of this config go on at once; None: as many as there are workers."""
+    """How many runs of this config may go on at once; None: as many as there are workers."""
     expect_every: int | None = None
-    """A silence longer than this is an alarm, s."""
+    """No run for longer than this raises an alarm, s."""
     architecture: Architecture | None = None
-    """On AWS, the processor that it runs on; None: what the deployment chooses."""
+    """On AWS, the processor architecture; None: the deployment's default."""
     ephemeral_storage: int | None = None
-    """On AWS, the disk for inputs and products, MB; None: what the deployment chooses."""
+    """On AWS, the disk for inputs and products, MB; None: the deployment's default."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for the run."""
     tsdat: Pipeline | None = None
-    """What Tsdat says of the config file, once it has been asked."""
+    """What Tsdat says about the config file; None if it was not asked yet."""
 
     def __post_init__(self) -> None:
         check_aware(self)
@@ -112,12 +112,12 @@ class Manifest:
     """For each pipeline, the content hash of the code and config that it runs with."""
 
     def config(self, id: str) -> Config:
-        """The config of that id; raises KeyError when there is none."""
+        """The config of that id; raises KeyError if there is none."""
         for config in self.configs:
             if config.id == id:
                 return config
         raise KeyError(id)
 
     def release(self, config: Config) -> str:
-        """The content hash of what ``config`` runs with, "" when it is not known."""
+        """The content hash of the code of ``config``; "" if it is not known."""
         return self.releases.get(config.pipeline, "")

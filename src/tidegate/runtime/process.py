@@ -1,7 +1,7 @@
 """A worker process and the pipe to it: start, perform, watch over time and memory, replace.
 
-Used by the local pool and by the Lambda handler alike: user code never runs in a process that
-holds a claim, so a segfault, a hang or a leak ends a run, not the service.
+Used on every target: user code never runs in the process that holds a claim, so a segfault, a
+hang or a leak ends a run, not the service or the function.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tidegate.errors import (
 from tidegate.runtime.manifest import Pipeline
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.summary import Summary
-from tidegate.runtime.task import Outcome, Task
+from tidegate.runtime.task import Limits, Outcome, Task
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -53,19 +53,24 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
 }
-"""What a worker's environment holds before anything is imported: no display, one BLAS thread."""
+"""Set in a worker's environment before anything is imported: no display, one BLAS thread."""
 
 START = 120.0
-"""A worker must have imported Tsdat after so many seconds, on however slow a disk."""
-_LOOK = 0.1
+"""How long a worker may take to import Tsdat, s; slow disks take their time."""
+RUNS_PER_WORKER = 500
+"""A worker is replaced after so many runs, so that leaks in user code stay bounded."""
+TOO_LARGE = 0.6
+"""A worker is replaced earlier if, between two runs, it holds more than this part of its memory
+limit: the next run would soon be stopped for what earlier runs have left behind."""
+_MEMORY_CHECK = 0.1
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class WorkerProcess:
     """One worker. Not for several threads at once.
 
-    The thread that starts it must live as long as it does: on Linux a worker is killed with the
-    thread that started it, so that none outlives a service that dies.
+    The thread that starts it must live as long as it does: Linux kills a worker together with the
+    thread that started it, so that no worker outlives a service that dies.
     """
 
     def __init__(
@@ -85,9 +90,9 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         self.ready: Mapping[str, str] = {}
-        """What the worker said of itself: its Python and its Tsdat."""
+        """The versions of the worker's Python and Tsdat."""
         self.runs = 0
-        """How many tasks it has been given."""
+        """How many tasks this process was given."""
 
     @property
     def pid(self) -> int | None:
@@ -95,7 +100,7 @@ class WorkerProcess:
         return self._process.pid if self._process else None
 
     def start(self, timeout: float | None = None) -> None:
-        """Start the process, if it is not, and wait until it has imported Tsdat.
+        """Start the process if there is none, and wait until it has imported Tsdat.
 
         Raises:
             PythonEnvironmentError: the interpreter or Tsdat cannot be started.
@@ -107,7 +112,7 @@ class WorkerProcess:
             self._wait_until_ready(START if timeout is None else timeout)
 
     def launch(self) -> None:
-        """Start the process and do not wait: it imports Tsdat while the caller does other things.
+        """Start the process without waiting: it imports Tsdat while the caller does other things.
 
         Raises:
             PythonEnvironmentError: the interpreter cannot be started.
@@ -135,25 +140,24 @@ class WorkerProcess:
             raise _broken(self._python[0], error.what) from error
         if not isinstance(answer.get("ready"), dict):
             self.kill()
-            raise _broken(self._python[0], _told(answer).what)
+            raise _broken(self._python[0], _error(answer).what)
         self.ready = answer["ready"]
 
-    def perform(self, task: Task) -> Outcome:
-        """Carry a task out; starts the process when there is none.
+    def perform(self, task: Task, limits: Limits | None = None) -> Outcome:
+        """Carry a task out; starts the process if there is none. The config sets the limits,
+        unless they are given.
 
         Raises:
-            RunTimeout, RunOutOfMemory: a limit of the config was passed; the process is gone.
-            WorkerLost: the process died, or spoke nonsense; the process is gone.
+            RunTimeout, RunOutOfMemory: a limit was exceeded; the process was killed.
+            WorkerLost: the process died, or broke the protocol and was killed.
         """
         self.start()
         self.runs += 1
-        config = task.config
-        answer = self._ask(
-            {"op": "run", "task": to_json(task)}, float(config.timeout), config.memory
-        )
+        limits = limits or Limits.of(task.config)
+        answer = self._ask({"op": "run", "task": to_json(task)}, limits.timeout, limits.memory)
         if "outcome" not in answer:
             self.kill()
-            raise WorkerLost("the worker could not read its task", why=_told(answer).what)
+            raise WorkerLost("the worker could not read its task", why=_error(answer).what)
         try:
             return from_json(Outcome, answer["outcome"])
         except ValueError as error:
@@ -168,7 +172,7 @@ class WorkerProcess:
         except (WorkerLost, RunTimeout) as error:
             return ConfigurationError(f"Tsdat fails on {config_file}", why=error.what)
         if "pipeline" not in answer:
-            return _told(answer)
+            return _error(answer)
         try:
             return from_json(Pipeline, answer["pipeline"])
         except ValueError as error:
@@ -182,9 +186,9 @@ class WorkerProcess:
             answer = self._ask({"op": "summarize", "path": str(path)}, START, None)
         except (WorkerLost, RunTimeout):
             return None
-        told = answer.get("summary")
+        summary = answer.get("summary")
         try:
-            return from_json(Summary, told) if told is not None else None
+            return from_json(Summary, summary) if summary is not None else None
         except ValueError:
             self.kill()
             return None
@@ -201,11 +205,11 @@ class WorkerProcess:
         request = {"op": "call", "function": function, "arguments": arguments}
         answer = self._ask(request, timeout, None)
         if "result" not in answer:
-            raise _told(answer)
+            raise _error(answer)
         return answer["result"]
 
     def close(self) -> None:
-        """End the process: kindly if it is idle, for good after a moment."""
+        """End the process; it is killed if it does not end within 2 s."""
         if self._process is None:
             return
         with contextlib.suppress(OSError):
@@ -216,14 +220,14 @@ class WorkerProcess:
         self.kill()
 
     def interrupt(self) -> None:
-        """End the process from another thread: whoever waits for it gets WorkerLost."""
+        """Kill the process, from any thread: a ``perform`` that waits for it raises WorkerLost."""
         process = self._process
         if process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """End the process and all that it started."""
+        """Kill the process and all processes that it started."""
         process, self._process, self._buffer = self._process, None, b""
         if process is None:
             return
@@ -249,24 +253,27 @@ class WorkerProcess:
         except RunTimeout as error:
             raise RunTimeout(
                 f"the run was stopped after {timeout:g} s",
-                next="raise `timeout` for this config, or find out what takes so long in its log",
+                next="raise `timeout` for this config, or look in the run's log for what takes so"
+                " long",
             ) from error
         if "died" in answer:
             raise _died(int(answer["died"]))
         return answer
 
     def _check_silent(self) -> None:
-        """What nobody asked for must not be taken for the answer to what is asked next."""
+        """Unexpected output must not be taken for the answer to the next request."""
         assert self._process is not None
         assert self._process.stdout is not None
         if self._buffer or _readable(self._process.stdout.fileno(), 0.0):
             if self._process.poll() is not None:
                 raise self._lost()
             self.kill()
-            raise WorkerLost("the worker broke its protocol", why="it spoke without being asked")
+            raise WorkerLost(
+                "the worker broke its protocol", why="it sent an answer without a request"
+            )
 
     def _send(self, data: bytes, deadline: float) -> None:
-        """Write to the worker, which may be stuck and not read."""
+        """Write to the worker, which may hang and not read."""
         assert self._process is not None
         assert self._process.stdin is not None
         pipe = self._process.stdin.fileno()
@@ -285,7 +292,7 @@ class WorkerProcess:
                     raise self._lost() from error
 
     def _answer(self, deadline: float, memory: int | None) -> dict[str, Any]:
-        """The next line from the worker, while its time and memory last."""
+        """The next line from the worker, within its limits."""
         assert self._process is not None
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
@@ -296,7 +303,7 @@ class WorkerProcess:
                 if left <= 0:
                     self.kill()
                     raise RunTimeout("no answer in time")
-                if selector.select(min(left, _LOOK)):
+                if selector.select(min(left, _MEMORY_CHECK)):
                     block = os.read(pipe, 1 << 20)
                     if not block:
                         raise self._lost()
@@ -337,6 +344,16 @@ class WorkerProcess:
         return _died(code)
 
 
+def is_worn(worker: WorkerProcess, memory: int, runs: int | None = None) -> bool:
+    """Whether an idle worker should be replaced: after so many ``runs`` (``RUNS_PER_WORKER``), or
+    if it has grown too large for its limit of ``memory`` MB."""
+    if worker.pid is None:
+        return False
+    return (
+        worker.runs >= (runs or RUNS_PER_WORKER) or resident_memory(worker.pid) > TOO_LARGE * memory
+    )
+
+
 def resident_memory(pid: int, *, children: bool = True) -> float:
     """Resident memory of a process (and its children), MB; 0 where there is no /proc."""
     total, waiting = 0, [pid]
@@ -374,11 +391,11 @@ def _ending(code: int | None) -> str:
     return f"was ended by signal {-code}"
 
 
-def _told(answer: Mapping[str, Any]) -> TidegateError:
-    """The error that a worker told of."""
+def _error(answer: Mapping[str, Any]) -> TidegateError:
+    """The error that a worker reported."""
     error = answer.get("error")
     if not isinstance(error, dict):
-        error = {"what": f"an answer that makes no sense: {str(answer)[:200]}"}
+        error = {"what": f"an answer that cannot be read: {str(answer)[:200]}"}
     cls = getattr(errors, str(error.get("type")), None)
     if not (isinstance(cls, type) and issubclass(cls, TidegateError)):
         cls = ConfigurationError

@@ -1,4 +1,4 @@
-"""Products out of the work folder: all of a run's, or none, and what they replace goes."""
+"""Publishes a run's products from its work folder, and removes products that they replace."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ STORE = "store"
 def publish(
     target: Target, record: RunRecord, products: Sequence[Product], work: Path, now: datetime
 ) -> RunRecord:
-    """Put a run's products in place; returns the record with them, ready to be finished.
+    """Publish a run's products; returns the record with them, ready for ``Ledger.finish``.
 
-    What is about to be published is noted first, so that nothing that a crash leaves half-way is
-    forgotten: the next attempt knows which keys to put right.
+    The keys are noted in the ledger first: after a crash, the next attempt knows which keys may
+    have been published.
 
     Raises:
         StorageError: the outputs cannot be written.
-        ClaimLost: another owner has taken the run over.
+        ClaimLost: another owner has taken over the run.
     """
     made = tuple(
         replace(product, run=record.key, config=record.run.config, made=now) for product in products
@@ -49,9 +49,9 @@ def publish(
 
 
 def _replaced(ledger: Ledger, record: RunRecord) -> tuple[str, ...]:
-    """Other runs about the same, or about a part of it.
+    """The keys of other runs about the same subjects, or about some of them.
 
-    A run of several files is only replaced by one about all of them.
+    A run of several files is only replaced by a run of all of them.
     """
     subjects = set(record.run.subjects)
     keys = {
@@ -66,9 +66,9 @@ def _replaced(ledger: Ledger, record: RunRecord) -> tuple[str, ...]:
 def _retired(
     ledger: Ledger, record: RunRecord, replaces: Sequence[str], made: Sequence[Product]
 ) -> tuple[str, ...]:
-    """Keys that the runs that are replaced published and this one did not, and that are theirs.
+    """Keys that the replaced runs published, and this one did not.
 
-    A key that another run has published since is that run's.
+    A key that another run has published since then belongs to that run.
     """
     earlier = {record.key, *replaces}
     old = {product.key for key in sorted(earlier) for product in ledger.made_by(key)}
@@ -80,7 +80,7 @@ def _retired(
 
 
 def _taken_over(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> tuple[str, ...]:
-    """A warning for each product that takes the place of one made from something else."""
+    """A warning for each product that replaces one made from other inputs."""
     warnings = []
     there = ledger.products_at(product.key for product in made)
     for product in made:
@@ -97,7 +97,7 @@ def _taken_over(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> t
 
 
 def _same_series(one: Run, other: Run) -> bool:
-    """Whether a run is meant to replace what the other made: a scheduled one that asks the same."""
+    """Whether a run is meant to replace the other's products, such as a repeated scheduled run."""
     if one.config != other.config:
         return False
     return one.subjects == other.subjects or (one.due is not None and other.due is not None)

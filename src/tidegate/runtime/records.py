@@ -1,7 +1,7 @@
 """Frozen dataclasses to plain JSON and back.
 
-The two worlds, and the two targets, meet in JSON only: a record that cannot make the round trip
-cannot cross. Dates are ISO 8601 with their offset and always aware.
+Workers, ledgers and queues exchange records as JSON, so every record must survive the round trip.
+Times are ISO 8601 with their offset, and always have a time zone.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ Reader = Callable[[Any], Any]
 
 @functools.cache
 def _reader(hint: Any) -> Reader:
-    """What makes a value of type ``hint`` of JSON; worked out once for each type."""
+    """The function that converts JSON into a value of type ``hint``; cached for each type."""
     if dataclasses.is_dataclass(hint):
         return _record_reader(typing.cast(type, hint))
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -111,7 +111,7 @@ def _record_reader(cls: type) -> Reader:
     def read(data: Any) -> Any:
         if not isinstance(data, Mapping):
             raise TypeError(f"expected an object, got {type(data).__name__}")
-        if not readers:  # only now, so that a record may hold one of its own kind
+        if not readers:  # only now, so that a record may contain one of its own type
             hints = typing.get_type_hints(cls)
             readers.update((f.name, _reader(hints[f.name])) for f in dataclasses.fields(cls))
         return cls(**{name: readers[name](data[name]) for name in data if name in readers})

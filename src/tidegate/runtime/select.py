@@ -1,4 +1,4 @@
-"""Which runs does an event call for? Reads the ledger, changes nothing."""
+"""Which runs an event calls for. Reads the ledger, changes nothing."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _LONGEST_PAUSE = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
 _ANY = datetime.min.replace(tzinfo=timezone.utc)
 _CLOCK = "clock"
-"""The name of the cursor of a VAP that goes by the clock."""
+"""The name of the cursor of a VAP without known inputs."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The runs that an event calls for, and what to keep once they are safely queued."""
+    """The runs that an event calls for, and what to store once they are queued."""
 
     runs: tuple[Run, ...]
     """The runs, the oldest first."""
@@ -35,9 +35,9 @@ class Selection:
 def select(
     configs: Sequence[Config], event: Event, ledger: Ledger, *, now: datetime | None = None
 ) -> Selection:
-    """The runs that ``event`` calls for, done ones left out.
+    """The runs that ``event`` calls for, without those that are done.
 
-    ``now`` is for the pauses of what has failed: an event may be about a time that is long past.
+    ``now`` decides which failed windows may be tried again: the event's own time may be long past.
     """
     if isinstance(event, FileArrived):
         runs = [
@@ -57,13 +57,13 @@ def select(
 
 
 def takes(config: Config, key: str) -> bool:
-    """Whether a file that arrives under ``key`` sets off a run of ``config``."""
+    """Whether a file that arrives under ``key`` starts a run of ``config``."""
     path = config.input_path
     return config.trigger == "S3" and path is not None and under(path, key) and counts(key)
 
 
 def counts(key: str) -> bool:
-    """Whether a file of that name may count as arrived: no dotfile, no part of one, no backup."""
+    """Whether a file of that name counts: not a dotfile, a partial file or a backup."""
     if not key or key.startswith(".") or "/." in key:
         return False
     return not key.lower().endswith((".part", ".tmp", "~", "/"))
@@ -89,7 +89,7 @@ def _scheduled_ingest(config: Config, event: ScheduleDue, ledger: Ledger) -> Ite
         yield Run(
             config.id,
             arguments=tuple(render(text, period, event.at) for text in config.inputs),
-            due=event.at,  # anew each time, even if the strings stay, such as a station's id
+            due=event.at,  # a new run each time, even if the strings stay the same
             arrived=event.at,
         )
     elif config.input_path is not None:
@@ -124,13 +124,13 @@ def _due_windows(config: Config, event: ScheduleDue, ledger: Ledger, now: dateti
     due = _again([run for run in runs if run.key in failed], ledger)
     due += _open((run for run in runs if run.key not in failed), ledger)
     due.sort(key=_begins)
-    # Most often nothing has changed, and then there is nothing to write down either.
+    # Most often nothing has changed, and then there is nothing to store either.
     state = ((name, json.dumps(after, sort_keys=True)),) if after != before else ()
     return Selection(tuple(due), state)
 
 
 def _again(runs: Sequence[Run], ledger: Ledger) -> list[Run]:
-    """Runs that failed, or were superseded, and that it is time to try again."""
+    """Runs that failed or were superseded, as runs to try again now."""
     states = ledger.states(run.key for run in runs)
     return [replace(run, again=states.get(run.key) == "failed") for run in runs]
 
@@ -143,9 +143,9 @@ def _begins(run: Run) -> datetime:
 def window_runs(
     config: Config, windows: Iterable[Window], ledger: Ledger, *, arrived: datetime | None = None
 ) -> list[Run]:
-    """A run for each of those windows that holds any input, with the inputs it holds, in order.
+    """A run for each of those windows that holds any input, with those inputs, in order.
 
-    A window that only its padding touches has nothing of its own to work on, and is left out.
+    A window that has inputs only in its padding is left out.
     """
     pipeline = config.tsdat or Pipeline("")
     before, after = timedelta(seconds=pipeline.pad_before), timedelta(seconds=pipeline.pad_after)
@@ -167,9 +167,10 @@ def window_runs(
 def _held(
     products: Sequence[Product], spans: Sequence[tuple[datetime, datetime]]
 ) -> Iterator[list[Product]]:
-    """For each span, the products that overlap it; spans ascend, so that one sweep does for all.
+    """For each span, the products that overlap it. The spans must be in order.
 
-    A year of hours over a year of ten-minute files would be half a billion comparisons otherwise.
+    One pass over all products is enough then; comparing each product with each span would be half
+    a billion comparisons for a year of hourly windows over ten-minute files.
     """
     waiting = deque(sorted(products, key=lambda p: (p.begin or _ANY, p.key)))
     held: list[Product] = []
@@ -183,7 +184,7 @@ def _held(
 def _touched(
     config: Config, pipeline: Pipeline, begin: datetime, end: datetime
 ) -> Iterator[Window]:
-    """The windows that see a change of [begin, end], in themselves or in their padding."""
+    """The windows that a change of [begin, end] affects, in themselves or in their padding."""
     begin -= timedelta(seconds=pipeline.pad_after) + _INSTANT  # what begins at a window's end, too
     end += timedelta(seconds=pipeline.pad_before)
     if config.since is not None:
@@ -195,7 +196,7 @@ def _touched(
 
 
 def _failed_windows(config: Config, now: datetime, ledger: Ledger) -> dict[str, Window]:
-    """The keys and windows of runs that failed and that it is time to try again.
+    """The keys and windows of failed runs that may be tried again now.
 
     The pause doubles with each attempt, up to a day: a window that cannot succeed must not cost a
     run each time the schedule is due.
@@ -205,7 +206,7 @@ def _failed_windows(config: Config, now: datetime, ledger: Ledger) -> dict[str, 
         window = record.run.window
         pause = min(_FIRST_PAUSE * 2 ** min(record.attempt - 1, 10), _LONGEST_PAUSE)
         ended = record.finished or record.started
-        # A clock that was set back must not hold a window up: then the end lies in the future.
+        # A clock that was set back must not delay a window: then the end is in the future.
         if window is not None and (ended + pause <= now or ended > now):
             due[record.key] = window
     return due
@@ -214,9 +215,9 @@ def _failed_windows(config: Config, now: datetime, ledger: Ledger) -> dict[str, 
 def _windows_by_clock(
     config: Config, event: ScheduleDue, ledger: Ledger, now: datetime
 ) -> Selection:
-    """For a VAP whose input datastreams Tsdat does not name: each window once it has ended.
+    """For a VAP without known input datastreams: each window, once it has ended.
 
-    The windows that ended while nothing was running are made up for.
+    Windows that ended while nothing was running are included.
     """
     length, name = config.window or "day", f"cursors/{config.id}"
     last = window_at(length, window_at(length, event.at).begin - _INSTANT)
@@ -230,12 +231,12 @@ def _windows_by_clock(
     failed = _failed_windows(config, now, ledger).values()
     again = [Run(config.id, window=window, arrived=event.at) for window in failed]
     due = sorted(_open(runs, ledger) + _again(again, ledger), key=_begins)
-    after = max(begin, last.end)  # a clock that was set back does not make it all due again
+    after = max(begin, last.end)  # if the clock was set back, nothing is due twice
     return Selection(tuple(due), ((name, json.dumps({_CLOCK: after.isoformat()})),))
 
 
 def _neighbours(windows: Sequence[Window]) -> Iterator[list[Window]]:
-    """Groups of windows that follow each other without a gap: one look into the ledger each."""
+    """Groups of windows that follow each other without a gap: one query for each group."""
     group: list[Window] = []
     for window in windows:
         if group and window.begin > group[-1].end:

@@ -1,4 +1,4 @@
-"""Inputs into a clean work folder, and the task that a worker is given."""
+"""Copies a run's inputs into a clean work folder, and makes the task for a worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INPUTS = "in"
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all that is in it, as far as that is possible."""
+    """Remove a folder and everything in it, as far as that is possible."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -33,7 +33,7 @@ def remove(folder: Path) -> None:
 def work_folder(
     root: Path, record: RunRecord, discard: Callable[[Path], None] = remove
 ) -> Iterator[Path]:
-    """A folder of this attempt's own, gone when the attempt has ended."""
+    """A folder for this attempt alone; it is removed when the attempt has ended."""
     work = root / f"{record.key[:16]}-{record.attempt}-{record.owner[-8:]}"
     remove(work)
     try:
@@ -52,13 +52,13 @@ def work_folder(
 
 
 def stage(target: Target, config: Config, record: RunRecord, work: Path) -> Task:
-    """Copy what the run needs into ``work`` and say what the pipeline is to be given.
+    """Copy what the run needs into ``work``; returns the task, with the pipeline's arguments.
 
-    Raw files keep their names and their folders, since readers parse both. A VAP's inputs go where
+    Raw files keep their names and folders, since readers parse both. A VAP's inputs are put where
     plain Tsdat storage finds them: under the storage root, by their keys.
 
     Raises:
-        InputChanged: an input is gone, or another version is there by now.
+        InputChanged: an input was removed, or replaced by another version.
         StorageError: an input cannot be read, or the disk is full.
     """
     run = record.run
@@ -80,23 +80,17 @@ def tsdat_time(moment: datetime) -> str:
 
 
 def _fetch(source: Inputs | Outputs, wanted: Sequence[tuple[Any, Path]]) -> None:
-    """Fetch all; at once where the target can, since in a bucket each one is a wait."""
-    together = getattr(source, "fetch_all", None)
-    if together is not None:
-        with _told_as_storage(f"{len(wanted)} files"):
-            together(wanted)
-        return
-    for item, place in wanted:
-        with _told_as_storage(item.key):
-            source.fetch(item, place)
+    what = wanted[0][0].key if len(wanted) == 1 else f"{len(wanted)} files"
+    with _storage_errors(what):
+        source.fetch_all(wanted)
 
 
 def _place(root: Path, key: str) -> Path:
-    """Where a file is staged: under its key, so that readers find its name and folders in it.
+    """Where a file is staged: under its key, since readers parse its name and folders.
 
     Raises:
-        ConfigurationError: no file system has room for such a name.
-        StorageError: the place cannot be made.
+        ConfigurationError: the name is too long for any file system.
+        StorageError: its folder cannot be made.
     """
     place = root / key.lstrip("/")
     if root not in place.parents or ".." in place.parts:
@@ -107,14 +101,14 @@ def _place(root: Path, key: str) -> Path:
             why="no file system takes such a name, and readers need the name as it is",
             next="store the file under a shorter name",
         )
-    with _told_as_storage(key):
+    with _storage_errors(key):
         place.parent.mkdir(parents=True, exist_ok=True)
     return place
 
 
 @contextmanager
-def _told_as_storage(key: str) -> Iterator[None]:
-    """A full disk, or a name that is too long for it, is no fault of the program's."""
+def _storage_errors(key: str) -> Iterator[None]:
+    """A full disk, or a name that the file system rejects, becomes a StorageError."""
     try:
         yield
     except (OSError, ValueError) as error:

@@ -1,8 +1,8 @@
-"""What goes to a worker and what comes back: the seam between a target and Tsdat."""
+"""What goes to a worker and what comes back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tidegate.runtime.manifest import Config
@@ -10,8 +10,23 @@ from tidegate.runtime.runs import Failure, Product, Run
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a run may use; a run that exceeds a limit is stopped."""
+
+    timeout: float
+    """Time, s."""
+    memory: int
+    """Resident memory of the worker and its child processes, MB."""
+
+    @staticmethod
+    def of(config: Config) -> Limits:
+        """The limits that a config sets."""
+        return Limits(float(config.timeout), config.memory)
+
+
+@dataclass(frozen=True)
 class Task:
-    """One run, staged: all that a worker needs to know."""
+    """One staged run: everything that a worker needs to know."""
 
     run: Run
     """The run."""
@@ -27,12 +42,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task. The products lie in the work folder, under ``store/`` + key."""
+    """The result of a task. The products are in the work folder, under ``store/`` + key."""
 
     products: tuple[Product, ...] = ()
     """What the run wrote."""
     failure: Failure | None = None
-    """Why it failed; then nothing is to be published."""
+    """Why it failed; then nothing is published."""
     plots_failed: str = ""
     """Why the plots failed, where only they did."""
     warnings: tuple[str, ...] = ()
@@ -40,8 +55,4 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """How long loading the pipeline, running it and summing up its products took, s."""
     peak_memory: float = 0.0
-    """The most memory that the process used during the run, MB; 0 where it is not known."""
-
-
-Perform = Callable[[Task], Outcome]
-"""Carries a task out: in another process, or in this one."""
+    """The most memory that the process used during the run, MB; 0 if unknown."""

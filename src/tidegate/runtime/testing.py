@@ -1,11 +1,13 @@
-"""In-memory doubles of the protocols: what is above them can be tested in milliseconds."""
+"""In-memory doubles of the protocols, for tests that take milliseconds."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,8 +23,9 @@ from tidegate.runtime.ledger_rules import (
     start_and_key,
     superseded,
 )
-from tidegate.runtime.protocols import Claim, ClaimLost, Span
+from tidegate.runtime.protocols import Claim, ClaimLost, Interrupted, QueuedRun, Span
 from tidegate.runtime.runs import Input, Product, ProductRef, Run, RunRecord, State
+from tidegate.runtime.task import Limits, Outcome, Task
 
 
 class MemoryInputs:
@@ -32,7 +35,7 @@ class MemoryInputs:
         self.files: dict[str, bytes] = {}
 
     def put(self, key: str, content: bytes) -> Input:
-        """Store a file and say at which version it is."""
+        """Store a file; returns it with its version."""
         self.files[key] = content
         return self._input(key)
 
@@ -45,6 +48,10 @@ class MemoryInputs:
             raise InputChanged(f"{input.key} was replaced or removed before it could be read")
         destination.write_bytes(self.files[input.key])
 
+    def fetch_all(self, wanted: Sequence[tuple[Input, Path]]) -> None:
+        for input, destination in wanted:
+            self.fetch(input, destination)
+
     def replaced(self, input: Input) -> bool:
         return input.key in self.files and self._input(input.key) != input
 
@@ -53,7 +60,7 @@ class MemoryInputs:
 
 
 class MemoryOutputs:
-    """Outputs in a folder that nobody else looks at: files by key, without atomicity."""
+    """Outputs in a folder that nobody else reads: files by key, without atomicity."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -76,6 +83,10 @@ class MemoryOutputs:
         if not place.exists() or self._version(ref.key) != ref.version:
             raise InputChanged(f"{ref.key} was replaced or removed before it could be read")
         _copy(place, destination)
+
+    def fetch_all(self, wanted: Sequence[tuple[ProductRef, Path]]) -> None:
+        for ref, destination in wanted:
+            self.fetch(ref, destination)
 
     def _version(self, key: str) -> str | None:
         """A file's by its content; a folder's as it was published."""
@@ -229,3 +240,116 @@ class MemoryLedger:
 
     def set_state(self, name: str, value: str) -> None:
         self._state[name] = value
+
+
+@dataclass
+class _Entry:
+    """One entry of ``MemoryQueue``."""
+
+    run: Run
+    number: int
+    priority: int
+    due: datetime
+    taken: bool = False
+
+
+class MemoryQueue:
+    """The queue's contract in its plainest form: a list under one lock.
+
+    Two runs of one config about the same subject are never taken at the same time.
+    """
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._entries: list[_Entry] = []
+
+    def put(
+        self,
+        runs: Sequence[Run],
+        now: datetime,
+        *,
+        priority: int = 0,
+        state: Sequence[tuple[str, str]] = (),
+    ) -> int:
+        with self._lock:
+            count = sum(self._put(run, now, priority) for run in runs)
+            for name, value in state:
+                self._ledger.set_state(name, value)
+            return count
+
+    def _put(self, run: Run, now: datetime, priority: int) -> bool:
+        waiting = [e for e in self._entries if e.run.key == run.key and not e.taken]
+        if run.again and waiting:
+            self._entries.remove(waiting[0])
+        elif waiting or (not run.again and not self._is_open(run, now)):
+            return False
+        self._entries.append(_Entry(run, next(self._numbers), priority, now))
+        return True
+
+    def _is_open(self, run: Run, now: datetime) -> bool:
+        record = self._ledger.record(run.key)
+        if any(entry.run.key == run.key for entry in self._entries):
+            return False
+        return record is None or record.state in ("retrying", "running", "superseded")
+
+    def take(self, now: datetime) -> QueuedRun | None:
+        with self._lock:
+            free = [e for e in self._entries if not e.taken and e.due <= now]
+            free = [entry for entry in free if not self._is_blocked(entry)]
+            if not free:
+                return None
+            entry = min(free, key=lambda e: (-e.priority, e.due, e.number))
+            entry.taken = True
+            return QueuedRun(entry.run)
+
+    def _is_blocked(self, entry: _Entry) -> bool:
+        """Whether another run about the same is at work, or was queued earlier."""
+        subjects = {(entry.run.config, subject) for subject in entry.run.subjects}
+        return any(
+            (other.taken or other.number < entry.number)
+            and subjects & {(other.run.config, subject) for subject in other.run.subjects}
+            for other in self._entries
+            if other is not entry
+        )
+
+    def postpone(self, run: Run, until: datetime, now: datetime) -> None:
+        with self._lock:
+            for entry in self._taken(run):
+                entry.taken, entry.due = False, until
+
+    def drop(self, run: Run, *, given_up: bool = False) -> None:
+        with self._lock:
+            for entry in self._taken(run):
+                self._entries.remove(entry)
+
+    def _taken(self, run: Run) -> list[_Entry]:
+        return [e for e in self._entries if e.run.key == run.key and e.taken]
+
+    def count(self) -> int:
+        return len(self._entries)
+
+
+class InlineExecutor:
+    """Carries tasks out in this process, in the thread that calls; so it cannot stop a run."""
+
+    slots = 1
+
+    def __init__(self, perform: Callable[[Task], Outcome]) -> None:
+        self._perform = perform
+        self._interrupted = False
+
+    def start(self) -> None:
+        pass
+
+    def perform(self, task: Task, limits: Limits) -> Outcome:
+        if self._interrupted:
+            raise Interrupted
+        return self._perform(task)
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+
+    def close(self) -> None:
+        self.interrupt()

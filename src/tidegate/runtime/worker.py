@@ -4,16 +4,16 @@ One line in, one line out:
 
     {"op": "run", "task": {…}}                →  {"outcome": {…}}
     {"op": "describe", "file": "pipelines/…"} →  {"pipeline": {…}} or {"error": {…}}
-    {"op": "summarize", "path": "/….nc"}      →  {"summary": {…}}, null where it cannot be read
+    {"op": "summarize", "path": "/….nc"}      →  {"summary": {…}}, null if it cannot be read
     {"op": "call", "function": "tidegate.quality.…", "arguments": {…}} →  {"result": …}
 
 With ``"fork": true`` a request is carried out in a copy of this process, which ends with it: Tsdat
 need not be imported again, and no code or state of the repository is left for the next request.
-Where that copy died, the answer is ``{"died": exit code, or minus the signal}``.
+If that copy died, the answer is ``{"died": exit code, or minus the signal}``.
 
-The first line out is ``{"ready": {…}}``, once Tsdat is imported. A line that is not of this form is
-answered with an error, and the next one is read. Standard output is kept for this protocol alone:
-what user code prints goes to the run's log.
+The first line out is ``{"ready": {…}}``, once Tsdat is imported. A line in another form is answered
+with an error, and the next one is read. Standard output is used for this protocol only: what user
+code prints goes to the run's log.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from tidegate.runtime.task import Outcome, Task
 
 def main() -> int:
     """Serve until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C
     _die_with_parent()
     requests, answers = _take_standard_streams()
     faulthandler.enable()
@@ -64,7 +64,7 @@ def main() -> int:
     for line in requests:
         answer = respond(line)
         if os.getpid() != me:
-            os._exit(0)  # a fork that user code made and forgot: its parent answers
+            os._exit(0)  # a fork that user code made: its parent answers
         _answer(answers, answer)
     return 0
 
@@ -93,7 +93,7 @@ def respond(line: bytes) -> dict[str, Any]:
 
 
 def perform(task: Task) -> Outcome:
-    """Carry a task out in this process, with all that it prints in its log."""
+    """Carry out a task in this process; what it prints goes to its log."""
     work = Path(task.work)
     log = RunLog(
         work / LOG,
@@ -113,7 +113,7 @@ def _call(name: str, arguments: dict[str, Any]) -> Any:
     """Call a function of Tidegate's that reads datasets, which only this environment can."""
     module, _, function = name.rpartition(".")
     if not module.startswith("tidegate."):
-        raise ValueError(f"{name!r} is no function of Tidegate's")
+        raise ValueError(f"{name!r} is not a function of Tidegate")
     return getattr(importlib.import_module(module), function)(**arguments)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-import threading
-import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from statistics import fmean
@@ -21,27 +19,27 @@ from tidegate.errors import ConfigurationError, LedgerError, StorageError, Usage
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.records import loads
-from tidegate.runtime.runs import FINISHED, Input, Run, RunRecord
+from tidegate.runtime.runs import Input, Run, RunRecord
 from tidegate.runtime.select import under
+from tidegate.runtime.wording import quantity
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
-from tidegate.targets.aws.requests import queue_url, redeliver, send
+from tidegate.targets.aws.requests import queue_url, redrive, send
 from tidegate.targets.aws.s3 import ETAG, S3Inputs
 from tidegate.workspace import loading, rerun
 from tidegate.workspace.environment_options import find_interpreter
+from tidegate.workspace.follow import Following
 from tidegate.workspace.product_files import ProductFiles, StoredFile
 from tidegate.workspace.session import Ended, Job, Means, Say, Where
 
-_POLL, _LONGEST_POLL = 1.0, 5.0
-_LOOKS = 50
-_ASKED_AT_ONCE = 8
+_AT_ONCE = 8
 _JUDGED_BY = 50
 _NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
 
 def glance(where: Where, means: Means) -> AwsSession:
-    """See ``targets.glance``: the config file alone is read, and AWS is not asked."""
+    """See ``session.glance``: only the config file is read, AWS is not called."""
     _check_boto3()
     file = loading.short_path(where.workspace.config)
     # The pipelines repository need not be here: what is deployed counts.
@@ -57,11 +55,11 @@ def glance(where: Where, means: Means) -> AwsSession:
 
 
 def open_session(where: Where, means: Means) -> AwsSession:
-    """See ``targets.open_session``: what is deployed is taken, with what Tsdat said of it then."""
+    """See ``session.open_session``: the configs are those that are deployed."""
     opened = glance(where, means)
     try:
         return replace(opened, manifest=_deployed(opened))
-    except _Untold as error:
+    except _NotDescribed as error:
         means.say(f"{error}\nTsdat is asked about the repository on this machine instead.")
     here = loading.load_workspace(where.workspace, python=means.python, say=means.say)
     return replace(opened, manifest=here.manifest)
@@ -89,14 +87,14 @@ def _needed(value: str | None, name: str, file: str) -> str:
     return value
 
 
-class _Untold(ConfigurationError):
-    """AWS does not tell what is deployed."""
+class _NotDescribed(ConfigurationError):
+    """AWS does not say what is deployed."""
 
 
 def _deployed(opened: AwsSession) -> Manifest:
     """The configs as their functions have them; one that has no function, as the file has it."""
     opened.clients.client("lambda")  # made once, before several threads want it
-    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = list(pool.map(lambda config: _function_of(opened, config), opened.manifest.configs))
     configs: list[Config] = []
     releases: dict[str, str] = {}
@@ -110,7 +108,9 @@ def _function_of(opened: AwsSession, config: Config) -> Manifest | None:
     """What the function of a config was told at its release; None when there is no function."""
     name = opened.names.function(config.pipeline, config.name)
     client = opened.clients.client("lambda")
-    with explained("look at the function", f"arn:aws:lambda:*:*:function:{name}", lasting=_Untold):
+    with explained(
+        "look at the function", f"arn:aws:lambda:*:*:function:{name}", lasting=_NotDescribed
+    ):
         try:
             answer = client.get_function_configuration(FunctionName=name)
         except client.exceptions.ResourceNotFoundException:
@@ -120,36 +120,36 @@ def _function_of(opened: AwsSession, config: Config) -> Manifest | None:
         manifest = loads(Manifest, text)
         manifest.config(config.id)
     except (ValueError, KeyError) as error:
-        raise _Untold(
-            f"the function {name} does not tell its config",
+        raise _NotDescribed(
+            f"the config of the function {name} is not known",
             why=f"its TIDEGATE_MANIFEST cannot be read: {error}",
-            next="deploy it anew",
+            next="deploy it again",
         ) from error
     return manifest
 
 
 @dataclass(frozen=True)
 class AwsSession:
-    """``targets.Session`` over a branch on AWS."""
+    """``session.Session`` over a branch on AWS."""
 
     where: Where
     """Which."""
     means: Means
-    """How long to wait, and whom to tell."""
+    """How long to wait, and where messages go."""
     file: str
     """The config file."""
     keys: AwsKeys
     """The keys for AWS, as they are for the branch."""
     names: Names
-    """What everything is called there."""
+    """The names of all resources."""
     clients: Clients
-    """The way there."""
+    """Calls AWS."""
     manifest: Manifest
     """The configs."""
 
     @property
     def region(self) -> str:
-        """Where, for a person."""
+        """The region, as a person should read it."""
         return self.where.region or self.keys.region or "the default region"
 
     @property
@@ -159,7 +159,7 @@ class AwsSession:
 
     @contextmanager
     def ledger(self) -> Iterator[DynamoLedger]:
-        """The branch's table; where it is not to be found, where it was looked for is told."""
+        """The branch's table; the error for a missing one says where Tidegate looked for it."""
         try:
             yield DynamoLedger(self.names.ledger_table, self.clients)
         except LedgerError as error:
@@ -172,16 +172,16 @@ class AwsSession:
             ) from error
 
     def _account(self) -> str:
-        """Whose credentials these are, for an error message; "" where that is not told."""
+        """The account of the credentials, for an error message; "" if it cannot be found out."""
         try:
             with explained("ask who this is"):
                 account = self.clients.client("sts").get_caller_identity()["Account"]
-        except Exception:  # the error that is about to be told matters more
+        except Exception:  # the error that is about to be raised matters more
             return ""
         return f" of the account {account}"
 
     def log(self, record: RunRecord) -> list[str]:
-        """The lines of a run's log, which lies beside the products."""
+        """The lines of a run's log, which is in the output bucket."""
         bucket, _, key = record.log.removeprefix("s3://").partition("/")
         if not key:
             return []
@@ -190,20 +190,20 @@ class AwsSession:
                 body = self.clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         except Missing:
             return []
-        except StorageError as error:  # what is on record is worth showing all the same
+        except StorageError as error:  # the record is worth showing all the same
             return str(error).splitlines()
         return body.decode("utf-8", "replace").splitlines()
 
     def waiting(self, config: str | None, states: Sequence[str]) -> Iterator[tuple[Run, datetime]]:
-        """Nothing: what lies in SQS cannot be listed.
+        """Nothing: the messages in SQS cannot be listed.
 
         Raises:
-            UsageError: that is what was asked for.
+            UsageError: ``states`` asks for queued runs.
         """
         if "queued" in states:
             raise UsageError(
-                "what is queued on AWS cannot be listed",
-                why="SQS tells how many messages wait, not which",
+                "queued runs on AWS cannot be listed",
+                why="SQS only says how many messages wait",
                 next=f"look at the dashboard {self.names.dashboard} on CloudWatch",
             )
         return iter(())
@@ -213,13 +213,13 @@ class AwsSession:
         return list(S3Inputs(self.input_bucket, self.clients).list(config.input_path or ""))
 
     def new_files(self, config: Config) -> tuple[int, str]:
-        """Objects that no run is about: events came before there was anyone to hear of them."""
+        """Objects that no run has processed: they were uploaded before the deployment."""
         with self.ledger() as ledger:
             count = len(ledger.untaken(config.id, self.raw_files(config)))
         if config.trigger == "Cron":
             return count, "its schedule will take them, all in one run"
         return count, (
-            "nothing happens to them by itself: events tell of new files only."
+            "they are not run by themselves: only files that arrive from now on are."
             f" `tidegate reprocess {config.id} --only missing --target aws` runs them"
         )
 
@@ -227,20 +227,19 @@ class AwsSession:
         self, names: Sequence[str], *, config: str | None, clump: bool, all: bool
     ) -> list[Run]:
         """The runs of objects in the input bucket, by key or by ``s3://`` address."""
-        inputs, now = S3Inputs(self.input_bucket, self.clients), datetime.now(timezone.utc)
-        by_config: dict[str, list[Input]] = defaultdict(list)
-        for name in names:
-            key = self._key(name)
-            found = inputs.look(key)
-            if found is None:
-                raise self._no_object(name, key)
-            for id in self._fitting(key, config, all):
-                by_config[id].append(found)
-        runs = []
-        for id, files in by_config.items():
-            groups = [files] if clump else [[file] for file in files]
-            runs += [Run(id, inputs=tuple(sorted(g, key=lambda i: i.key))) for g in groups]
-        return [rerun.asked(run, now) for run in runs]
+        inputs = S3Inputs(self.input_bucket, self.clients)
+        files = [self._file(name, inputs, config, all=all) for name in names]
+        return rerun.file_runs(files, clump=clump, now=datetime.now(timezone.utc))
+
+    def _file(
+        self, name: str, inputs: S3Inputs, config: str | None, *, all: bool
+    ) -> tuple[Input, list[Config]]:
+        """An object that a person named, and the configs that it is for."""
+        key = self._key(name)
+        found = inputs.look(key)
+        if found is None:
+            raise self._no_object(name, key)
+        return found, self._fitting(key, config, all)
 
     def _key(self, name: str) -> str:
         if not name.startswith("s3://"):
@@ -248,7 +247,7 @@ class AwsSession:
         bucket, _, key = name.removeprefix("s3://").partition("/")
         if bucket != self.input_bucket:
             raise UsageError(
-                f"{name} does not lie in the input bucket",
+                f"{name} is not in the input bucket",
                 why=f"functions read raw files from {self.input_bucket} only",
                 next=f"copy it: aws s3 cp {name} s3://{self.input_bucket}/…",
             )
@@ -267,7 +266,7 @@ class AwsSession:
             next=f"name keys, such as {prefix}FILE: aws s3 ls s3://{self.input_bucket}/{prefix}",
         )
 
-    def _fitting(self, key: str, config: str | None, all: bool) -> list[str]:
+    def _fitting(self, key: str, config: str | None, all: bool) -> list[Config]:
         """The configs to run a file with: only one whose prefix it lies under may read it."""
         if config is None:
             found = rerun.config_of_file(self.manifest, key, key, all=all)
@@ -281,10 +280,10 @@ class AwsSession:
                     next=f"copy it there: aws s3 cp s3://{self.input_bucket}/{key}"
                     f" s3://{self.input_bucket}/{one.input_path or ''}",
                 )
-        return [one.id for one in found]
+        return found
 
     def estimate(self, config: str, count: int) -> str:
-        """How long a run takes; how many go on at once is AWS's affair."""
+        """How long a run takes; AWS decides how many go on at once."""
         with self.ledger() as ledger:
             records = ledger.records(config=config, states=("succeeded",), limit=_JUDGED_BY)
             times = [r.seconds["total"] for r in records if r.seconds.get("total")]
@@ -294,11 +293,11 @@ class AwsSession:
 
     @contextmanager
     def carrying_out(self, runs: Sequence[Run], ended: Ended, say: Say) -> Iterator[Job]:
-        """Ask for runs through their queues, and wait for their ends."""
-        yield Asked(self, list(runs), ended, say)
+        """Request runs through their queues, and wait for their ends."""
+        yield _ByFunctions(self, list(runs), ended, say)
 
-    def redeliver(self) -> int:
-        """The dead letters of all configs; those that cannot be had are told of, and stay."""
+    def redrive(self) -> int:
+        """Put the dead letters of all configs back; says which queues cannot be reached."""
         left: list[tuple[str, StorageError]] = []
 
         def one(config: Config) -> int:
@@ -306,13 +305,13 @@ class AwsSession:
             queue = self.names.queue(config.pipeline, config.name)
             try:
                 there = queue_url(queue, self.clients)
-                return redeliver(queue_url(dead, self.clients), there, self.clients)
+                return redrive(queue_url(dead, self.clients), there, self.clients)
             except StorageError as error:
                 if code_of(error) not in _NO_QUEUE:
                     left.append((dead, error))
                 return 0
 
-        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
             count = sum(pool.map(one, self.manifest.configs))
         if left:
             more = f", and so are {len(left) - 1} other queues" if len(left) > 1 else ""
@@ -338,32 +337,47 @@ class AwsSession:
 
 
 @dataclass
-class Asked:
-    """Runs that functions are asked for, and followed in the ledger."""
+class _ByFunctions:
+    """Runs that functions carry out: requested, and followed in the ledger."""
 
     session: AwsSession
     runs: list[Run]
     ended: Ended
     say: Say
-    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._following = Following(self.runs, self, self.ended, self.say, pause=1.0)
 
     def run(self) -> None:
-        """Send the requests and wait for the ends; returns early when nothing is heard for long."""
+        """Send the requests and wait for the ends; returns early if nothing happens for long."""
         by_config: dict[str, list[Run]] = defaultdict(list)
         for run in self.runs:
             by_config[run.config].append(run)
         with self.session.ledger() as ledger:
-            # All queues first: a request that cannot be sent is told before any is.
+            # All queues first: if one does not exist, nothing is sent.
             queues = {id: self._queue(id) for id in by_config}
             for id, runs in by_config.items():
                 send(runs, queues[id], ledger, self.session.clients)
             if self.runs and self.session.means.wait > 0:
-                self.say(f"{len(self.runs)} asked for; Ctrl-C ends the waiting, not the runs")
-                self._follow(ledger)
+                count = quantity(len(self.runs), "run")
+                self.say(f"{count} requested; Ctrl-C ends the waiting, not the runs")
+                self._following.wait(ledger)
 
     def stop(self) -> None:
         """Wait no longer."""
-        self._stopped.set()
+        self._following.stopped.set()
+
+    def problem(self, waiting: Sequence[Run], quiet: float) -> str:
+        if quiet <= self.session.means.wait:
+            return ""
+        return (
+            f"{quantity(len(waiting), 'run')} made no progress for {self.session.means.wait:g} s."
+            " They are still requested: `tidegate runs --target aws` shows what happens to them,"
+            f" and the dashboard {self.session.names.dashboard} how many wait"
+        )
+
+    def is_lost(self, run: Run) -> bool:
+        return False
 
     def _queue(self, id: str) -> str:
         config = rerun.named_config(self.session.manifest, id)
@@ -371,56 +385,17 @@ class Asked:
             self.session.names.queue(config.pipeline, config.name), self.session.clients
         )
 
-    def _follow(self, ledger: DynamoLedger) -> None:
-        """Look at the records in turn, a few at a time, until all have ended."""
-        left = deque({run.key: run for run in self.runs}.values())
-        tries: dict[str, int] = {}
-        news, pause = time.monotonic(), _POLL
-        while left and not self._stopped.wait(pause):
-            before = len(left), len(tries)
-            for _ in range(min(len(left), _LOOKS)):
-                run = left.popleft()
-                record = ledger.record(run.key)
-                if record is None or not _about(record, run) or not self._tell(record, tries):
-                    left.append(run)
-            heard = (len(left), len(tries)) != before
-            news = time.monotonic() if heard else news
-            pause = _POLL if heard else min(pause * 1.3, _LONGEST_POLL)
-            if time.monotonic() - news > self.session.means.wait:
-                self.say(
-                    f"nothing was heard of {len(left)} runs for {self.session.means.wait:g} s."
-                    " They are still asked for: `tidegate runs --target aws` shows what becomes of"
-                    f" them, and the dashboard {self.session.names.dashboard} what waits"
-                )
-                return
-
-    def _tell(self, record: RunRecord, tries: dict[str, int]) -> bool:
-        """Pass on what became of a run; whether it has ended."""
-        if record.state == "retrying" and tries.get(record.key) != record.attempt:
-            tries[record.key] = record.attempt
-            self.ended(record)
-        if record.state in FINISHED:
-            self.ended(record)
-            return True
-        return False
-
-
-def _about(record: RunRecord, run: Run) -> bool:
-    """Whether a record is about this request, or a later one for the same run: by no clock."""
-    asked, answered = run.arrived, record.run.arrived
-    return asked is None or (answered is not None and answered >= asked)
-
 
 @dataclass(frozen=True)
 class BucketStore:
     """``ProductFiles`` over a bucket."""
 
     bucket: str
-    """Its name."""
+    """The name of the bucket."""
     clients: Clients
-    """The way there."""
+    """Calls AWS."""
     raw: tuple[str, ...] = ()
-    """Prefixes of raw files, where they lie in the same bucket."""
+    """Prefixes of raw files, if they are in the same bucket."""
 
     @property
     def place(self) -> str:
@@ -440,12 +415,12 @@ class BucketStore:
                         yield StoredFile(key, item["Size"], version, item["LastModified"])
 
     def identify(self, file: StoredFile) -> tuple[int, str]:
-        """Size and ETag: to know the sha256, every object would have to be read."""
+        """Size and ETag; for the sha256, every object would have to be read."""
         return file.size, file.version
 
     @contextmanager
     def copy(self, file: StoredFile) -> Iterator[Path]:
-        """A copy of an object, for as long as it is needed."""
+        """A copy of an object, deleted after the block."""
         with tempfile.TemporaryDirectory(prefix="tidegate-adopt-") as folder:
             place = Path(folder) / file.key.rsplit("/", 1)[-1]
             version = file.version.removeprefix(ETAG)

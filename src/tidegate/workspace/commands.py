@@ -1,106 +1,88 @@
-"""What the commands do in a workspace: choose runs, and have them carried out."""
+"""What the commands do in a workspace: run a service, or have the running one do the work."""
 
 from __future__ import annotations
 
 import json
-import os
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tidegate.errors import UsageError
+from tidegate.executors import EXECUTORS, ExecutorOptions
+from tidegate.runtime.dispatch import REQUESTED
 from tidegate.runtime.manifest import Config
-from tidegate.runtime.runs import FINISHED, Input, Run
+from tidegate.runtime.runs import Input, Run
+from tidegate.runtime.wording import quantity
 from tidegate.targets.local.inputs import FolderInputs
-from tidegate.targets.local.intake import Intake
 from tidegate.targets.local.ledger import SqliteLedger
-from tidegate.targets.local.outside_inputs import Outside, OutsideInputs
-from tidegate.targets.local.queue import Queue, Queued
-from tidegate.targets.local.service import Listener, Service, Settings
-from tidegate.workspace import rerun
-from tidegate.workspace.loading import LoadedWorkspace, Say, input_key
+from tidegate.targets.local.listener import Listener
+from tidegate.targets.local.outside_inputs import Outside
+from tidegate.targets.local.queue import Entry, SqliteQueue
+from tidegate.targets.local.service import Service
+from tidegate.targets.local.sightings import Sightings
+from tidegate.workspace.follow import Following
+from tidegate.workspace.loading import LoadedWorkspace, Say
+from tidegate.workspace.repository_change import Drift
+from tidegate.workspace.session import Job
 
-Ledger = SqliteLedger
-Stop = Callable[[], None]
 STATES = ("queued", "running", "retrying", "succeeded", "empty", "failed", "superseded")
-_POLL = 0.2
-_CHECK = 10
+_CHECK = 2.0
+
+
+def executor_options(loaded: LoadedWorkspace, workers: int) -> ExecutorOptions:
+    """How an executor starts the workers of a workspace's pipelines."""
+    return ExecutorOptions(loaded.python, loaded.repository, workers)
 
 
 @contextmanager
 def service(
-    opened: LoadedWorkspace,
-    settings: Settings,
+    loaded: LoadedWorkspace,
+    workers: int,
     listener: Listener,
     outside: Outside | None = None,
+    *,
+    poll: bool = False,
+    executor: str = "process",
 ) -> Iterator[Service]:
     """The one service of a workspace.
 
     Raises:
         WorkspaceBusy: another one runs.
     """
-    with opened.workspace.lock():
-        yield Service(opened.workspace, opened.manifest, settings, listener, outside=outside)
+    with loaded.workspace.lock():
+        yield Service(
+            loaded.workspace.places,
+            loaded.manifest,
+            EXECUTORS[executor](executor_options(loaded, workers)),
+            listener,
+            outside=outside,
+            poll=poll,
+            notices=Drift(loaded.workspace.config, loaded.repository).told,
+        )
 
 
 # --- choosing ----------------------------------------------------------------------------------
 
 
-def file_runs(
-    opened: LoadedWorkspace, files: Sequence[str], *, config: str | None, clump: bool, all: bool
-) -> tuple[list[Run], dict[str, Path]]:
-    """The runs of raw files that a person named; and where those lie that are not in ``input/``.
-
-    Raises:
-        UsageError: a file does not exist, or no config or several fit.
-    """
-    now = datetime.now(timezone.utc)
-    outside: dict[str, Path] = {}
-    by_config: dict[str, list[Input]] = {}
-    inputs = FolderInputs(opened.workspace.input)
-    for file in files:
-        path = Path(file)
-        key = input_key(opened.workspace, path)
-        fitting = (
-            [rerun.named_config(opened.manifest, config)]
-            if config
-            else rerun.config_of_file(opened.manifest, key, path.as_posix(), all=all)
-        )
-        if key is None:
-            key = _outside_key(path)
-            outside[key] = Path(os.path.abspath(path))
-        input = OutsideInputs(inputs, outside).input(key)
-        for fit in fitting:
-            by_config.setdefault(fit.id, []).append(input)
-    runs = []
-    for id, group in by_config.items():
-        groups = [group] if clump else [[input] for input in group]
-        runs += [Run(id, inputs=tuple(sorted(g, key=lambda i: i.key))) for g in groups]
-    return [rerun.asked(run, now) for run in runs], outside
-
-
-def raw_files(opened: LoadedWorkspace, config: Config, say: Say = lambda text: None) -> list[Input]:
+def raw_files(loaded: LoadedWorkspace, config: Config, say: Say = lambda text: None) -> list[Input]:
     """The raw files of an ingest, at their present versions."""
-    with opened.ledger() as ledger:
-        now = datetime.now(timezone.utc)
+    with loaded.ledger() as ledger:
         # With all configs: a file that none has seen yet must stay new to those that wait for it.
-        configs, inputs = opened.manifest.configs, FolderInputs(opened.workspace.input)
-        intake = Intake(inputs, configs, ledger, Queue(ledger), lambda: now, say)
-        return intake.list(config)
+        inputs = FolderInputs(loaded.workspace.input)
+        return Sightings(inputs, loaded.manifest.configs, ledger, say).list(config)
 
 
-def estimate(opened: LoadedWorkspace, id: str, count: int, workers: int) -> str:
-    """How long so many runs will take, from those that have succeeded; "" where none has."""
-    with opened.ledger() as ledger:
+def estimate(loaded: LoadedWorkspace, id: str, count: int, workers: int) -> str:
+    """How long so many runs will take, from past runs; "" if there are none."""
+    with loaded.ledger() as ledger:
         average = ledger.average_seconds(id)
     if not count or average is None:
         return ""
     left = timedelta(seconds=round(average * count / min(workers, count)))
-    return f", about {left} (h:mm:ss) with {workers} workers, judging by past runs"
+    return f", about {left} (h:mm:ss) with {quantity(workers, 'worker')}, estimated from past runs"
 
 
 def states(name: str | None) -> tuple[str, ...]:
@@ -112,59 +94,44 @@ def states(name: str | None) -> tuple[str, ...]:
     return (name,)
 
 
-def waiting(ledger: SqliteLedger, config: str | None, wanted: Sequence[str]) -> Iterator[Queued]:
-    """What is queued and not being carried out."""
+def waiting(ledger: SqliteLedger, config: str | None, wanted: Sequence[str]) -> Iterator[Entry]:
+    """The runs that are queued and not at work."""
     if not wanted or "queued" in wanted:
-        yield from (entry for entry in Queue(ledger).pending(config) if not entry.taken)
-
-
-def _outside_key(path: Path) -> str:
-    """What stands for the key of a file that lies outside the inputs: its path from the root."""
-    return "/".join(part for part in Path(os.path.abspath(path)).parts if part != os.sep)
+        yield from (entry for entry in SqliteQueue(ledger).pending(config) if not entry.taken)
 
 
 # --- carrying out ------------------------------------------------------------------------------
 
 
-class Job(Protocol):
-    """Runs being carried out."""
-
-    def run(self) -> None:
-        """Carry them out; returns when they have ended or it was stopped."""
-
-    def stop(self) -> None:
-        """Stop; safe to call from a signal handler."""
-
-
 @contextmanager
 def carrying_out(
-    opened: LoadedWorkspace,
-    settings: Settings,
+    loaded: LoadedWorkspace,
+    workers: int,
     runs: Sequence[Run],
     listener: Listener,
     outside: Outside | None = None,
 ) -> Iterator[Job]:
-    """Have runs carried out: by the service where one runs, by this process otherwise.
+    """Have runs carried out: by the service if one runs, otherwise by this process.
 
     Raises:
-        UsageError: a service runs, and a file lies where it does not look.
+        UsageError: a service runs, and a file is not in the folder that it reads from.
     """
-    if opened.workspace.busy():
+    if loaded.workspace.busy():
         if outside:
             raise UsageError(
-                f"a service runs in {opened.workspace.root}, and only takes files from input/",
+                f"a service runs in {loaded.workspace.root}, and only takes files from input/",
                 next=f"copy {next(iter(outside.values()))} into input/, or stop the service",
             )
-        with opened.ledger() as ledger:
-            yield Request(ledger, list(runs), listener, opened.workspace.busy)
+        with loaded.ledger() as ledger:
+            yield _ByService(ledger, list(runs), listener, loaded.workspace.busy)
         return
-    with service(opened, settings, listener, outside) as own:
-        yield _Own(own, list(runs))
+    with service(loaded, workers, listener, outside) as own:
+        yield _ByThisProcess(own, list(runs))
 
 
 @dataclass
-class _Own:
-    """Runs that this process carries out itself."""
+class _ByThisProcess:
+    """Runs that this process carries out."""
 
     service: Service
     runs: list[Run]
@@ -178,49 +145,47 @@ class _Own:
 
 
 @dataclass
-class Request:
-    """Runs that the service is asked for: queued, and followed until they have ended."""
+class _ByService:
+    """Runs that the running service carries out: queued, and followed until they have ended."""
 
     ledger: SqliteLedger
     runs: list[Run]
     listener: Listener
     busy: Callable[[], bool]
     """Whether the service still runs."""
-    _stopped: threading.Event = field(default_factory=threading.Event)
+    _checked: float = 0.0
+    _queued: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._following = Following(
+            self.runs, self, self.listener.ended, self.listener.say, longest_pause=1.0
+        )
 
     def run(self) -> None:
-        """Queue the runs and wait for their ends."""
-        asked = datetime.now(timezone.utc)
-        Queue(self.ledger).enqueue(self.runs, asked, priority=1)
+        now = datetime.now(timezone.utc)
+        SqliteQueue(self.ledger).put(self.runs, now, priority=REQUESTED)
+        self._queued = {run.key for run in self.runs}
+        self._checked = time.monotonic()
         self.listener.say("the service carries them out; Ctrl-C ends the waiting, not the runs")
-        left = {run.key: run for run in self.runs}
-        polls = 0
-        while left and not self._stopped.wait(_POLL):
-            polls += 1
-            check = polls % _CHECK == 0
-            alive, waiting = not check or self.busy(), self._waiting() if check else set(left)
-            for key, run in sorted(left.items()):
-                record = self.ledger.record(key)
-                if record is not None and record.started >= asked and record.state in FINISHED:
-                    del left[key]
-                    self.listener.tell(record)
-                elif key not in waiting:
-                    del left[key]
-                    self.listener.say(
-                        f"the service has dropped {run.title}: if {run.config} is new, restart it"
-                    )
-            if left and not alive:
-                self.listener.say(f"the service has ended; the next one does the {len(left)} left")
-                return
-
-    def _waiting(self) -> set[str]:
-        return {entry.run.key for entry in Queue(self.ledger).pending()}
+        self._following.wait(self.ledger)
 
     def stop(self) -> None:
-        """Wait no longer."""
-        self._stopped.set()
+        self._following.stopped.set()
+
+    def problem(self, waiting: Sequence[Run], quiet: float) -> str:
+        if time.monotonic() - self._checked < _CHECK:
+            return ""
+        self._checked = time.monotonic()
+        self._queued = {entry.run.key for entry in SqliteQueue(self.ledger).pending()}
+        if self.busy():
+            return ""
+        count = quantity(len(waiting), "run")
+        return f"the service has ended; the next one carries out the {count} left"
+
+    def is_lost(self, run: Run) -> bool:
+        return run.key not in self._queued
 
 
 def json_line(data: Mapping[str, Any]) -> str:
-    """One JSON document a line, for what goes on for long."""
+    """One JSON document in one line, for output that goes on for long."""
     return json.dumps(data) + "\n"

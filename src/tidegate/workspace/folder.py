@@ -11,7 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tidegate.errors import StorageError, UsageError, WorkspaceBusy
+from tidegate.errors import UsageError, WorkspaceBusy
+from tidegate.targets.local.places import Places
 
 CONFIG = "pipelines_config.yml"
 _LOCK_TIMEOUT = 0.3  # s; ``busy`` holds the lock for a shorter time
@@ -59,6 +60,11 @@ class Workspace:
         """The work folders of runs."""
         return self.state / "work"
 
+    @property
+    def places(self) -> Places:
+        """The folders that a service works with."""
+        return Places(self.input, self.output, self.ledger, self.logs, self.work)
+
     @classmethod
     def at(cls, folder: Path) -> Workspace:
         """The workspace in ``folder``; raises UsageError if it is not a workspace."""
@@ -83,15 +89,7 @@ class Workspace:
         Raises:
             StorageError: one cannot be made.
         """
-        for folder in (self.input, self.output, self.logs, self.work):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StorageError(
-                    f"cannot make the folder {folder}",
-                    why=str(error),
-                    next="make the workspace writable, or free some space",
-                ) from error
+        self.places.prepare()
         with suppress(OSError):  # only so that `git status` does not list it
             ignore = self.state / ".gitignore"
             if not ignore.exists():

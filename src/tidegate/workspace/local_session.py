@@ -14,37 +14,38 @@ from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import SETTLED, Input, Run, RunRecord
 from tidegate.targets.local.inputs import FolderInputs
-from tidegate.targets.local.intake import batched
 from tidegate.targets.local.ledger import SqliteLedger
-from tidegate.targets.local.service import Listener, Settings
-from tidegate.workspace import commands, loading
+from tidegate.targets.local.listener import Listener
+from tidegate.targets.local.outside_inputs import OutsideInputs
+from tidegate.targets.local.sightings import batched
+from tidegate.workspace import commands, loading, rerun
 from tidegate.workspace.product_files import ProductFiles, StoredFile
 from tidegate.workspace.session import Ended, Job, Means, Say, Where
 
 _BATCH = 500
 
 
-def glance(where: Where) -> LocalSession:
-    """See ``targets.glance``."""
-    return LocalSession(loading.load_without_tsdat(where.workspace), Means())
+def glance(where: Where, means: Means) -> LocalSession:
+    """See ``session.glance``."""
+    return LocalSession(loading.load_without_tsdat(where.workspace), means)
 
 
 def open_session(where: Where, means: Means) -> LocalSession:
-    """See ``targets.open_session``."""
+    """See ``session.open_session``."""
     opened = loading.load_workspace(where.workspace, python=means.python, say=means.say)
     return LocalSession(opened, means)
 
 
 @dataclass(frozen=True)
 class LocalSession:
-    """``targets.Session`` over a workspace."""
+    """``session.Session`` over a workspace."""
 
     opened: loading.LoadedWorkspace
     """The workspace, read."""
     means: Means
     """How runs are to be carried out."""
     outside: dict[str, Path] = field(default_factory=dict)
-    """Files that were named and do not lie in ``input/``, by the keys that stand for them."""
+    """Files that a person named and that are not in ``input/``, by the keys they are given."""
 
     @property
     def manifest(self) -> Manifest:
@@ -52,7 +53,7 @@ class LocalSession:
         return self.opened.manifest
 
     def ledger(self) -> AbstractContextManager[SqliteLedger]:
-        """The ledger, made when there is none."""
+        """The ledger; it is created if it does not exist."""
         return self.opened.ledger()
 
     def log(self, record: RunRecord) -> list[str]:
@@ -60,7 +61,7 @@ class LocalSession:
         return self.opened.log(record)
 
     def waiting(self, config: str | None, states: Sequence[str]) -> Iterator[tuple[Run, datetime]]:
-        """What is queued and not being carried out."""
+        """The runs that are queued and not at work."""
         with self.ledger() as ledger:
             for entry in commands.waiting(ledger, config, states):
                 yield entry.run, entry.not_before
@@ -70,7 +71,7 @@ class LocalSession:
         return commands.raw_files(self.opened, config, self.means.say)
 
     def new_files(self, config: Config) -> tuple[int, str]:
-        """Those that the service has not taken in, and no run is about; not read for that."""
+        """How many the service has not taken in, and no run has processed; none is read."""
         inputs, new = FolderInputs(self.opened.workspace.input), 0
         with self.ledger() as ledger:
             for found in batched(inputs.scan(config.input_path or ""), _BATCH):
@@ -87,9 +88,23 @@ class LocalSession:
         self, names: Sequence[str], *, config: str | None, clump: bool, all: bool
     ) -> list[Run]:
         """The runs of raw files, in ``input/`` or elsewhere."""
-        runs, outside = commands.file_runs(self.opened, names, config=config, clump=clump, all=all)
-        self.outside.update(outside)
-        return runs
+        files = [self._file(name, config, all=all) for name in names]
+        return rerun.file_runs(files, clump=clump, now=datetime.now(timezone.utc))
+
+    def _file(self, name: str, config: str | None, *, all: bool) -> tuple[Input, list[Config]]:
+        """A file that a person named, and the configs that it is for."""
+        path = Path(name)
+        key = loading.input_key(self.opened.workspace, path)
+        if config is not None:
+            configs = [rerun.named_config(self.manifest, config)]
+        else:
+            configs = rerun.config_of_file(self.manifest, key, path.as_posix(), all=all)
+        if key is None:
+            absolute = Path(os.path.abspath(path))
+            key = "/".join(part for part in absolute.parts if part != os.sep)
+            self.outside[key] = absolute
+        inputs = FolderInputs(self.opened.workspace.input)
+        return OutsideInputs(inputs, self.outside).input(key), configs
 
     def estimate(self, config: str, count: int) -> str:
         """How long so many runs will take with these workers."""
@@ -97,14 +112,13 @@ class LocalSession:
 
     @contextmanager
     def carrying_out(self, runs: Sequence[Run], ended: Ended, say: Say) -> Iterator[Job]:
-        """By the service where one runs, by this process otherwise."""
-        opened, listener = self.opened, Listener(record=ended, message=say)
-        settings = Settings(opened.python, opened.repository, workers=self.means.workers)
-        with commands.carrying_out(opened, settings, runs, listener, self.outside) as job:
+        """By the service if one runs, otherwise by this process."""
+        listener, workers = Listener(record=ended, message=say), self.means.workers
+        with commands.carrying_out(self.opened, workers, runs, listener, self.outside) as job:
             yield job
 
-    def redeliver(self) -> int:
-        """Nothing: what the service gives up is on record."""
+    def redrive(self) -> int:
+        """Nothing: there are no dead letters, failed runs are in the ledger."""
         return 0
 
     @contextmanager

@@ -1,6 +1,6 @@
-"""Which runs does a person mean: to retry, to reprocess, or to run a file for the first time.
+"""Which runs a person asks for: to retry, to reprocess, or to run files.
 
-Works on any target's ledger; nothing here carries a run out.
+Works on any target's ledger; does not carry out runs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def find_record(ledger: Ledger, prefix: str) -> RunRecord:
 
 
 def to_retry(manifest: Manifest, ledger: Ledger, keys: Sequence[str], now: datetime) -> list[Run]:
-    """The runs of those keys, or without any all that have failed and were not done since."""
+    """The runs of those keys; without keys, all that have failed and did not succeed later."""
     records = [find_record(ledger, key) for key in keys] or list(failed(manifest, ledger))
     ids = {config.id for config in manifest.configs}
     runs: list[Run] = []
@@ -53,16 +53,16 @@ def to_retry(manifest: Manifest, ledger: Ledger, keys: Sequence[str], now: datet
         if record.run.config not in ids:
             if keys:
                 raise UsageError(
-                    f"{record.run.config}, whose run this is, is no longer in the config",
+                    f"the run is of {record.run.config}, which is no longer in the config",
                     next="put it back into pipelines_config.yml to run it again",
                 )
             continue
         if record.run.window is not None:  # with the products that are there today
             config = manifest.config(record.run.config)
-            fresh = window_runs(config, [record.run.window], ledger) or [record.run]
-            runs += [asked(run, now) for run in fresh]
+            present = window_runs(config, [record.run.window], ledger) or [record.run]
+            runs += [requested(run, now) for run in present]
         else:
-            runs.append(asked(record.run, now))
+            runs.append(requested(record.run, now))
     return list({run.key: run for run in runs}.values())
 
 
@@ -80,9 +80,27 @@ def failed(manifest: Manifest, ledger: Ledger) -> Iterator[RunRecord]:
             yield record
 
 
-def asked(run: Run, now: datetime) -> Run:
-    """The same run, to be done whatever is on record."""
+def requested(run: Run, now: datetime) -> Run:
+    """The same run, to be carried out even if it was carried out before."""
     return replace(run, again=True, arrived=now)
+
+
+def file_runs(
+    files: Iterable[tuple[Input, Sequence[Config]]], *, clump: bool, now: datetime
+) -> list[Run]:
+    """The runs of raw files, each with the configs that it is for.
+
+    Each file gets a run of its own; with ``clump``, all files of one config get one together.
+    """
+    by_config: dict[str, list[Input]] = {}
+    for input, configs in files:
+        for config in configs:
+            by_config.setdefault(config.id, []).append(input)
+    runs = []
+    for id, inputs in by_config.items():
+        groups = [inputs] if clump else [[input] for input in inputs]
+        runs += [Run(id, inputs=tuple(sorted(group, key=lambda i: i.key))) for group in groups]
+    return [requested(run, now) for run in runs]
 
 
 @dataclass(frozen=True)
@@ -128,13 +146,13 @@ def window_run(
         )
     config = named_config(manifest, names[0])
     if config.kind != "VAP":
-        raise UsageError(f"{config.id} is no VAP", next="give it files: tidegate run FILE")
+        raise UsageError(f"{config.id} is not a VAP", next="give it files: tidegate run FILE")
     try:
         window = Window(parse_time(begin), parse_time(end))
     except ValueError as error:
-        raise UsageError(str(error), next="--end must lie after --begin") from error
+        raise UsageError(str(error), next="--end must be later than --begin") from error
     runs = window_runs(config, [window], ledger) or [Run(config.id, window=window)]
-    return [asked(run, now) for run in runs]
+    return [requested(run, now) for run in runs]
 
 
 def to_reprocess(
@@ -151,7 +169,7 @@ def to_reprocess(
         found = _recorded(scope, ledger, release)
     else:
         found = _files(scope, ledger, release, files(), now)
-    return [asked(run, now) for run in found]
+    return [requested(run, now) for run in found]
 
 
 def _windows(scope: Scope, ledger: Ledger, release: str) -> list[Run]:
@@ -218,7 +236,7 @@ def _wanted(scope: Scope, record: RunRecord | None, run: Run, release: str) -> b
 
 
 def _within(scope: Scope, span: tuple[datetime, datetime] | None) -> bool:
-    if span is None:  # nothing tells its time: only a scope without times is sure to mean it
+    if span is None:  # its times are unknown: only a scope without times surely includes it
         return scope.begin is None and scope.end is None
     after = scope.begin is None or span[1] >= scope.begin
     return after and (scope.end is None or span[0] < scope.end)
@@ -255,7 +273,7 @@ def config_of_file(manifest: Manifest, key: str | None, path: str, *, all: bool)
     """The configs that a file is for: by its folder below the inputs, else by Tsdat's triggers.
 
     Raises:
-        UsageError: none fits; or several do and not ``all`` are wanted.
+        UsageError: there is none; or there are several, and not ``all`` are wanted.
     """
     fitting = [config for config in manifest.configs if key is not None and _below(config, key)]
     if not fitting:
@@ -270,7 +288,7 @@ def config_of_file(manifest: Manifest, key: str | None, path: str, *, all: bool)
         candidates = ", ".join(c.id for c in manifest.configs if c.kind == "Ingest") or "none"
         raise UsageError(
             f"no pipeline is for {path}",
-            why="it lies under no config's input_bucket_path, and no pipeline's triggers match it",
+            why="it is under no config's input_bucket_path, and no pipeline's triggers match it",
             next=f"name one with --config; there is: {candidates}",
         )
     if len(fitting) > 1 and not all:
@@ -305,6 +323,6 @@ def parse_time(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"{text!r} is no time", next="write 20220405, 20220405.120000 or 2022-04-05T12:00"
+            f"{text!r} is not a time", next="write 20220405, 20220405.120000 or 2022-04-05T12:00"
         ) from None
     return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment

@@ -1,18 +1,18 @@
-"""Where the commands work: on this machine, or on AWS.
+"""What the commands work on: the ledger, files and runs of a target.
 
-``glance`` is for looking at what is on record; ``open_session`` also knows what Tsdat says of each
-pipeline, and can have runs carried out. Each target is a module that meets ``Session``; boto3 is
-not touched before AWS is asked for.
+``TARGETS`` lists the targets: this machine, and AWS. Each is a module with two functions that open
+a ``Session``; it is imported when it is needed, so boto3 is only imported for AWS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Ledger
@@ -31,7 +31,7 @@ def _silent(text: str) -> None:
 
 @dataclass(frozen=True)
 class Where:
-    """Which target a command is to work on, as a person says it."""
+    """Which target a command works on."""
 
     directory: Path
     """The folder with pipelines_config.yml."""
@@ -42,7 +42,7 @@ class Where:
     profile: str | None = None
     """On AWS: the profile of the credentials."""
     region: str | None = None
-    """On AWS: the region, where it is not the config's."""
+    """On AWS: the region, if it is not the config's."""
 
     @property
     def workspace(self) -> Workspace:
@@ -52,49 +52,49 @@ class Where:
 
 @dataclass(frozen=True)
 class Means:
-    """How runs are to be carried out."""
+    """How runs are carried out."""
 
     python: str | None = None
-    """The pipelines' interpreter, where Tsdat is asked on this machine."""
+    """The pipelines' interpreter, for Tsdat on this machine."""
     workers: int = 1
     """Locally: how many runs go on at once."""
     wait: float = 3600.0
-    """On AWS: how long to wait for news of what was asked for, s."""
+    """On AWS: how long to wait while none of the requested runs makes progress, s."""
     say: Say = _silent
-    """Tells a person what goes on."""
+    """Called with messages for a person."""
 
 
 class Job(Protocol):
     """Runs being carried out."""
 
     def run(self) -> None:
-        """Have them carried out; returns when they have ended or it was stopped."""
+        """Have them carried out; returns when they have ended, or after ``stop``."""
 
     def stop(self) -> None:
         """Stop, or stop waiting; from any thread."""
 
 
 class Session(Protocol):
-    """A config that is good, and the target that its runs are on."""
+    """A valid config, and the target that its runs are on."""
 
     @property
     def manifest(self) -> Manifest:
         """The configs."""
 
     def ledger(self) -> AbstractContextManager[Ledger]:
-        """The record of it all."""
+        """The durable record."""
 
     def log(self, record: RunRecord) -> list[str]:
-        """The lines of a run's log; none when it is not kept any more."""
+        """The lines of a run's log; none if the log was deleted."""
 
     def waiting(self, config: str | None, states: Sequence[str]) -> Iterable[tuple[Run, datetime]]:
-        """What is queued, and when it is due; nothing when ``states`` does not ask for it."""
+        """The queued runs and when they are due; none if ``states`` does not include "queued"."""
 
     def raw_files(self, config: Config) -> list[Input]:
         """The raw files of an ingest, at their present versions."""
 
     def new_files(self, config: Config) -> tuple[int, str]:
-        """How many raw files of an ingest no run has taken, and what will become of them."""
+        """How many raw files of an ingest no run has processed, and what will process them."""
 
     def file_runs(
         self, names: Sequence[str], *, config: str | None, clump: bool, all: bool
@@ -102,48 +102,57 @@ class Session(Protocol):
         """The runs of raw files that a person named; raises UsageError."""
 
     def estimate(self, config: str, count: int) -> str:
-        """How long so many runs will take, judging by past ones; "" where there are none."""
+        """How long so many runs will take, from past runs; "" if there are none."""
 
     def carrying_out(
         self, runs: Sequence[Run], ended: Ended, say: Say
     ) -> AbstractContextManager[Job]:
-        """Have runs carried out; ``ended`` is told of each end, and of each new try."""
+        """Have runs carried out; ``ended`` is called after each attempt."""
 
-    def redeliver(self) -> int:
-        """Deliver anew what was given up, on record or not; returns how many messages."""
+    def redrive(self) -> int:
+        """Put dead letters back into their queues; returns how many messages."""
 
     def store(self) -> AbstractContextManager[ProductFiles]:
-        """Where products lie, for ``tidegate adopt``."""
+        """The product files, for ``tidegate adopt``."""
 
     def reader(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter and repository on this machine, to read files with."""
 
 
+class TargetModule(Protocol):
+    """What a module in ``TARGETS`` offers."""
+
+    def glance(self, where: Where, means: Means) -> Session:
+        """See ``glance``."""
+
+    def open_session(self, where: Where, means: Means) -> Session:
+        """See ``open_session``."""
+
+
+TARGETS: Mapping[Name, str] = {
+    "local": "tidegate.workspace.local_session",
+    "aws": "tidegate.workspace.aws_session",
+}
+"""For each target, the module that opens a session on it."""
+
+
+def _module(target: Name) -> TargetModule:
+    return cast(TargetModule, importlib.import_module(TARGETS[target]))
+
+
 def glance(where: Where) -> Session:
-    """A session for looking at what is on record: Tsdat is not asked, nothing is started.
+    """A session to read the ledger with: Tsdat is not asked, and nothing is started.
 
     Raises:
-        TidegateError: the config is not good, or the target cannot be used.
+        TidegateError: the config is not valid, or the target cannot be used.
     """
-    if where.target == "aws":
-        from tidegate.workspace import aws_session
-
-        return aws_session.glance(where, Means())
-    from tidegate.workspace import local_session
-
-    return local_session.glance(where)
+    return _module(where.target).glance(where, Means())
 
 
 def open_session(where: Where, means: Means) -> Session:
-    """A session that knows what Tsdat says of each config, and can have runs carried out.
+    """A session that knows what Tsdat says of each config, and that can have runs carried out.
 
     Raises:
-        TidegateError: the config is not good, or the target cannot be used.
+        TidegateError: the config is not valid, or the target cannot be used.
     """
-    if where.target == "aws":
-        from tidegate.workspace import aws_session
-
-        return aws_session.open_session(where, means)
-    from tidegate.workspace import local_session
-
-    return local_session.open_session(where, means)
+    return _module(where.target).open_session(where, means)

@@ -1,9 +1,9 @@
 """The function's entry point: ``tidegate.targets.aws.lambda_handler.handler``.
 
-The worker is started before all else: it imports Tsdat, which takes seconds, while this process
-imports boto3. Nothing waits for it here, since Lambda gives an environment ten seconds to get
-ready; the first run does. It is started by the main thread, which lives as long as the environment:
-Linux ends a worker with the thread that has started it.
+The worker is started first: it imports Tsdat, which takes seconds, while this process imports
+boto3. Only the first run waits for it, since Lambda gives an environment ten seconds to get ready.
+It is started by the main thread, which lives as long as the environment: Linux kills a worker
+together with the thread that started it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from tidegate.targets.aws.settings import Settings
 
 
 def new_worker(settings: Settings) -> WorkerProcess:
-    """A worker beside Tsdat: in the image's environment for pipelines, which is apart from the
-    function's own packages, else in the function's own Python, which finds the same packages."""
+    """A worker with the pipelines' packages: in an environment of their own where the image has one
+    (``TIDEGATE_WORKER`` is its interpreter), otherwise in the function's own Python."""
     python = os.environ.get("TIDEGATE_WORKER")
     if python:
         return WorkerProcess([python], settings.repository, {"PYTHONPATH": ""})

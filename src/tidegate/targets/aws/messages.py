@@ -1,11 +1,11 @@
-"""What AWS and the command line send, as the runtime's events. Pure: nothing is asked of AWS.
+"""Messages from AWS and from the command line, as the runtime's events. Pure: does not call AWS.
 
 EventBridge "Object Created"        {"source": "aws.s3", "detail": {"object": {"key", …}}}
 S3's own notification               {"Records": [{"eventSource": "aws:s3", …}]}
 EventBridge "Scheduled Event"       {"source": "aws.events", "time": …}
 EventBridge Scheduler               {"tidegate": {"schedule": "lidar_vap/humboldt", "time": …}}
 a request, or one of many runs      {"tidegate": {"runs": […]}}
-a run too long for a message        {"tidegate": {"kept": "queued/…"}}
+a run that is too long for one      {"tidegate": {"kept": "queued/…"}}
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from tidegate.runtime.records import from_json, to_json, utc
 from tidegate.runtime.runs import Input, Run
 
 LOGS = "tidegate/logs/"
-"""Where the logs of runs lie in the output bucket."""
+"""The prefix of the logs of runs in the output bucket."""
 
 
-class Garbled(Exception):
-    """A message that nobody here can have meant: it belongs into the dead-letter queue."""
+class UnreadableMessage(Exception):
+    """A message that is not meant for this function: it belongs in the dead-letter queue."""
 
 
 @dataclass(frozen=True)
 class Ignored:
-    """Something happened that calls for nothing."""
+    """A message that needs no run."""
 
     reason: str
     """Why not."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A run that was too long for a message, and lies in the ledger."""
+class StoredRun:
+    """A run that was too long for a message, and was stored in the ledger."""
 
     name: str
-    """Under which name (``Ledger.state``)."""
+    """The name in the ledger (``Ledger.state``)."""
 
 
 @dataclass(frozen=True)
-class Here:
-    """What the function is there for: all else is not for it."""
+class FunctionScope:
+    """What the function is for."""
 
     config: Config
     """Its config."""
@@ -58,123 +58,126 @@ class Here:
     """The bucket that its products go to."""
 
 
-Told = FileArrived | ScheduleDue | Requested | Kept | Ignored
+Content = FileArrived | ScheduleDue | Requested | StoredRun | Ignored
+"""What a message can say."""
 
 
-def read(body: str | Mapping[str, Any], sent: datetime, here: Here) -> list[Told]:
-    """What a message says; ``sent`` stands in for a time that it does not give.
+def read(body: str | Mapping[str, Any], sent: datetime, scope: FunctionScope) -> list[Content]:
+    """What a message says. ``sent`` is used if it does not give a time.
 
-    A file of which S3 does not tell the ETag has "" for its version.
+    If S3 does not give a file's ETag, its version is "".
 
     Raises:
-        Garbled: it is nothing that we know.
+        UnreadableMessage: it has no known form.
     """
     try:
         message = json.loads(body) if isinstance(body, str) else body
         if not isinstance(message, Mapping):
             raise TypeError(f"expected an object, got {type(message).__name__}")
-        return list(_told(message, sent, here))
+        return list(_contents(message, sent, scope))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise Garbled(f"the message cannot be understood: {error!r}") from error
+        raise UnreadableMessage(f"the message cannot be read: {error!r}") from error
 
 
-def asked(runs: Sequence[Run], at: datetime) -> dict[str, Any]:
-    """The message that asks for those runs."""
+def request(runs: Sequence[Run], at: datetime) -> dict[str, Any]:
+    """The message that requests those runs."""
     return {"tidegate": {"runs": to_json(runs), "time": to_json(at)}}
 
 
-def kept(name: str) -> dict[str, Any]:
-    """The message that asks for a run that lies in the ledger."""
+def stored(name: str) -> dict[str, Any]:
+    """The message that requests a run that is stored in the ledger."""
     return {"tidegate": {"kept": name}}
 
 
 def scheduled(config: str, time: str = "<aws.scheduler.scheduled-time>") -> dict[str, Any]:
-    """What EventBridge Scheduler is to send; it puts the time in."""
+    """The message that EventBridge Scheduler sends; it fills in the time."""
     return {"tidegate": {"schedule": config, "time": time}}
 
 
-def _told(message: Mapping[str, Any], sent: datetime, here: Here) -> Iterator[Told]:
+def _contents(
+    message: Mapping[str, Any], sent: datetime, scope: FunctionScope
+) -> Iterator[Content]:
     if "tidegate" in message:
-        yield _own(message["tidegate"], sent, here)
+        yield _own(message["tidegate"], sent, scope)
     elif "Records" in message:
         for record in message["Records"]:
-            yield _notified(record, sent, here)
+            yield _from_notification(record, sent, scope)
     elif message.get("Event") == "s3:TestEvent":
-        yield Ignored("S3 tries out a notification")
+        yield Ignored("a test notification from S3")
     elif message.get("source") == "aws.s3":
-        yield _bridged(message, sent, here)
+        yield _from_event_bridge(message, sent, scope)
     elif message.get("detail-type") == "Scheduled Event":
-        yield ScheduleDue(here.config.id, _time(message.get("time"), sent))
+        yield ScheduleDue(scope.config.id, _time(message.get("time"), sent))
     else:
-        raise Garbled(f"nobody knows what to do with a message of {sorted(message)[:8]}")
+        raise UnreadableMessage(f"unknown kind of message, with the keys {sorted(message)[:8]}")
 
 
-def _own(told: Mapping[str, Any], sent: datetime, here: Here) -> Told:
-    at = _time(told.get("time"), sent)
-    if "kept" in told:
-        return Kept(str(told["kept"]))
-    if "schedule" in told:
-        _check_config(told["schedule"], here)
-        return ScheduleDue(here.config.id, at)
-    runs = tuple(from_json(Run, run) for run in told["runs"])
+def _own(content: Mapping[str, Any], sent: datetime, scope: FunctionScope) -> Content:
+    at = _time(content.get("time"), sent)
+    if "kept" in content:
+        return StoredRun(str(content["kept"]))
+    if "schedule" in content:
+        _check_config(content["schedule"], scope)
+        return ScheduleDue(scope.config.id, at)
+    runs = tuple(from_json(Run, run) for run in content["runs"])
     for run in runs:
-        _check_config(run.config, here)
+        _check_config(run.config, scope)
     return Requested(runs, at)
 
 
-def _check_config(id: object, here: Here) -> None:
-    if id != here.config.id:
-        raise Garbled(f"this is for {id}, and has come to {here.config.id}")
+def _check_config(id: object, scope: FunctionScope) -> None:
+    if id != scope.config.id:
+        raise UnreadableMessage(f"the message is for {id}, but came to {scope.config.id}")
 
 
-def _bridged(message: Mapping[str, Any], sent: datetime, here: Here) -> Told:
-    """EventBridge gives keys as they are: to decode them would spoil ``+`` and ``%``."""
+def _from_event_bridge(message: Mapping[str, Any], sent: datetime, scope: FunctionScope) -> Content:
+    """EventBridge does not encode keys: decoding them would change ``+`` and ``%``."""
     if message.get("detail-type") != "Object Created":
-        return Ignored(f"{message.get('detail-type')} is no arrival")
+        return Ignored(f"{message.get('detail-type')} does not create an object")
     detail = message["detail"]
     found = detail["object"]
     input = Input(found["key"], str(found.get("etag", "")).strip('"'), int(found.get("size", 0)))
-    return _arrived(input, detail["bucket"]["name"], _time(message.get("time"), sent), here)
+    return _arrived(input, detail["bucket"]["name"], _time(message.get("time"), sent), scope)
 
 
-def _notified(record: Mapping[str, Any], sent: datetime, here: Here) -> Told:
-    """S3's own notifications have keys encoded as in a form."""
+def _from_notification(record: Mapping[str, Any], sent: datetime, scope: FunctionScope) -> Content:
+    """In S3's own notifications, keys are URL-encoded."""
     if record.get("eventSource") != "aws:s3":
-        raise Garbled(f"a record of {record.get('eventSource')}")
+        raise UnreadableMessage(f"a record from {record.get('eventSource')}")
     name = str(record["eventName"])
     if not name.removeprefix("s3:").startswith("ObjectCreated:"):
-        return Ignored(f"{name} is no arrival")
+        return Ignored(f"{name} does not create an object")
     found = record["s3"]["object"]
     key, size = unquote_plus(found["key"]), int(found.get("size", 0))
     input = Input(key, str(found.get("eTag", "")).strip('"'), size)
     at = _time(record.get("eventTime"), sent)
-    return _arrived(input, record["s3"]["bucket"]["name"], at, here)
+    return _arrived(input, record["s3"]["bucket"]["name"], at, scope)
 
 
-def _arrived(input: Input, bucket: str, at: datetime, here: Here) -> Told:
-    """The arrival, unless it is not for us."""
+def _arrived(input: Input, bucket: str, at: datetime, scope: FunctionScope) -> Content:
+    """The arrival, unless this function ignores it."""
     if not isinstance(input.key, str) or not input.key:
-        raise Garbled("an object without a key")
-    path = here.config.input_path
-    if bucket != here.input_bucket:
-        return Ignored(f"{input.key} lies in {bucket}, not in {here.input_bucket}")
+        raise UnreadableMessage("an object without a key")
+    path = scope.config.input_path
+    if bucket != scope.input_bucket:
+        return Ignored(f"{input.key} is in {bucket}, not in {scope.input_bucket}")
     if input.key.endswith("/"):
         return Ignored(f"{input.key} is a folder")
     if path is None or not input.key.startswith(path):
         return Ignored(f"{input.key} is not under {path}")
-    if bucket == here.output_bucket and input.key.startswith(_own_prefixes(here)):
+    if bucket == scope.output_bucket and input.key.startswith(_own_prefixes(scope)):
         return Ignored(f"{input.key} is a product or a log")
     return FileArrived(input, at)
 
 
-def _own_prefixes(here: Here) -> tuple[str, ...]:
-    """Where products and logs lie: what we write ourselves must not set off runs."""
-    root = here.config.tsdat.storage_root if here.config.tsdat else ""
+def _own_prefixes(scope: FunctionScope) -> tuple[str, ...]:
+    """Where products and logs go: what Tidegate writes must not start runs."""
+    root = scope.config.tsdat.storage_root if scope.config.tsdat else ""
     return (LOGS, root.rstrip("/") + "/") if root else (LOGS,)
 
 
 def _time(given: object, sent: datetime) -> datetime:
-    """A time of AWS's; ``sent`` where it gives none, or has left its placeholder in."""
+    """A time in AWS's format; ``sent`` if there is none, or only the placeholder for it."""
     if not isinstance(given, str) or not given or given.startswith("<"):
         return sent
     return utc(datetime.fromisoformat(_fraction(given)))

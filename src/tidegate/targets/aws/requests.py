@@ -1,10 +1,10 @@
-"""Requests for runs: sent to the config's own queue, as the function reads them.
+"""Requests for runs, as messages to the config's own queue.
 
-A request on AWS goes through the queue, not around it: there it is retried, counted and, at last,
-put with the dead letters like anything else that is to be done.
+Requests go through the queue like all other runs: so they are retried, and counted, and become
+dead letters if they fail too often.
 
-Dead letters go back the same way. What came of their runs is on record: those that were done, or
-have failed for good, come to nothing. What no function could even put on record is run.
+``redrive`` puts dead letters back into the queue. Those whose runs are recorded as done or failed
+do nothing then; runs that no function could record are carried out.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tidegate.targets.aws.clients import Clients, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 
 LONGEST_MESSAGE = 200_000
-"""Runs that take more than this to write down, in bytes, are kept in the ledger meanwhile."""
+"""A run whose message would be longer than this, in bytes, is stored in the ledger meanwhile."""
 
 _AT_ONCE = 10
-_LOOKS_FOR, _HELD_FOR = 1, 60
-"""How long to wait for dead letters, and in what time they must be back in their queue, s."""
-_KEPT_FOR = timedelta(days=15)
+_POLL, _HIDDEN = 1, 60
+"""How long to wait for dead letters, and for how long nobody else sees them, s."""
+_STORED_FOR = timedelta(days=15)
 
 
 def queue_url(name: str, clients: Clients) -> str:
@@ -35,10 +35,10 @@ def queue_url(name: str, clients: Clients) -> str:
 
 
 def send(runs: Sequence[Run], queue: str, ledger: DynamoLedger, clients: Clients) -> None:
-    """Ask for runs of one config, each with a message of its own.
+    """Request runs of one config, each with a message of its own.
 
     Raises:
-        StorageError: not all could be sent; to send them again does no harm.
+        StorageError: not all could be sent; sending them again does no harm.
     """
     for batch in _batches([_body(run, ledger) for run in runs]):
         with explained("send a request to", queue):
@@ -50,35 +50,35 @@ def send(runs: Sequence[Run], queue: str, ledger: DynamoLedger, clients: Clients
             raise StorageError(
                 f"{len(answer['Failed'])} requests could not be queued",
                 why=str(answer["Failed"][0].get("Message", "")),
-                next="ask again: a run that was asked for twice is carried out once more, at worst",
+                next="try again: at worst, a run that was requested twice is carried out twice",
             )
 
 
-def redeliver(dead_letters: str, queue: str, clients: Clients) -> int:
-    """Put what lies in a dead-letter queue now back into its queue; returns how many messages.
+def redrive(dead_letters: str, queue: str, clients: Clients) -> int:
+    """Move the messages of a dead-letter queue back into its queue; returns how many.
 
     Raises:
-        StorageError: not all could be put back; those lie where they lay, or in both.
+        StorageError: not all could be moved; one of the others may be in both queues.
     """
     with explained("look at the dead letters", dead_letters):
-        told = clients.sqs.get_queue_attributes(
+        answer = clients.sqs.get_queue_attributes(
             QueueUrl=dead_letters, AttributeNames=["ApproximateNumberOfMessages"]
         )
-    present, done = int(told["Attributes"]["ApproximateNumberOfMessages"]), 0
-    while done < present:  # those that come meanwhile have failed once more
+    present, done = int(answer["Attributes"]["ApproximateNumberOfMessages"]), 0
+    while done < present:  # those that come meanwhile have failed again
         with explained("fetch the dead letters", dead_letters):
-            answer = clients.sqs.receive_message(
+            received = clients.sqs.receive_message(
                 QueueUrl=dead_letters,
                 MaxNumberOfMessages=min(_AT_ONCE, present - done),
-                WaitTimeSeconds=_LOOKS_FOR,
-                VisibilityTimeout=_HELD_FOR,
+                WaitTimeSeconds=_POLL,
+                VisibilityTimeout=_HIDDEN,
             )
-        if not (found := answer.get("Messages", [])):
+        if not (found := received.get("Messages", [])):
             break
-        for message in found:  # by itself: together they may be longer than SQS takes
+        for message in found:  # one by one: together they may be too long for SQS
             with explained("send a request to", queue):
                 clients.sqs.send_message(QueueUrl=queue, MessageBody=message["Body"])
-            with explained("take out of the dead letters", dead_letters):
+            with explained("remove from the dead letters", dead_letters):
                 clients.sqs.delete_message(
                     QueueUrl=dead_letters, ReceiptHandle=message["ReceiptHandle"]
                 )
@@ -87,16 +87,16 @@ def redeliver(dead_letters: str, queue: str, clients: Clients) -> int:
 
 
 def _body(run: Run, ledger: DynamoLedger) -> str:
-    body = dumps(messages.asked([run], run.arrived or datetime.now(timezone.utc)))
+    body = dumps(messages.request([run], run.arrived or datetime.now(timezone.utc)))
     if len(body) <= LONGEST_MESSAGE:
         return body
     name = f"queued/{run.key}"
-    ledger.set_state(name, dumps(run), keep=_KEPT_FOR)
-    return dumps(messages.kept(name))
+    ledger.set_state(name, dumps(run), keep=_STORED_FOR)
+    return dumps(messages.stored(name))
 
 
 def _batches(bodies: Sequence[str]) -> Iterator[list[str]]:
-    """Bodies in batches that SQS takes: at most ten, and not too long together."""
+    """Bodies in batches that SQS accepts: at most ten, and not too long together."""
     batch: list[str] = []
     for body in bodies:
         if batch and (len(batch) == _AT_ONCE or sum(map(len, batch)) + len(body) > LONGEST_MESSAGE):

@@ -6,7 +6,7 @@ identical re-upload runs again, which costs time and changes nothing.
 
 Products appear object by object, each whole; S3 has no way to make several appear at once. Data
 come before plots, and the ledger's record comes after all (``runtime.publish``,
-``runtime.handle``): who goes by the ledger never sees half of a run.
+``runtime.execute``): who reads the ledger never sees half of a run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the Lambda function is told by its environment."""
+"""The settings of the Lambda function, from its environment variables."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Settings:
     memory: int | None = None
     """``AWS_LAMBDA_FUNCTION_MEMORY_SIZE``, MB."""
     keep_inputs: bool = True
-    """``RETAIN_INPUT_FILES`` of the older recipe. Inputs are kept, whatever it says."""
+    """``RETAIN_INPUT_FILES``, a variable of the deployment recipe that Tidegate replaces. Raw files
+    are kept, whatever it says."""
     log_level: str = "INFO"
     """``LOG_LEVEL``."""
 
@@ -95,11 +96,11 @@ def _manifest(given: str, id: str) -> Manifest:
     except KeyError as error:
         raise ConfigurationError(
             f"the manifest has no config {id}",
-            next="release again: function and manifest are not of the same release",
+            next="deploy again: function and manifest are not from the same release",
         ) from error
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             "TIDEGATE_MANIFEST cannot be used",
             why=str(error),
-            next="it must be the path of a manifest's JSON file, or the JSON itself",
+            next="set it to the path of a manifest's JSON file, or to the JSON itself",
         ) from error

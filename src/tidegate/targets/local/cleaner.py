@@ -1,7 +1,7 @@
-"""Removes work folders on a thread of its own.
+"""Deletes work folders in a thread of its own.
 
-On a disk that others write to, each folder that is removed waits for the file system's journal: a
-run's dozen took longer than its staging and publishing together, with its worker idle meanwhile.
+On a busy disk, deleting a folder waits for the file system's journal: deleting the dozen folders of
+a run took longer than staging and publishing it, and its worker was idle meanwhile.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import threading
 from pathlib import Path
 
 _MOST = 50
-"""So many folders may wait; then whoever brings one more waits too."""
+"""At most so many folders may wait to be deleted; then ``discard`` waits."""
 
 
 class Cleaner:
-    """Takes folders out of the way at once, and removes them when there is time."""
+    """Renames folders at once, and deletes them later."""
 
     def __init__(self) -> None:
         self._folders: queue.Queue[Path | None] = queue.Queue(_MOST)
@@ -26,21 +26,21 @@ class Cleaner:
         self._thread = threading.Thread(target=self._work, name="tidegate-cleaner", daemon=True)
 
     def start(self) -> None:
-        """Begin to remove."""
+        """Start the thread."""
         self._thread.start()
 
     def discard(self, folder: Path) -> None:
-        """Have a folder removed; its name is free when this returns. From any thread."""
+        """Have a folder deleted; its name is free when this returns. From any thread."""
         away = folder.with_name(f"gone-{next(self._numbers)}")
         try:
             os.rename(folder, away)
-        except OSError:  # it is gone, or cannot be renamed
+        except OSError:  # it was deleted already, or cannot be renamed
             shutil.rmtree(folder, ignore_errors=True)
         else:
             self._folders.put(away)
 
     def close(self) -> None:
-        """Remove what waits, and end."""
+        """Delete what waits, and end the thread."""
         if self._thread.ident is not None:
             self._folders.put(None)
             self._thread.join()

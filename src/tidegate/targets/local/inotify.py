@@ -1,9 +1,9 @@
-"""Changes below a folder, as Linux tells of them.
+"""Changes below a folder on Linux, by inotify.
 
-Why not watchfiles, which ``watch.py`` uses everywhere else: it reports a file that was renamed into
-place and one that is being written in place alike (``added``), says nothing when the kernel's queue
-overflows, stops at the first name that is not UTF-8, and polls, so that one pays for a short delay
-with processor time. Here a reader sleeps until the kernel wakes it.
+Why not watchfiles, which ``watch.py`` uses on other systems: it reports a file that was renamed
+into place like one that is still being written (``added``), says nothing if the kernel's queue
+overflows, stops at the first name that is not UTF-8, and polls, so that a short delay costs
+processor time. Here a reader sleeps until the kernel wakes it.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ class Kind(Enum):
     """What happened."""
 
     CHANGED = auto()
-    """A file was made or written to, and may not be whole."""
+    """A file was created or written to, and may not be complete."""
     MOVED = auto()
-    """A file was renamed into place: it is whole."""
+    """A file was renamed into place: it is complete."""
     GONE = auto()
     """A file was deleted or renamed away."""
     FOLDER = auto()
-    """A folder appeared; what was in it by then is not told of, and must be looked for."""
+    """A folder appeared; files that were in it already are not reported, so scan it."""
     LOST = auto()
-    """Some changes were not told of: everything must be looked for."""
+    """Some changes were lost: scan everything."""
 
 
 class Change(NamedTuple):
     """Something that happened to a file or a folder."""
 
     kind: Kind
-    """What."""
+    """What happened to it."""
     key: str
     """Its path below the root, with ``/``; "" for the root itself."""
 
@@ -58,11 +58,11 @@ _BUFFER = 1 << 18
 
 
 class Inotify:
-    """Watches a folder and all below it, hidden folders and links aside.
+    """Watches a folder and everything below it, except hidden folders and links.
 
     Raises:
-        OSError: with ENOSPC or EMFILE where a limit of the system is reached, with ENOENT or
-            ENOTDIR where the root is none; from ``read`` too, after which it must be closed.
+        OSError: with ENOSPC or EMFILE if a limit of the system is reached, with ENOENT or ENOTDIR
+            if the root is not a folder; ``read`` raises it too, and then this must be closed.
     """
 
     def __init__(self, root: Path) -> None:
@@ -75,12 +75,12 @@ class Inotify:
         self._events = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._events < 0:
             raise _last_error("inotify_init1")
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._events, select.POLLIN)
-        self._poll.register(self._bell, select.POLLIN)
+        self._poll.register(self._wake_event, select.POLLIN)
         self.unreadable: set[str] = set()
-        """Folders that could not be watched for lack of permission."""
+        """Folders that cannot be watched because permission is missing."""
         try:
             self._add("")
         except BaseException:
@@ -91,7 +91,7 @@ class Inotify:
         """The next changes, in order; none after ``timeout`` seconds or ``wake``."""
         self._poll.poll(None if timeout is None else max(0, int(timeout * 1000) + 1))
         with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._bell)
+            os.eventfd_read(self._wake_event)
         try:
             data = os.read(self._events, _BUFFER)
         except BlockingIOError:
@@ -108,12 +108,12 @@ class Inotify:
 
     def wake(self) -> None:
         """Make ``read`` return; from any thread."""
-        os.eventfd_write(self._bell, 1)
+        os.eventfd_write(self._wake_event, 1)
 
     def close(self) -> None:
-        """Give the descriptors back; nobody may be reading."""
+        """Close the file descriptors; no other thread may be reading."""
         os.close(self._events)
-        os.close(self._bell)
+        os.close(self._wake_event)
 
     def _one(self, watch: int, mask: int, name: str, changes: list[Change]) -> None:
         if mask & _OVERFLOW:
@@ -125,7 +125,7 @@ class Inotify:
         if mask & (_IGNORED | _UNMOUNT | _DELETE_SELF | _MOVE_SELF):
             if folder == "":
                 raise FileNotFoundError(errno.ENOENT, "the folder is gone", os.fsdecode(self._root))
-            if not mask & _MOVE_SELF:  # told by its parent, where it is watched
+            if not mask & _MOVE_SELF:  # its parent reports that, if it is watched
                 self._forget(watch)
             return
         key = folder + name
@@ -144,7 +144,7 @@ class Inotify:
             self._remove(key + "/")
 
     def _add(self, top: str) -> None:
-        """Watch a folder and all in it; each is listed once it is watched: none slips through."""
+        """Watch a folder and all in it. Each is listed after it is watched: none is missed."""
         waiting = [top]
         while waiting:
             folder = waiting.pop()
@@ -166,7 +166,7 @@ class Inotify:
 
     def _watch(self, folder: str, path: bytes) -> None:
         mask = _EVENTS | (_NO_LINKS if folder else 0)  # the root itself may well be a link
-        # Without the slash at the end: with it, a link would be followed all the same.
+        # Without the slash at the end, which would make it follow a link.
         watch = self._libc.inotify_add_watch(self._events, path.rstrip(b"/"), mask)
         if watch < 0:
             raise _last_error(os.fsdecode(path))
@@ -177,7 +177,7 @@ class Inotify:
         self._watches[folder] = watch
 
     def _remove(self, top: str) -> None:
-        """Stop watching a folder that was renamed away: its paths are not true any more."""
+        """Stop watching a folder that was renamed: its paths are no longer valid."""
         for folder in [folder for folder in self._watches if folder.startswith(top)]:
             watch = self._watches[folder]
             self._forget(watch)

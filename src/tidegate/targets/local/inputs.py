@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -230,6 +230,11 @@ class FolderInputs:
         if len(self._fetched) >= _REMEMBERED:
             self._fetched.clear()
         self._fetched[input] = found
+
+    def fetch_all(self, wanted: Sequence[tuple[Input, Path]]) -> None:
+        """``fetch`` for each pair."""
+        for input, destination in wanted:
+            self.fetch(input, destination)
 
     def replaced(self, input: Input) -> bool:
         found = self.find(input.key)

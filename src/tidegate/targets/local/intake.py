@@ -1,110 +1,105 @@
-"""Files that arrived, into the queue: looked at, hashed, matched with configs."""
+"""Files that arrived: hashed, matched with configs, and their runs queued."""
 
 from __future__ import annotations
 
-import itertools
+import functools
 import json
 import logging
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from queue import SimpleQueue
 
-from tidegate.errors import InputChanged, StorageError, TidegateError
+from tidegate.errors import StorageError, TidegateError
+from tidegate.runtime.dispatch import Dispatcher
 from tidegate.runtime.events import FileArrived
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.records import dumps
-from tidegate.runtime.runs import Input, Run
-from tidegate.runtime.select import select, takes
+from tidegate.runtime.runs import Input
+from tidegate.runtime.select import takes
 from tidegate.targets.local.inputs import FolderInputs, RawFile
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger
-from tidegate.targets.local.pool import unforeseen
-from tidegate.targets.local.queue import Queue
+from tidegate.targets.local.listener import StorageTrouble, internal_error
+from tidegate.targets.local.queue import SqliteQueue
+from tidegate.targets.local.sightings import BATCH, Sightings, batched
 from tidegate.targets.local.watch import Watcher
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-_BATCH = 200
 _RULES = "intake/rules"
-_PATIENCE = 60.0
+_WAIT_FOR_WRITERS = 60.0
 _PAUSE = 5.0
 
 
 class Intake:
-    """Hashes files, selects their runs and queues them; a thread of its own once started."""
+    """Queues the runs of files that arrived; has a thread of its own once it is started.
+
+    A file counts as seen from the transaction on in which its runs are queued.
+    """
 
     def __init__(
         self,
         inputs: FolderInputs,
-        configs: Sequence[Config],
+        sightings: Sightings,
         ledger: SqliteLedger,
-        runs: Queue,
-        now: Callable[[], datetime],
-        say: Callable[[str], None],
+        queue: SqliteQueue,
+        dispatcher: Dispatcher,
+        trouble: StorageTrouble,
     ) -> None:
+        configs = dispatcher.context.manifest.configs
+        self._configs = [config for config in configs if config.trigger == "S3"]
         self._inputs = inputs
-        self._configs = [c for c in configs if c.trigger == "S3"]
+        self._sightings = sightings
         self._ledger = ledger
-        self._queue = runs
-        self._now = now
-        self._say = say
-        self._arrivals: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
+        self._queue = queue
+        self._dispatcher = dispatcher
+        self._trouble = trouble
+        self._arrivals: SimpleQueue[list[str] | None] = SimpleQueue()
         self._unfinished = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.failure: TidegateError | None = None
-        """Why the intake ended before it was told to."""
+        """Why the thread ended before it was asked to."""
 
-    # --- live -------------------------------------------------------------------------------
+    # --- the thread -------------------------------------------------------------------------
 
     def start(self, watcher: Watcher, queued: Callable[[], None]) -> None:
-        """Take in what is there, then what the watcher tells of, and call ``queued`` after each."""
+        """Take in the files that are there, then those that the watcher reports.
+
+        ``queued`` is called whenever runs may have been queued.
+        """
         self._count(1)
 
         def work() -> None:
             try:
-                self._patiently(lambda: self.everything(watcher))
+                self._until_stored(lambda: self.take_all(watcher))
                 queued()
                 self._count(-1)
                 while (keys := self._arrivals.get()) is not None:
-                    self._patiently(lambda: self.take_in(keys))
+                    self._until_stored(functools.partial(self.take, keys))
                     queued()
                     self._count(-1)
             except TidegateError as error:
                 self.failure = error
             except Exception as error:
                 logger.exception("the intake ended", extra={"action": "intake"})
-                self.failure = unforeseen(error)
+                self.failure = internal_error(error)
 
         self._thread = threading.Thread(target=work, name="tidegate-intake", daemon=True)
         self._thread.start()
 
     def arrived(self, keys: Iterable[str]) -> None:
-        """The watcher's call: these files have come to rest."""
+        """The watcher calls this when files are complete."""
         self._count(1)
         self._arrivals.put(list(keys))
 
     def busy(self) -> bool:
-        """Whether there are files that are not queued yet."""
+        """Whether there are files whose runs are not queued yet."""
         return self._unfinished > 0
 
-    def _patiently(self, step: Callable[[], None]) -> None:
-        """Do it again until the ledger has room; what is not queued yet will be found again."""
-        while not self._stopping.is_set():
-            try:
-                step()
-                return
-            except StorageError as error:
-                self._say(f"{error}\nTidegate waits for that to change.")
-                self._stopping.wait(_PAUSE)
-
     def stop(self) -> None:
-        """Take in no more; what was not taken in is found at the next start."""
+        """Take in no more files; the next start finds the others."""
         self._stopping.set()
 
     def close(self) -> None:
@@ -114,13 +109,23 @@ class Intake:
             self._arrivals.put(None)
             self._thread.join(30.0)
 
+    def _until_stored(self, step: Callable[[], None]) -> None:
+        """Repeat a step until the ledger can be written: no arrival is forgotten."""
+        while not self._stopping.is_set():
+            try:
+                step()
+                return
+            except StorageError as error:
+                self._trouble.report(error)
+                self._stopping.wait(_PAUSE)
+
     def _count(self, change: int) -> None:
         with self._lock:
             self._unfinished += change
 
-    # --- what is there ------------------------------------------------------------------------
+    # --- files ------------------------------------------------------------------------------
 
-    def everything(self, watcher: Watcher | None = None) -> None:
+    def take_all(self, watcher: Watcher | None = None) -> None:
         """Take in all files that are there and have not been seen, or not by these configs.
 
         Files that are still being written are left to the watcher or, without one, waited for.
@@ -128,95 +133,58 @@ class Intake:
         rules = dumps(sorted([c.id, c.input_path or ""] for c in self._configs))
         before = json.loads(self._ledger.state(_RULES) or "[]")
         new = [c for c in self._configs if [c.id, c.input_path or ""] not in before]
-        moving: list[str] = []
-        for batch in batched(self._inputs.scan(on_error=self._trouble), _BATCH):
+        being_written: list[str] = []
+        for batch in self._sightings.scan():
             if self._stopping.is_set():
                 return
-            found = [file for file in batch if self._wanted(file.key)]
+            found = [file for file in batch if self._sightings.is_wanted(file.key)]
             if watcher is not None:
                 settled = watcher.settled(found)
             else:
-                settled = [file for file in found if self._rests(file)]
-                moving += [file.key for file in found if not self._rests(file)]
-            self._queue_runs(settled, new=new)
+                settled = [file for file in found if self._has_settled(file)]
+                being_written += [file.key for file in found if not self._has_settled(file)]
+            self._submit(settled, new=new)
         self._ledger.set_state(_RULES, rules)
-        self._wait_for(moving)
+        self._wait_for(being_written)
+
+    def take(self, keys: Iterable[str]) -> None:
+        """Take in files by their keys; those that were removed or do not count are skipped."""
+        for batch in batched(keys, BATCH):
+            found = [self._inputs.find(key) for key in batch if self._sightings.is_wanted(key)]
+            self._submit([file for file in found if file is not None])
 
     def _wait_for(self, keys: list[str]) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _WAIT_FOR_WRITERS
         while keys and time.monotonic() < deadline and not self._stopping.wait(0.1):
             found = [file for key in keys if (file := self._inputs.find(key)) is not None]
-            self._queue_runs([file for file in found if self._rests(file)])
-            keys = [file.key for file in found if not self._rests(file)]
+            self._submit([file for file in found if self._has_settled(file)])
+            keys = [file.key for file in found if not self._has_settled(file)]
 
-    def _rests(self, file: RawFile) -> bool:
-        """Whether a file's time lies ``settle`` back, or in the future, which tells nothing."""
+    def _has_settled(self, file: RawFile) -> bool:
+        """Whether a file was last written ``settle`` ago, or in the future, which says nothing."""
         age = (time.time_ns() - file.mtime_ns) / 1e9
         settle = max((c.settle for c in self._configs if takes(c, file.key)), default=0.0)
         return age >= settle or age < -settle
 
-    def take_in(self, keys: Iterable[str]) -> None:
-        """Take in files by their keys; those that are gone or do not count are passed over."""
-        for batch in batched(keys, _BATCH):
-            found = [self._inputs.find(key) for key in batch if self._wanted(key)]
-            self._queue_runs([file for file in found if file is not None])
+    def _submit(self, found: Sequence[RawFile], *, new: Sequence[Config] = ()) -> None:
+        """Queue the runs of files that have changed since they were seen, in one transaction.
 
-    def list(self, config: Config) -> list[Input]:
-        """The files under a scheduled ingest's path, hashed only where they have changed."""
-        listed: list[Input] = []
-        oldest = time.time_ns() - int(config.settle * 1e9)
-        for batch in batched(self._inputs.scan(config.input_path or "", self._trouble), _BATCH):
-            found = [file for file in batch if file.mtime_ns <= oldest]
-            known = self._ledger.seen_files.at(file.key for file in found)
-            rows = [row for file in found if (row := self._row(file, known)) is not None]
-            # For a file that also sets off a run of its own, "seen" means that this run is queued.
-            new = [r for r in rows if known.get(r.key) != r and not self._wanted(r.key)]
-            self._ledger.seen_files.add(new)
-            listed += [Input(row.key, row.sha256, row.size) for row in rows]
-        return listed
-
-    def _wanted(self, key: str) -> bool:
-        return any(takes(config, key) for config in self._configs)
-
-    def _queue_runs(self, found: Sequence[RawFile], *, new: Sequence[Config] = ()) -> None:
-        """Queue the runs of files that have changed since they were seen, all in one step.
-
-        ``new`` configs have seen none of them.
+        ``new`` are configs that have seen none of the files: for them, unchanged files count too.
         """
         known = self._ledger.seen_files.at(file.key for file in found)
-        rows: list[SeenFile] = []
-        runs: list[Run] = []
-        for file in found:
-            before = known.get(file.key)
-            row = self._row(file, known)
-            configs = new if row == before else self._configs
-            if row is None or not any(takes(config, row.key) for config in configs):
-                continue
-            rows.append(row)
-            event = FileArrived(Input(row.key, row.sha256, row.size), self._now())
-            runs += select(configs, event, self._ledger).runs
-        if rows:
-            self._queue.enqueue(runs, self._now(), seen=rows)
+        rows = [row for file in found if (row := self._sightings.row(file, known)) is not None]
+        changed = [row for row in rows if row != known.get(row.key)]
+        unchanged = [row for row in rows if row == known.get(row.key)]
+        for configs, group in ((self._configs, changed), (new, unchanged)):
+            self._submit_for(configs, group)
 
-    def _row(self, file: RawFile, known: dict[str, SeenFile]) -> SeenFile | None:
-        """What to note of a file; its content is hashed unless nothing about it has changed."""
-        before = known.get(file.key)
-        if before is not None and before[:5] == tuple(file):
-            return before
-        try:
-            return self._inputs.hash_file(file)
-        except InputChanged:  # it is being written to again, and will come to rest again
-            return None
-        except StorageError as error:
-            self._say(str(error))
-            return None
-
-    def _trouble(self, key: str, error: OSError) -> None:
-        self._say(f"{key} cannot be read: {error.strerror or error}")
-
-
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of up to ``size`` items."""
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
+    def _submit_for(self, configs: Sequence[Config], rows: Sequence[SeenFile]) -> None:
+        taken = [row for row in rows if any(takes(config, row.key) for config in configs)]
+        if not taken:
+            return
+        now = self._dispatcher.context.now()
+        self._dispatcher.submit(
+            *(FileArrived(Input(row.key, row.sha256, row.size), now) for row in taken),
+            configs=configs,
+            put=functools.partial(self._queue.put, seen=taken),
+        )

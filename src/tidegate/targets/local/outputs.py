@@ -102,6 +102,11 @@ class FolderOutputs:
             delete(destination)
             raise changed(ref.key)
 
+    def fetch_all(self, wanted: Sequence[tuple[ProductRef, Path]]) -> None:
+        """``fetch`` for each pair."""
+        for ref, destination in wanted:
+            self.fetch(ref, destination)
+
     def remove(self, keys: Iterable[str]) -> None:
         for key in keys:
             place = self._place(key)

@@ -1,20 +1,21 @@
-"""The queue of selected runs: in the ledger's own file, so that both always agree.
+"""The queue of runs, in the ledger's own database, so that both always agree.
 
-What is selected is queued before anything else happens, in the same transaction as the cursors and
-the files that it was selected from; it leaves the queue in the transaction that ends its run. So a
-crash at any moment loses nothing, and queues nothing twice.
+A run is queued in the same transaction that notes the files and cursors that it was selected from;
+it leaves the queue in the transaction that records its end (``SqliteLedger.finish``). So a crash at
+any moment loses nothing, and queues nothing twice.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from tidegate.runtime.ledger_rules import from_micros, to_micros
+from tidegate.runtime.protocols import QueuedRun
 from tidegate.runtime.records import dumps, loads
 from tidegate.runtime.runs import SETTLED, Run
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger
@@ -23,13 +24,13 @@ from tidegate.targets.local.ledger.state import write_state
 from tidegate.targets.local.ledger.values import batches, to_sql
 
 CLOCK_SLACK = timedelta(minutes=1)
-"""Something that was queued further in the future than this shows that the clock was set back."""
+"""An entry that was queued further in the future than this shows that the clock was set back."""
 
 _PAGE = 200
 
 
 @dataclass(frozen=True)
-class Queued:
+class Entry:
     """One entry of the queue."""
 
     run: Run
@@ -37,12 +38,12 @@ class Queued:
     priority: int
     """Higher ones go first."""
     not_before: datetime
-    """When it is due."""
+    """When it is due, UTC."""
     taken: bool
     """Whether it is being carried out."""
 
 
-class Queue:
+class SqliteQueue:
     """A durable queue: by priority, then by when a run is due, then first in, first out.
 
     Two runs of one config about the same subject (two versions of one file, say) never go on at
@@ -52,49 +53,46 @@ class Queue:
     def __init__(self, ledger: SqliteLedger) -> None:
         self._ledger = ledger
 
-    def enqueue(
+    def put(
         self,
-        runs: Iterable[Run],
+        runs: Sequence[Run],
         now: datetime,
-        priority: int = 0,
         *,
-        seen: Iterable[SeenFile] = (),
+        priority: int = 0,
         state: Sequence[tuple[str, str]] = (),
-    ) -> list[Run]:
-        """Queue runs, and keep what they were selected from, in one step; returns the new ones.
+        seen: Sequence[SeenFile] = (),
+    ) -> int:
+        """Queue runs, keep ``state``, and note which files were ``seen``, in one transaction.
 
-        Left out are runs that are queued already, that are done or failed, or that someone is at
-        work on. ``again`` overrides all of these: then a waiting entry becomes one to run again
-        now, and a run that is being carried out is queued once more.
+        Runs are left out that are queued already, that are done or failed, or that another process
+        is at work on. ``Run.again`` overrides all of these: then a waiting entry becomes one to
+        run again now, and a run that is at work is queued once more. Returns how many were queued.
         """
         rows = [(run, run.key, dumps(run)) for run in runs]
-        seen = list(seen)
-        new = []
+        count = 0
         with self._ledger.database.writing() as db:
             open_keys = _open_keys(db, [key for _, key, _ in rows], now)
             for run, key, text in rows:
-                if not run.again and key not in open_keys:
-                    continue
-                if _put(db, run, key, text, now, priority):
-                    new.append(run)
+                if run.again or key in open_keys:
+                    count += _put(db, run, key, text, now, priority)
             write_seen(db, seen)
             write_state(db, state)
-        return new
+        return count
 
     def take(
         self,
         now: datetime,
         exclude_configs: Collection[str] = (),
         only: Collection[str] | None = None,
-    ) -> Run | None:
-        """The next run that is due, marked as taken; None when there is none.
+    ) -> QueuedRun | None:
+        """The next run that is due, marked as taken; None if there is none.
 
         ``only`` names the keys of those that may be taken, where not all may.
         """
         if self._nothing_waits():
             return None
         with self._ledger.database.writing() as db:
-            _mend_clock(db, now)
+            _adjust_to_clock(db, now)
             best: tuple[int, int, int] | None = None
             for config, priority in _lanes(db):
                 if config in exclude_configs:
@@ -112,44 +110,55 @@ class Queue:
             seq = best[2]
             db.execute("UPDATE queue SET taken = 1 WHERE seq = ?", (seq,))
             (text,) = db.execute("SELECT run FROM queue WHERE seq = ?", (seq,)).fetchone()
-        return loads(Run, text)
+        return QueuedRun(loads(Run, text))
 
-    def postpone(self, key: str, not_before: datetime, now: datetime) -> None:
+    def postpone(self, run: Run, until: datetime, now: datetime) -> None:
         """Put a taken run back, to be due later."""
         with self._ledger.database.writing() as db:
-            _give_back(db, "AND key = ?", (key,))
+            _put_back(db, "AND key = ?", (run.key,))
             db.execute(
                 "UPDATE queue SET not_before = ?, asked = ? WHERE key = ? AND taken = 0",
-                (to_micros(not_before), to_micros(now), key),
+                (to_micros(until), to_micros(now), run.key),
             )
 
-    def give_back(self, key: str) -> None:
-        """Put a taken run back where it was."""
+    def drop(self, run: Run, *, given_up: bool = False) -> None:
+        """Remove a taken run; ``SqliteLedger.finish`` has done so if the run has ended."""
+        with self._ledger.database.reading() as db:
+            statement = "SELECT 1 FROM queue WHERE key = ? AND taken = 1"
+            if db.execute(statement, (run.key,)).fetchone() is None:
+                return
         with self._ledger.database.writing() as db:
-            _give_back(db, "AND key = ?", (key,))
-
-    def done(self, key: str) -> None:
-        """Take a taken run out; ``SqliteLedger.finish`` has done so if the run has finished."""
-        with self._ledger.database.writing() as db:
-            db.execute("DELETE FROM queue WHERE key = ? AND taken = 1", (key,))
+            db.execute("DELETE FROM queue WHERE key = ? AND taken = 1", (run.key,))
 
     def requeue_taken(self) -> int:
-        """At the start: put back all that an earlier process had taken; says how many."""
+        """At the start: put back what an earlier process had taken; returns how many."""
         with self._ledger.database.writing() as db:
-            return _give_back(db, "", ())
+            return _put_back(db, "", ())
 
-    def recover(self, now: datetime) -> list[Run]:
-        """At the start: queue runs on record that nobody will end, and that are not queued.
+    def recover(self, now: datetime) -> int:
+        """At the start: queue unfinished runs of the ledger that are not queued; returns how many.
 
-        They are left by processes that carried a run out without the queue, and died.
+        Processes that carried out a run without the queue, and died, leave such runs.
         """
         with self._ledger.database.reading() as db:
             rows = db.execute(STRANDED, (to_micros(now),)).fetchall()
         records = (self._ledger.record(key) for (key,) in rows)
         runs = [record.run for record in records if record is not None]
-        return self.enqueue([run for run in runs if not run.adopted], now)
+        return self.put([run for run in runs if not run.adopted], now)
 
-    def pending(self, config: str | None = None) -> Iterator[Queued]:
+    def with_earlier(self, runs: Sequence[Run]) -> set[str]:
+        """The keys of these runs, and of all waiting runs about the same: those go first."""
+        keys = {run.key for run in runs}
+        subjects = {(run.config, subject) for run in runs for subject in run.subjects}
+        for config in sorted({run.config for run in runs}):
+            for entry in reversed(list(self.pending(config))):
+                about = {(config, subject) for subject in entry.run.subjects}
+                if about & subjects:
+                    keys.add(entry.run.key)
+                    subjects |= about
+        return keys
+
+    def pending(self, config: str | None = None) -> Iterator[Entry]:
         """All entries, taken ones included, in the order in which they were queued."""
         seq = 0
         statement = PENDING.format(only="" if config is None else "AND config = :config")
@@ -158,30 +167,17 @@ class Queue:
             with self._ledger.database.reading() as db:
                 rows = db.execute(statement, given).fetchall()
             for _, priority, not_before, taken, text in rows:
-                yield Queued(loads(Run, text), priority, from_micros(not_before), bool(taken))
+                yield Entry(loads(Run, text), priority, from_micros(not_before), bool(taken))
             if len(rows) < _PAGE:
                 return
             seq = rows[-1][0]
 
     def count(self, config: str | None = None) -> int:
-        """How many entries there are, those in work included."""
+        """How many entries there are, those that were taken included."""
         only = "" if config is None else " WHERE taken IN (0, 1) AND config = :config"
         with self._ledger.database.reading() as db:
             row = db.execute(f"SELECT count(*) FROM queue{only}", {"config": config}).fetchone()
         return int(row[0])
-
-    def next_due(self, after: datetime | None = None) -> datetime | None:
-        """When the next waiting run is due, past or future; None when none is.
-
-        After a ``take(now)`` that found nothing, ``next_due(after=now)`` is when to look again:
-        whatever was due before has to wait for another run to end.
-        """
-        with self._ledger.database.reading() as db:
-            row = db.execute(
-                "SELECT min(not_before) FROM queue WHERE taken = 0 AND not_before > ?",
-                (-(1 << 62) if after is None else to_micros(after),),
-            ).fetchone()
-        return None if row[0] is None else from_micros(row[0])
 
     def _nothing_waits(self) -> bool:
         with self._ledger.database.reading() as db:
@@ -233,7 +229,7 @@ NEXT_CONFIG = """
 
 
 def _lanes(db: sqlite3.Connection) -> Iterator[tuple[str, int]]:
-    """Each config and priority that waits: a hop along the index for each, not a step a run."""
+    """Each config and priority that waits: one index lookup for each, however many runs wait."""
     lane: tuple[str, int] | None = db.execute(NEXT_CONFIG, ("",)).fetchone()
     while lane is not None:
         yield lane
@@ -244,7 +240,7 @@ def _lanes(db: sqlite3.Connection) -> Iterator[tuple[str, int]]:
 
 
 def _open_keys(db: sqlite3.Connection, keys: Sequence[str], now: datetime) -> set[str]:
-    """Those that no record says are done, failed, or in someone's hands."""
+    """Those that are not recorded as done, failed, or at work."""
     closed = set()
     moment = to_micros(now)
     for batch in batches(keys):
@@ -260,7 +256,7 @@ def _open_keys(db: sqlite3.Connection, keys: Sequence[str], now: datetime) -> se
 def _put(
     db: sqlite3.Connection, run: Run, key: str, text: str, now: datetime, priority: int
 ) -> bool:
-    """Add one entry, or turn one that waits into one to run again."""
+    """Add one entry, or turn a waiting one into one to run again; whether either was done."""
     entries = dict(db.execute("SELECT taken, again FROM queue WHERE key = ?", (key,)).fetchall())
     if entries and (not run.again or entries.get(0) == 1):
         return False
@@ -288,8 +284,8 @@ def _put(
     return True
 
 
-def _give_back(db: sqlite3.Connection, only: str, given: Sequence[Any]) -> int:
-    """Put taken entries back; one that was asked for again meanwhile is in the queue already."""
+def _put_back(db: sqlite3.Connection, only: str, given: Sequence[Any]) -> int:
+    """Put taken entries back; a run that was requested again meanwhile is queued already."""
     twins = "SELECT key FROM queue WHERE taken = 0"
     merged = db.execute(
         f"DELETE FROM queue WHERE taken = 1 {only} AND key IN ({twins})", given
@@ -297,8 +293,8 @@ def _give_back(db: sqlite3.Connection, only: str, given: Sequence[Any]) -> int:
     return merged + db.execute(f"UPDATE queue SET taken = 0 WHERE taken = 1 {only}", given).rowcount
 
 
-def _mend_clock(db: sqlite3.Connection, now: datetime) -> None:
-    """A clock that was set back must not hold up what was queued before."""
+def _adjust_to_clock(db: sqlite3.Connection, now: datetime) -> None:
+    """A clock that was set back must not delay what was queued before."""
     given = {"now": to_micros(now), "ahead": to_micros(now + CLOCK_SLACK)}
     db.execute(
         "UPDATE queue SET not_before = min(not_before, :now), asked = :now WHERE asked > :ahead",

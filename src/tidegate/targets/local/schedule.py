@@ -1,4 +1,4 @@
-"""Which schedules are due? Cron expressions in UTC; the caller brings the clock."""
+"""Which schedules are due: cron expressions in UTC. The caller passes the time in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidegate.runtime.manifest import Config
 from tidegate.runtime.records import utc
 
 MOST_AT_ONCE = 1000
-"""How many missed due times of one config ``Schedule.due`` gives in one answer."""
+"""How many missed due times of one config ``Schedule.due`` returns at once."""
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -22,13 +22,13 @@ def next_due(expression: str, after: datetime) -> datetime:
     """The first due time after ``after``, UTC.
 
     Raises:
-        ConfigurationError: it is no cron expression, or is due never again.
+        ConfigurationError: it is not a cron expression, or is never due again.
     """
     return _first(expression, utc(after), reverse=False)
 
 
 def last_due(expression: str, now: datetime) -> datetime:
-    """The latest due time that is not after ``now``, UTC; raises as ``next_due`` does."""
+    """The latest due time that is not after ``now``, UTC; raises what ``next_due`` raises."""
     return _first(expression, utc(now) + _INSTANT, reverse=True)
 
 
@@ -67,19 +67,19 @@ class State(Protocol):
         """A small durable value."""
 
     def set_state(self, name: str, value: str) -> None:
-        """Keep a small durable value."""
+        """Store a small durable value."""
 
 
 class Schedule:
-    """The schedules of all configs that have one, and up to when each has been handled.
+    """The schedules of all configs that have one, and the last due time that each has handled.
 
     What is due stays due until it is ``handled``. After a downtime a VAP, and an ingest of files,
-    get one event, at the latest due time that was missed, for what they select covers all that was
-    missed; an ingest of ``inputs`` gets one for each, because each stands for a period of its own.
+    get one event, at the latest due time that was missed: their runs cover all that was missed. An
+    ingest of ``inputs`` gets one event for each due time, because each stands for its own period.
 
-    A clock that is set back sets nothing off at once, and no due time twice. Only when it goes back
-    by more than a period does the schedule go on from there, and says so: else it would stand still
-    until the clock has caught up.
+    When the clock is set back, nothing is due at once, and no due time comes twice. If it is set
+    back by more than a period, the schedule goes on from the new time, and says so; otherwise it
+    would do nothing until the clock has caught up.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class Schedule:
         }
         self._ledger = ledger
         self._say = say
-        # While the clock is within these, a config is not due: no need to ask the ledger.
+        # While the clock is between these, a config is not due: no need to read the ledger.
         self._quiet: dict[str, tuple[datetime, datetime]] = {}
 
     def due(self, now: datetime) -> list[ScheduleDue]:
-        """What is due and has not been handled; of one config the oldest first.
+        """What is due and has not been handled; for one config the oldest first.
 
-        A config that was never handled is due at once, at its latest due time.
+        A config that was never handled is due now, at its latest due time.
         """
         now = utc(now)
         events: list[ScheduleDue] = []
@@ -110,7 +110,7 @@ class Schedule:
             begin, end = self._quiet.get(config.id, (now, now))
             if begin <= now < end:
                 continue
-            self._mind_the_clock(config.id, expression, now)
+            self._follow_clock(config.id, expression, now)
             times = self._missed(config, expression, now)
             if len(times) > MOST_AT_ONCE:
                 times = times[:MOST_AT_ONCE]
@@ -124,14 +124,14 @@ class Schedule:
         return events
 
     def handled(self, event: ScheduleDue) -> None:
-        """Keep that an event, and all before it of the same config, needs nothing more."""
+        """Note that an event, and all earlier ones of the same config, are done."""
         self._quiet.pop(event.config, None)
         before = self._handled(event.config)
         if before is None or event.at > before:
             self._keep(event.config, event.at)
 
     def upcoming(self, now: datetime) -> dict[str, datetime]:
-        """For each config when it is due next; what is due already comes with its due time."""
+        """For each config when it is due next; in the past if it is due already."""
         now = utc(now)
         times: dict[str, datetime] = {}
         for config, expression in self._configs.values():
@@ -139,12 +139,8 @@ class Schedule:
             times[config.id] = missed[0] if missed else self._next(config.id, expression, now)
         return times
 
-    def next_time(self, now: datetime) -> datetime | None:
-        """When the next of all is due, if there is any; before ``now`` where it is due already."""
-        return min(self.upcoming(now).values(), default=None)
-
-    def _mind_the_clock(self, config: str, expression: str, now: datetime) -> None:
-        """Do not wait for a time more than a period ahead: a clock that is right never gave it."""
+    def _follow_clock(self, config: str, expression: str, now: datetime) -> None:
+        """If the last handled time is more than a period ahead, go on from now."""
         handled = self._handled(config)
         done = self._done(config, expression, now)
         if handled is not None and done is not None and done != handled:
@@ -168,7 +164,7 @@ class Schedule:
         return next_due(expression, max(now, self._done(config, expression, now) or now))
 
     def _done(self, config: str, expression: str, now: datetime) -> datetime | None:
-        """The last due time that counts as handled: what is kept, unless the clock was set back."""
+        """The last due time that is handled: the stored one, unless the clock was set back."""
         handled = self._handled(config)
         if handled is not None and next_due(expression, now) < handled:
             return last_due(expression, now)

@@ -1,4 +1,4 @@
-"""When has a file come to rest? Without a clock, a thread or a disk of its own."""
+"""When a file has settled, that is, is no longer written to. Has no clock, thread or disk."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class Stamp(NamedTuple):
     """When it was last written, ns since 1970."""
 
 
-Look = Callable[[str], Stamp | None]
-"""How a file is now; None when it is gone, or is no file."""
+ReadStamp = Callable[[str], Stamp | None]
+"""Returns how a file is now; None if it was deleted, or is not a file."""
 
 
 class Settling:
-    """Files that changed, until their size and time have rested for long enough.
+    """Files that changed, until their size and time have stayed the same for long enough.
 
-    Times are seconds on a clock that never goes back.
+    Times are seconds on a monotonic clock.
     """
 
     def __init__(self, settle: Callable[[str], float]) -> None:
         self._settle = settle
         self._pending: dict[str, tuple[Stamp | None, float]] = {}
-        # A file has one entry that counts, which may be too early: a file that is written to for
-        # hours must not add one at each event. What holds is the deadline in `_pending`.
+        # A file has one entry in the heap, which may be too early: a file that is written to for
+        # hours must not add one at each event. The deadline in `_pending` decides.
         self._heap: list[tuple[float, str]] = []
         self._entries: dict[str, float] = {}
 
@@ -42,26 +42,26 @@ class Settling:
         return key in self._pending
 
     def changed(self, key: str, stamp: Stamp, now: float, *, rested: float = 0.0) -> None:
-        """It was seen so, and its rest begins; ``rested`` seconds of it are known to be over."""
+        """A file has changed; it is known to be unchanged since ``rested`` seconds."""
         self._put(key, stamp, now + self._settle(key) - max(0.0, rested))
 
     def moved(self, key: str, now: float) -> None:
-        """It was renamed into place, and need not rest."""
+        """A file was renamed into place, and is complete."""
         self._put(key, None, now)
 
     def gone(self, key: str) -> None:
-        """It is there no more."""
+        """A file was deleted."""
         self._pending.pop(key, None)
 
     def next_deadline(self) -> float | None:
-        """When to ask ``ready`` next; None when nothing is waited for."""
+        """When to call ``ready`` next; None if there are no files."""
         return self._heap[0][0] if self._heap else None
 
-    def ready(self, now: float, look: Look) -> list[str]:
-        """Those that have come to rest by ``now``, in the order in which they did.
+    def ready(self, now: float, read_stamp: ReadStamp) -> list[str]:
+        """The files that have settled by ``now``, in the order in which they did.
 
-        ``look`` has the last word: a file that has changed meanwhile (writing through a memory map
-        is told by nobody) begins to rest anew, and one that is gone is forgotten.
+        ``read_stamp`` has the last word: a file that has changed since (writing through a memory
+        map causes no events) has to wait again, and one that was deleted is forgotten.
         """
         rested: list[str] = []
         while self._heap and self._heap[0][0] <= now:
@@ -75,7 +75,7 @@ class Settling:
             if deadline > now:
                 self._put(key, before, deadline)
                 continue
-            stamp = look(key)
+            stamp = read_stamp(key)
             if stamp is None:
                 continue
             if before is None or before == stamp or self._settle(key) <= 0:

@@ -1,4 +1,4 @@
-"""Silence as an alarm: a config that should have had something to do by now, and had not."""
+"""Staleness: a config with ``expect_every`` that has had nothing to do for longer than that."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ from tidegate.runtime.manifest import Config
 from tidegate.runtime.protocols import Ledger
 
 
-class Silence:
-    """Watches over ``expect_every``: tells of each silence once, and when it has ended."""
+class Staleness:
+    """Watches over ``expect_every``; says once that a config is stale, and once that it is not."""
 
     def __init__(self, configs: Iterable[Config], ledger: Ledger, start: datetime) -> None:
         self._configs = [config for config in configs if config.expect_every]
         self._ledger = ledger
         self._start = start
-        self._told: set[str] = set()
+        self._stale: set[str] = set()
 
-    def broken(self, now: datetime) -> list[str]:
-        """What to tell a person now: one sentence for each config whose state has changed."""
-        said = []
+    def changes(self, now: datetime) -> list[str]:
+        """One sentence for each config that has become stale, or is no longer stale."""
+        sentences = []
         for config in self._configs:
-            last = self._last(config)
-            silent = now - (last or self._start)
+            last = self._last_run(config)
             expected = timedelta(seconds=config.expect_every or 0)
-            if silent > expected and config.id not in self._told:
-                self._told.add(config.id)
+            is_stale = now - (last or self._start) > expected
+            if is_stale and config.id not in self._stale:
+                self._stale.add(config.id)
                 since = f"since {last:%Y-%m-%d %H:%M} UTC" if last else "since the start"
-                said.append(f"{config.id} is silent {since}: a run is expected every {expected}")
-            elif silent <= expected and config.id in self._told:
-                self._told.discard(config.id)
-                said.append(f"{config.id} is no longer silent")
-        return said
+                sentences.append(
+                    f"{config.id} is stale: no run {since}, but one is expected every {expected}"
+                )
+            elif not is_stale and config.id in self._stale:
+                self._stale.discard(config.id)
+                sentences.append(f"{config.id} is no longer stale")
+        return sentences
 
-    def _last(self, config: Config) -> datetime | None:
+    def _last_run(self, config: Config) -> datetime | None:
         return next((r.started for r in self._ledger.records(config=config.id, limit=1)), None)

@@ -1,8 +1,8 @@
-"""Tells of files that have arrived in a folder: renamed into place, or come to rest there.
+"""Reports files that have arrived in a folder: renamed into place, or no longer written to.
 
-One thread waits for the system to tell of changes and for files to come to rest. On Linux it hears
-inotify itself, which is certain of renames and owns up to what it has lost (see ``inotify.py``);
-elsewhere, and where a file system must be polled, watchfiles.
+One thread waits for changes, and for files to settle. On Linux it uses inotify, which tells renames
+from writes and says when it has lost events (see ``inotify.py``). It uses watchfiles on other
+systems, and for file systems that must be polled.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from watchfiles import Change as Seen
+from watchfiles import Change as WatchfilesChange
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from tidegate.runtime.select import counts
@@ -27,18 +27,18 @@ from tidegate.targets.local.inputs import RawFile
 from tidegate.targets.local.settling import Settling, Stamp
 
 POLL_EVERY = 5.0
-"""How often a file system that tells of nothing is looked over, s."""
+"""How often a file system without events is scanned, s."""
 SWEEP_EVERY = 300.0
-"""How often all files are looked at where changes may go by untold, s."""
+"""How often all files are scanned where changes may be missed, s."""
 _STEP = 20
 _RETRY = 1.0
 _CALM = 0.005
-_DULL = 10
+_MANY_REPEATS = 10
 _LIMITS = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS)
 
 
 class Source(Protocol):
-    """What tells of changes."""
+    """Where changes are read from."""
 
     def read(self, timeout: float | None) -> list[Change]:
         """The next changes, in order; none after ``timeout`` seconds or ``wake``."""
@@ -47,24 +47,24 @@ class Source(Protocol):
         """Make ``read`` return; from any thread."""
 
     def close(self) -> None:
-        """Stop telling."""
+        """Release everything."""
 
 
 class Watcher:
-    """Tells ``arrived`` of each file that arrives below ``root``, by its key, in batches.
+    """Calls ``arrived`` with the keys of files that arrive below ``root``, in batches.
 
-    It watches from the moment it is made; it tells once it is started (``start`` or ``with``), on a
-    thread of its own. A file may be told of twice, and one that is deleted at once not at all, but
-    none that stays is left out: whoever makes a Watcher and looks through the folder then has seen
-    every file. ``arrived`` is called again, after a second, with what it raised an error on.
+    It watches from the moment it is created, and reports on a thread of its own once it is started
+    (``start`` or ``with``). A file may be reported twice, and one that is deleted at once may be
+    left out, but no file that stays is: who creates a Watcher and then scans the folder sees every
+    file. If ``arrived`` raises an error, it is called again with the same keys after a second.
 
     Args:
-        root: The folder; it is waited for when it vanishes.
-        arrived: Gets keys: paths below ``root``, with ``/``.
-        settle: For how long the file of that key must rest, s.
+        root: The folder. If it vanishes, the watcher waits for it to come back.
+        arrived: Called with keys: paths below ``root``, with ``/``.
+        settle: For how long the file of that key must stay unchanged, s.
         arrives: Whether a file of that key counts at all.
-        say: Gets sentences for a person.
-        force_polling: Look again and again, for file systems that do not tell of changes.
+        say: Called with sentences for a person.
+        force_polling: Scan the folder regularly, for file systems without events.
 
     Raises:
         OSError: the folder cannot be read.
@@ -90,19 +90,19 @@ class Watcher:
         self._given: list[tuple[str, Stamp, float]] = []
         self._stopping = threading.Event()
         self._said: set[str] = set()
-        self._dull = 0  # how many times in a row nothing new was told of
+        self._repeats = 0  # how many times in a row only known files changed
         self._failed: tuple[float, list[str]] | None = None
         self.polling = force_polling
-        """Whether it looks again and again because it is not told."""
+        """Whether the folder is scanned regularly."""
         self._source: Source | None = self._open()
         self._thread = threading.Thread(target=self._run, name="tidegate-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to tell."""
+        """Begin to report."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop telling; what has not come to rest is for the next one's first look."""
+        """Stop; files that have not settled are left to the next start."""
         self._stopping.set()
         with self._lock:
             if self._source is not None:
@@ -124,10 +124,10 @@ class Watcher:
         self.stop()
 
     def settled(self, found: Iterable[RawFile]) -> list[RawFile]:
-        """Those of these files that have rested; the others are told of once they have.
+        """Those of these files that have settled; the others are reported once they have.
 
-        From any thread. A time of last writing that lies in the future says nothing, and the file
-        rests from now on.
+        From any thread. If a file's modification time is in the future, its waiting time begins
+        now.
         """
         now = time.time_ns()
         rested: list[RawFile] = []
@@ -156,9 +156,9 @@ class Watcher:
                     changes = self._reopen(error)
                 self._note(changes)
                 self._take_given()
-                self._tell(self._settling.ready(time.monotonic(), self._look))
+                self._report(self._settling.ready(time.monotonic(), self._stamp))
         except Exception as error:
-            self._say(f"no files are taken in any more: watching ended with {error!r}")
+            self._say(f"new files are no longer seen: watching ended with {error!r}")
             raise
         finally:
             self._let_go()
@@ -179,7 +179,7 @@ class Watcher:
         now = time.monotonic()
         last = self._last(changes)
         news = any(key not in self._settling for key in last)
-        self._dull = 0 if news or not changes else self._dull + 1
+        self._repeats = 0 if news or not changes else self._repeats + 1
         for key, kind in last.items():
             if kind is Kind.MOVED and not os.path.islink(self._root / key):
                 self._settling.moved(key, now)
@@ -187,16 +187,16 @@ class Watcher:
                 self._settling.gone(key)
             elif kind is Kind.FOLDER and key in self._settling:
                 continue
-            elif (stamp := self._look(key)) is not None:
-                # What is found in a folder may have been there for long; what was told of is new.
+            elif (stamp := self._stamp(key)) is not None:
+                # A file found by a scan may be old; one that was reported has just changed.
                 age = (time.time_ns() - stamp.mtime_ns) / 1e9 if kind is Kind.FOLDER else 0.0
                 self._settling.changed(key, stamp, now, rested=age)
-        if self._dull >= _DULL:
-            # A fast writer makes an event at each write: let them gather.
+        if self._repeats >= _MANY_REPEATS:
+            # A fast writer causes an event at each write: wait, so that they come together.
             self._stopping.wait(_CALM)
 
     def _last(self, changes: Iterable[Change]) -> dict[str, Kind]:
-        """The last that happened to each file; FOLDER where one was found, not told of."""
+        """The last change of each file; FOLDER if the file was found by a scan of its folder."""
         last: dict[str, Kind] = {}
         for kind, key in changes:
             if kind in (Kind.LOST, Kind.FOLDER):
@@ -215,7 +215,7 @@ class Watcher:
             if key not in self._settling:
                 self._settling.changed(key, stamp, now, rested=age)
 
-    def _tell(self, keys: list[str]) -> None:
+    def _report(self, keys: list[str]) -> None:
         if self._failed is not None and (keys or self._failed[0] <= time.monotonic()):
             keys = list(dict.fromkeys((*self._failed[1], *keys)))
             self._failed = None
@@ -225,9 +225,9 @@ class Watcher:
             self._arrived(keys)
         except Exception as error:
             self._failed = (time.monotonic() + _RETRY, keys)
-            self._say_once(f"what arrived cannot be taken in yet, and is tried again: {error}")
+            self._say_once(f"new files cannot be processed yet, and are tried again: {error}")
 
-    def _look(self, key: str) -> Stamp | None:
+    def _stamp(self, key: str) -> Stamp | None:
         try:
             status = os.stat(self._root / key)
         except (OSError, ValueError):
@@ -244,7 +244,7 @@ class Watcher:
             prefix = "" if prefix == "./" else prefix
             yield from (prefix + name for name in names if self._arrives(prefix + name))
 
-    # --- where changes are told from ----------------------------------------------------------
+    # --- where changes come from ----------------------------------------------------------------
 
     def _open(self) -> Source:
         if sys.platform == "linux" and not self.polling:
@@ -262,7 +262,7 @@ class Watcher:
         return Notifications(self._root, polling=self.polling)
 
     def _reopen(self, error: OSError) -> list[Change]:
-        """Watch anew after a failure, once the folder is there; everything must be looked at."""
+        """Watch again after a failure, once the folder exists; then everything must be scanned."""
         self._let_go()
         if error.errno in _LIMITS:
             self._say_once(_advice(error))
@@ -273,7 +273,7 @@ class Watcher:
                 opened = self._open()
             except OSError as why:
                 if not missing:
-                    self._say(f"{self._root} cannot be watched, and is waited for: {why.strerror}")
+                    self._say(f"{self._root} cannot be watched: {why.strerror}; waiting for it")
                 missing = True
                 self._stopping.wait(_RETRY)
                 continue
@@ -291,23 +291,23 @@ class Watcher:
 
 
 class Notifications:
-    """Changes as watchfiles tells of them, natively or by polling.
+    """Changes from watchfiles, by events or by polling.
 
-    It cannot tell a rename from a write, and drops what happens between two calls at an unlucky
-    moment; so all files are looked at from time to time.
+    It does not tell a rename from a write, and may lose what happens between two calls; so all
+    files are scanned from time to time.
     """
 
     def __init__(self, root: Path, *, polling: bool) -> None:
         self._root = root
         self._arguments = ([str(root)], False, polling, int(POLL_EVERY * 1000), True, True)
         self._rust = self._listen()
-        self._bell = threading.Event()
+        self._wake = threading.Event()
         self._swept = time.monotonic()
 
     def read(self, timeout: float | None) -> list[Change]:
         """As ``Source.read``; raises FileNotFoundError once the root is gone."""
         until = None if timeout is None else time.monotonic() + timeout
-        while not self._bell.is_set():
+        while not self._wake.is_set():
             now = time.monotonic()
             if not self._root.is_dir():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._root))
@@ -318,19 +318,19 @@ class Notifications:
                 return []
             left = 0.2 if until is None else min(0.2, until - now)
             try:
-                told = self._rust.watch(5 * _STEP, _STEP, max(1, int(left * 1000)), None)
+                changes = self._rust.watch(5 * _STEP, _STEP, max(1, int(left * 1000)), None)
             except WatchfilesRustInternalError:  # such as for a name that is not UTF-8
                 self._rust.close()
                 self._rust = self._listen()
                 return [Change(Kind.LOST, "")]
-            if isinstance(told, set) and told:
-                return sorted(self._translated(told), key=lambda change: change.key)
-        self._bell.clear()
+            if isinstance(changes, set) and changes:
+                return sorted(self._translated(changes), key=lambda change: change.key)
+        self._wake.clear()
         return []
 
     def wake(self) -> None:
         """As ``Source.wake``."""
-        self._bell.set()
+        self._wake.set()
 
     def close(self) -> None:
         """As ``Source.close``."""
@@ -342,12 +342,12 @@ class Notifications:
         except WatchfilesRustInternalError as error:
             raise OSError(errno.EIO, str(error), str(self._root)) from error
 
-    def _translated(self, told: Iterable[tuple[int, str]]) -> Iterator[Change]:
-        for kind, path in told:
+    def _translated(self, changes: Iterable[tuple[int, str]]) -> Iterator[Change]:
+        for kind, path in changes:
             key = os.path.relpath(path, self._root)
             if key == "." or any(part.startswith(".") for part in key.split(os.sep)):
                 continue
-            if kind == Seen.deleted and not os.path.lexists(path):
+            if kind == WatchfilesChange.deleted and not os.path.lexists(path):
                 yield Change(Kind.GONE, key)
             elif os.path.isdir(path):
                 yield Change(Kind.FOLDER, key)

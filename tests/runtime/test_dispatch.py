@@ -17,7 +17,7 @@ from tidegate.errors import (
     StorageError,
     WorkerLost,
 )
-from tidegate.runtime.dispatch import backoff, handle
+from tidegate.runtime.dispatch import backoff
 from tidegate.runtime.events import Requested
 from tidegate.runtime.protocols import ClaimLost, Target
 from tidegate.runtime.runs import Failure, Input, Run
@@ -28,7 +28,7 @@ LEASE = timedelta(minutes=17)
 KEY = "lidar/humboldt/a.csv"
 
 
-def told(kind, message="no"):
+def fails(kind, message="no"):
     """A stand-in for Tsdat that tells of a failure."""
     return lambda task: Outcome(failure=Failure(kind, message, "p.py:3", "do this"))
 
@@ -110,7 +110,7 @@ def test_only_the_plots_failed(bench):
 
 @pytest.mark.parametrize("kind", ["bad-input", "timeout", "out-of-memory", "configuration"])
 def test_a_failure_that_is_told_is_final(bench, kind):
-    bench.perform = told(kind)
+    bench.perform = fails(kind)
     (record,) = bench.arrive()
     assert (record.state, record.failure) == ("failed", Failure(kind, "no", "p.py:3", "do this"))
     assert bench.published() == {}
@@ -135,7 +135,7 @@ def test_a_worker_that_ends(bench, error, kind, state):
 
 
 def test_a_passing_failure_is_retried_until_retries_is_used_up(bench):
-    bench.perform = told("transient")
+    bench.perform = fails("transient")
     (record,) = bench.arrive()
     seen = [(record.state, record.attempt, record.tries)]
     while record.state == "retrying":
@@ -148,7 +148,7 @@ def test_a_passing_failure_is_retried_until_retries_is_used_up(bench):
 @pytest.mark.parametrize("retries", [0, 1, 5])
 def test_retries_of_the_config(tmp_path, retries):
     bench = Bench(tmp_path, replace(INGEST, retries=retries))
-    bench.perform = told("transient")
+    bench.perform = fails("transient")
     (record,) = bench.arrive()
     while record.state == "retrying":
         record = bench.execute(record.run)
@@ -156,14 +156,14 @@ def test_retries_of_the_config(tmp_path, retries):
 
 
 def test_a_request_starts_the_count_anew_and_its_own_retries_go_on(bench):
-    bench.perform = told("transient")
+    bench.perform = fails("transient")
     (record,) = bench.arrive()
     while record.state == "retrying":
         record = bench.execute(record.run)
     again = replace(record.run, again=True, arrived=NOON + LEASE)
     states = []
     for _ in range(3):
-        (record,) = handle(Requested((again,), NOON), bench.context)
+        (record,) = bench.handle(Requested((again,), NOON))
         states.append((record.state, record.attempt, record.tries))
     assert states == [("retrying", 4, 1), ("retrying", 5, 2), ("failed", 6, 3)]
 
@@ -174,7 +174,7 @@ def test_backoff_grows_up_to_a_quarter_of_an_hour():
 
 
 def test_one_bad_file_does_not_hold_up_another(bench):
-    bench.perform = told("bad-input")
+    bench.perform = fails("bad-input")
     bench.arrive("lidar/humboldt/bad.csv")
     bench.perform = bench.writes("a.nc")
     assert [r.state for r in bench.arrive()] == ["succeeded"]
@@ -312,7 +312,7 @@ def test_a_new_version_without_products_takes_the_old_ones_away(bench):
 
 def test_a_new_version_that_fails_leaves_the_old_products(bench):
     bench.arrive(content=b"1")
-    bench.perform = told("bad-input")
+    bench.perform = fails("bad-input")
     bench.arrive(content=b"2")
     assert list(bench.published()) == ["out.nc"]
 
@@ -393,7 +393,7 @@ def test_what_was_left_is_not_forgotten_by_an_attempt_that_fails(bench, tmp_path
     with_outputs(bench, Broken(tmp_path / "small", room=1))
     bench.perform = bench.writes("a.nc", "b.nc")
     (record,) = bench.arrive()
-    bench.perform = told("bad-input")
+    bench.perform = fails("bad-input")
     record = bench.execute(record.run)
     assert (record.state, set(record.publishing)) == ("failed", {"a.nc", "b.nc"})
     bench.outputs.room = 10
@@ -410,7 +410,7 @@ def test_inputs_that_cannot_be_read_are_tried_again(bench):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("bad name")])
-def test_what_staging_meets_is_told(bench, error):
+def test_what_staging_meets_is_fails(bench, error):
     bench.inputs.fetch = raises_always(error)
     (record,) = bench.arrive()
     assert (record.state, record.failure.kind) == ("retrying", "transient")

@@ -1,0 +1,59 @@
+"""Who hears what the service does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from tidegate.errors import StorageError, TidegateError
+from tidegate.runtime.runs import RunRecord
+
+_REMIND = 600.0
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Two functions; each is called from any thread, one call at a time."""
+
+    record: Callable[[RunRecord], None] = lambda record: None
+    """Called when a run has ended, or will be tried again."""
+    message: Callable[[str], None] = lambda text: None
+    """Called with something that a person should know."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ended(self, record: RunRecord) -> None:
+        """Pass on a record; that nobody reads the output any more is not an error."""
+        with self.lock, suppress(OSError):
+            self.record(record)
+
+    def say(self, text: str) -> None:
+        """Pass on a message."""
+        with self.lock, suppress(OSError):
+            self.message(text)
+
+
+class StorageTrouble:
+    """Says that the ledger or the disk is not usable: once, and again every ten minutes."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._last = ("", 0.0)
+
+    def report(self, error: StorageError) -> None:
+        """Tell a person, unless the same was said a short while ago."""
+        text, said = self._last
+        if text != str(error) or time.monotonic() - said > _REMIND:
+            self._last = (str(error), time.monotonic())
+            self._say(f"{error}\nTidegate waits until this is solved, and then goes on.")
+
+
+def internal_error(error: Exception) -> TidegateError:
+    """A bug in Tidegate, as an error for a person."""
+    return TidegateError(
+        "Tidegate has failed, and not your data or your pipelines",
+        why=repr(error),
+        next="start it again: nothing is lost; please report it with the traceback above",
+    )

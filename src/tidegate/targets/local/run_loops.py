@@ -1,0 +1,167 @@
+"""Threads that take runs from the queue and carry them out, several at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+
+from tidegate.errors import StorageError, TidegateError
+from tidegate.runtime.dispatch import Dispatcher
+from tidegate.runtime.protocols import Interrupted, QueuedRun
+from tidegate.runtime.runs import RunRecord
+from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.targets.local.listener import StorageTrouble, internal_error
+from tidegate.targets.local.queue import SqliteQueue
+
+logger = logging.getLogger(__name__)
+
+_IDLE = 5.0
+_TICK = 0.5
+_LEDGER_PAUSE = 5.0
+
+
+class RunLoops:
+    """As many threads as the executor has slots.
+
+    At most ``concurrency`` runs of a config go on at once. While the ledger cannot be written, the
+    loops wait.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        queue: SqliteQueue,
+        ledger: SqliteLedger,
+        trouble: StorageTrouble,
+    ) -> None:
+        self._dispatcher = replace(dispatcher, ended=self._ended)
+        self._tell = dispatcher.ended
+        self._queue = queue
+        self._ledger = ledger
+        self._trouble = trouble
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._running: Counter[str] = Counter()
+        self._only: Collection[str] | None = None
+        self._awaited: set[str] | None = None
+        self._threads: list[threading.Thread] = []
+        self.failure: TidegateError | None = None
+        """Why a loop ended before it was asked to."""
+        self.tally: Counter[str] = Counter()
+        """How many attempts ended in each state, since the start."""
+
+    # --- from outside -----------------------------------------------------------------------
+
+    def restrict(self, only: Collection[str], awaited: Iterable[str]) -> None:
+        """Take only runs with these keys; ``drain`` waits for the ``awaited`` ones."""
+        with self._changed:
+            self._only, self._awaited = only, set(awaited)
+
+    def start(self) -> None:
+        """Start the threads."""
+        for number in range(self._dispatcher.context.executor.slots):
+            thread = threading.Thread(target=self._loop, name=f"tidegate-run-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def wake(self) -> None:
+        """Look into the queue now."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Take no more runs."""
+        self._stopping.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait until all threads have ended, at most so long."""
+        self.wake()
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def over(self) -> bool:
+        """Whether the loops were stopped, or one has failed."""
+        return self._stopping.is_set() or self.failure is not None
+
+    def idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        with self._changed:
+            return not self._running.total() and not self._queue.count()
+
+    def drain(self, interrupted: Callable[[], bool]) -> None:
+        """Wait until the queue is empty, or the awaited runs have ended, and nothing runs."""
+        while not self.over() and not interrupted():
+            with self._changed:
+                waiting = self._queue.count() if self._awaited is None else len(self._awaited)
+                if not waiting and not self._running.total():
+                    return
+                self._changed.wait(_TICK)
+
+    # --- one loop ---------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        try:
+            while (queued := self._take()) is not None:
+                try:
+                    self._work(queued)
+                finally:
+                    with self._changed:
+                        self._running[queued.run.config] -= 1
+                        self._changed.notify_all()
+        except Interrupted:
+            pass
+        except TidegateError as error:
+            # The ledger or the environment is broken: nothing can be recorded any more.
+            self.failure = self.failure or error
+        except Exception as error:  # a bug: better to end than to do nothing
+            logger.exception("a run loop ended", extra={"action": "run_loop"})
+            self.failure = self.failure or internal_error(error)
+
+    def _take(self) -> QueuedRun | None:
+        """The next run that may go on now; waits for one. None when it is time to end."""
+        with self._changed:
+            while not self.over():
+                now = self._dispatcher.context.now()
+                try:
+                    queued = self._queue.take(now, exclude_configs=self._full(), only=self._only)
+                except StorageError as error:
+                    self._trouble.report(error)
+                    queued = None
+                if queued is not None:
+                    self._running[queued.run.config] += 1
+                    return queued
+                self._changed.wait(_IDLE)
+        return None
+
+    def _full(self) -> list[str]:
+        return [
+            config.id
+            for config in self._dispatcher.context.manifest.configs
+            if config.concurrency and self._running[config.id] >= config.concurrency
+        ]
+
+    def _work(self, queued: QueuedRun) -> None:
+        """Carry out a run; while the ledger cannot be written, wait and then claim it again."""
+        claimed = False
+        while True:
+            try:
+                if claimed:  # by the attempt whose end could not be written
+                    self._ledger.abandon(self._dispatcher.context.owner)
+                record = self._dispatcher.work(queued)
+                break
+            except StorageError as error:
+                claimed = True
+                self._trouble.report(error)
+                if self._stopping.wait(_LEDGER_PAUSE):
+                    raise Interrupted from None
+        if self._awaited is not None and (record is None or record.state != "retrying"):
+            self._awaited.discard(queued.run.key)
+
+    def _ended(self, record: RunRecord) -> None:
+        self.tally[record.state] += 1
+        self._tell(record)

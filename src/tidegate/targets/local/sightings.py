@@ -1,0 +1,88 @@
+"""What is known of raw files: a file is hashed only if it has changed since it was last seen."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from tidegate.errors import InputChanged, StorageError
+from tidegate.runtime.manifest import Config
+from tidegate.runtime.runs import Input
+from tidegate.runtime.select import takes
+from tidegate.targets.local.inputs import FolderInputs, RawFile
+from tidegate.targets.local.ledger import SeenFile, SqliteLedger
+
+T = TypeVar("T")
+
+BATCH = 200
+"""How many files are looked up in the ledger at once."""
+
+
+class Sightings:
+    """Reads raw files and remembers their versions in the ledger.
+
+    ``configs`` are all configs of the workspace: the files of those with trigger S3 are only noted
+    as seen when their runs are queued (see ``Intake``).
+    """
+
+    def __init__(
+        self,
+        inputs: FolderInputs,
+        configs: Sequence[Config],
+        ledger: SqliteLedger,
+        say: Callable[[str], None],
+    ) -> None:
+        self._inputs = inputs
+        self._configs = [config for config in configs if config.trigger == "S3"]
+        self._ledger = ledger
+        self._say = say
+
+    def is_wanted(self, key: str) -> bool:
+        """Whether a file of that key sets off runs when it arrives."""
+        return any(takes(config, key) for config in self._configs)
+
+    def scan(self, prefix: str = "") -> Iterator[list[RawFile]]:
+        """All files below a prefix, in batches; those that cannot be read are reported."""
+        return batched(self._inputs.scan(prefix, self._report), BATCH)
+
+    def row(self, file: RawFile, known: Mapping[str, SeenFile]) -> SeenFile | None:
+        """What to note of a file; None if it is being written to, or cannot be read.
+
+        Its content is hashed, unless size, times and inode are as ``known``.
+        """
+        before = known.get(file.key)
+        if before is not None and before[:5] == tuple(file):
+            return before
+        try:
+            return self._inputs.hash_file(file)
+        except InputChanged:  # it is being written to, and will be reported again
+            return None
+        except StorageError as error:
+            self._say(str(error))
+            return None
+
+    def list(self, config: Config) -> list[Input]:
+        """The files under a scheduled ingest's path, without those that are still being written."""
+        listed: list[Input] = []
+        oldest = time.time_ns() - int(config.settle * 1e9)
+        for batch in self.scan(config.input_path or ""):
+            found = [file for file in batch if file.mtime_ns <= oldest]
+            known = self._ledger.seen_files.at(file.key for file in found)
+            rows = [row for file in found if (row := self.row(file, known)) is not None]
+            # For a file that also sets off a run of its own, "seen" means that this run is queued.
+            new = [r for r in rows if known.get(r.key) != r and not self.is_wanted(r.key)]
+            self._ledger.seen_files.add(new)
+            listed += [Input(row.key, row.sha256, row.size) for row in rows]
+        return listed
+
+    def _report(self, key: str, error: OSError) -> None:
+        self._say(f"{key} cannot be read: {error.strerror or error}")
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of up to ``size`` items."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
