@@ -9,22 +9,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import psutil
-from tidegate.targets.local.folders import FolderInputs
 
-from benchmarks import workspaces
-from benchmarks.report import Figure, median
-from benchmarks.running import Running
-from tidegate.runtime.records import dumps
-from tidegate.runtime.runs import Input, Product, QualitySummary, Run, RunRecord
-from tidegate.targets.local.intake import batched
-from tidegate.targets.local.ledger import (
-    Seen,
-    SqliteLedger,
-    _note_change,
-    _write_product,
-    _write_record,
-    write_seen,
-)
+from tidegate.targets.local.inputs import FolderInputs
+from tidegate.targets.local.ledger import SeenFile, SqliteLedger
+from tidegate.targets.local.ledger.claims import claim_run, finish_run
+from tidegate.targets.local.ledger.seen_files import write_seen
 from tidegate.targets.local.sightings import batched
 from tidegate.workspace.folder import Workspace
 
@@ -102,7 +91,7 @@ def fill(workspace: Workspace, files: int) -> None:
     with SqliteLedger(workspace.ledger) as ledger:
         number = 0
         for batch in batched(inputs.scan(), 1000):
-            rows = [inputs.read(found) for found in batch]
+            rows = [inputs.hash_file(found) for found in batch]
             records = [_record(row, number + n) for n, row in enumerate(rows)]
             for record in records:
                 _write_products(workspace, record)
@@ -113,16 +102,16 @@ def fill(workspace: Workspace, files: int) -> None:
 
 
 def _write_to_ledger(
-    ledger: SqliteLedger, rows: Sequence[Seen], records: Sequence[RunRecord]
+    ledger: SqliteLedger, rows: Sequence[SeenFile], records: Sequence[RunRecord]
 ) -> None:
-    """What ``enqueue``, ``claim`` and ``finish`` leave, of many runs in one transaction."""
+    """What ``claim`` and ``finish`` leave, of many runs in one transaction."""
     with ledger.database.writing() as db:
         write_seen(db, rows)
         for record in records:
-            _write_record(db, None, record.key, record, lease=None)
-            for product in record.products:
-                _write_product(db, product)
-                _note_change(db, product.key)
+            run, owner, now = record.run, record.owner, record.started
+            lease, release = timedelta(hours=1), record.release
+            claim_run(db, run, owner=owner, lease=lease, now=now, release=release)
+            finish_run(db, record)
 
 
 def _write_raw_files(workspace: Workspace, files: int) -> None:
@@ -139,7 +128,7 @@ def _write_products(workspace: Workspace, record: RunRecord) -> None:
         place.write_text("x" * product.size)
 
 
-def _record(row: Seen, number: int) -> RunRecord:
+def _record(row: SeenFile, number: int) -> RunRecord:
     run = Run(CONFIG, inputs=(Input(row.key, row.sha256, row.size),), arrived=_BEGAN)
     now, key = _BEGAN + _PERIOD * number, run.key
     return RunRecord(
