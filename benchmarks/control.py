@@ -10,6 +10,11 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks import workspaces
+from benchmarks.report import Figure, median
+from benchmarks.running import Running
+from tidegate.runtime.records import dumps
+from tidegate.runtime.runs import Input, Product, QualitySummary, Run, RunRecord
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger
 from tidegate.targets.local.ledger.claims import claim_run, finish_run
