@@ -20,6 +20,7 @@ from tidegate.cli import (
     emulate,
     logs,
     new,
+    notify,
     options,
     release,
     runs,
@@ -46,10 +47,22 @@ for module in (
 ):
     app.add_typer(module.app)
 app.add_typer(service.group)
+app.add_typer(notify.group)
 
 PANELS = {
     "Set up": ("check", "env", "demo", "new", "adopt"),
-    "Runs": ("up", "run", "runs", "show", "products", "retry", "reprocess", "logs", "service"),
+    "Runs": (
+        "up",
+        "run",
+        "runs",
+        "show",
+        "products",
+        "retry",
+        "reprocess",
+        "logs",
+        "service",
+        "notify",
+    ),
     "Deployment to AWS": (
         *("emulate", "doctor", "bootstrap", "plan", "deploy", "status"),
         *("release", "releases", "rollback", "destroy"),

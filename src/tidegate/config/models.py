@@ -180,6 +180,34 @@ class _Keys(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
+class NotifySettings(_Keys):
+    """Who is told of what goes wrong."""
+
+    to: list[Annotated[str, BeforeValidator(values.secret_source)]] = Field(
+        description="Where the addresses are: names of environment variables, or file:PATH."
+        " Addresses themselves hold passwords and do not belong into this file.",
+        examples=[["TIDEGATE_NOTIFY"]],
+        min_length=1,
+    )
+    on: (
+        list[
+            Annotated[
+                Literal["failure", "silence", "recovery", "disk", "empty"],
+                BeforeValidator(values.choice("failure", "silence", "recovery", "disk", "empty")),
+            ]
+        ]
+        | None
+    ) = _key("What to tell; everything, when it is left out.", ["failure", "recovery"])
+    at_most_every: Duration | None = _key(
+        "The shortest time between two messages; what happens in between is in the next one.",
+        "1h",
+        default=3600,
+    )
+    quiet: Annotated[str, BeforeValidator(values.quiet)] | None = _key(
+        "Send nothing between these times, in UTC; the message comes afterwards.", "22:00-06:00"
+    )
+
+
 class Settings(_Keys):
     """Settings of runs: in `defaults:`, a pipeline or a config; the innermost value wins."""
 
@@ -230,6 +258,12 @@ class Settings(_Keys):
     )
 
 
+_NOTIFY: Any = _key(
+    "Who is told of failures, stale data and recoveries (docs/notify.md); the innermost one holds.",
+    {"to": ["TIDEGATE_NOTIFY"]},
+)
+
+
 class ConfigEntry(Settings):
     """One config of a pipeline: a site, or a version."""
 
@@ -241,6 +275,7 @@ class ConfigEntry(Settings):
         "The folder of the input bucket (or of `input/`) where its raw files arrive.",
         "lidar/humboldt/",
     )
+    notify: NotifySettings | None = _NOTIFY
 
 
 class PipelineEntry(Settings):
@@ -276,6 +311,7 @@ class PipelineEntry(Settings):
         ],
         min_length=1,
     )
+    notify: NotifySettings | None = _NOTIFY
 
 
 class AwsKeys(_Keys):
@@ -331,6 +367,7 @@ class PipelinesConfig(AwsKeys):
         " Without it, Tidegate looks for it next to the file.",
         "../pipeline-template",
     )
+    notify: NotifySettings | None = _NOTIFY
     defaults: Settings | None = _key(
         "Settings for all pipelines without their own.", {"timeout": 600}
     )
@@ -378,6 +415,7 @@ NUMBERS = frozenset(
         "ephemeral_storage",
         "keep_runs",
         "create_buckets",
+        "at_most_every",
     }
 )
 """The keys whose values may be numbers or true and false; all other values are text."""

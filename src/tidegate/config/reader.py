@@ -17,6 +17,7 @@ from tidegate.config.models import (
     NUMBERS,
     AwsKeys,
     ConfigEntry,
+    NotifySettings,
     PipelineEntry,
     PipelinesConfig,
     Settings,
@@ -199,6 +200,8 @@ def _model_at(path: KeyPath) -> type[BaseModel]:
     """The model of the mapping at ``path``."""
     if not path:
         return PipelinesConfig
+    if path[-1] == "notify":
+        return NotifySettings
     if path[0] == "defaults":
         return Settings
     if path[0] == "branches":

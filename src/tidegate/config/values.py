@@ -10,7 +10,7 @@ import math
 import re
 import string
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, time, timedelta, timezone
 
 from cronsim import CronSim, CronSimError
 
@@ -150,6 +150,36 @@ def duration(value: object) -> int:
         raise InvalidValue(what)
     _within(seconds, 1, 366 * 86_400)
     return seconds
+
+
+_CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
+
+
+def quiet(value: object) -> str:
+    """Two times of a day, such as ``22:00-06:00``."""
+    written = text(value)
+    if not re.fullmatch(rf"{_CLOCK}-{_CLOCK}", written):
+        raise Wrong(f"must be two times such as 22:00-06:00, not {show(value)}")
+    return written
+
+
+def quiet_hours(written: str) -> tuple[time, time]:
+    """The two times of ``quiet``."""
+    begin, end = (time.fromisoformat(part) for part in written.split("-"))
+    return begin, end
+
+
+def secret_source(value: object) -> str:
+    """Where a secret is: the name of an environment variable, or ``file:PATH``."""
+    written = text(value)
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*|file:.+", written):
+        return written
+    if "://" in written or "@" in written:
+        # What is written may be a password: it is not repeated in the message.
+        what = "must name where the address is, not hold the address: it may contain a password"
+    else:
+        what = f"must be the name of an environment variable or file:PATH, not {show(value)}"
+    raise Wrong(what, "put the address into a variable such as TIDEGATE_NOTIFY, and name that here")
 
 
 def window(value: object) -> str:

@@ -1,0 +1,249 @@
+"""From what runs report to messages: who is told what; what waits is kept over restarts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Protocol
+
+from tidegate.config import NotifySettings, PipelinesConfig
+from tidegate.config.values import quiet_hours
+from tidegate.notify.digest import Digest, Message
+from tidegate.notify.notice import KINDS, Notice, NoticeKind
+from tidegate.notify.sending import load_channels
+from tidegate.runtime.records import from_json, to_json
+from tidegate.runtime.runs import RunRecord
+
+logger = logging.getLogger(__name__)
+
+EVERY = 3600
+"""The shortest time between two messages to the same recipients, s, unless the config says."""
+_TICK = 5.0
+_STATE = "notify"
+
+Send = Callable[[Message], tuple[str, ...]]
+Say = Callable[[str], None]
+
+
+class State(Protocol):
+    """Where a notifier keeps what it must remember: the ledger's named values."""
+
+    def state(self, name: str) -> str | None:
+        """The value under a name."""
+
+    def set_state(self, name: str, value: str) -> None:
+        """Keep a value."""
+
+
+@dataclass
+class Group:
+    """Recipients that the same configs report to."""
+
+    digest: Digest
+    """What waits for them."""
+    send: Send
+    """Sends a message; returns what did not take it."""
+    kinds: frozenset[str]
+    """What they want to know."""
+    open: dict[str, list[str]] = field(default_factory=dict)
+    """For each config, the subjects whose failure they were told of."""
+
+
+class Notifier:
+    """Takes records and notices of all threads; sends on a thread of its own."""
+
+    def __init__(
+        self,
+        groups: Mapping[str, Group],
+        group_of: Callable[[str], str | None],
+        *,
+        keep: State | None = None,
+        say: Say = lambda text: None,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self._groups = dict(groups)
+        self._group_of = group_of
+        self._keep = keep
+        self._say = say
+        self._now = now
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._restore()
+
+    def record(self, record: RunRecord) -> None:
+        """A run has ended: a failure is a notice, and success after a failure that was told."""
+        config, subject = record.run.config, ", ".join(record.run.subjects)
+        if record.state == "failed" and record.failure is not None:
+            failure = record.failure
+            text = f"{record.run.title} failed: {failure.message}"
+            if failure.next:
+                text += f" — {failure.next}"
+            self.add(Notice("failure", config, text, self._now(), subject))
+        elif record.state in ("succeeded", "empty"):
+            self.resolved(config, subject, f"{record.run.title} works again")
+
+    def add(self, notice: Notice) -> None:
+        """Something that a person should know; those who want this kind are told."""
+        with self._lock:
+            for group in self._groups_of(notice.config):
+                if notice.kind in group.kinds:
+                    group.digest.add(notice)
+
+    def resolved(self, config: str, subject: str, text: str) -> None:
+        """What failed, or was stale, works again; whoever was told of it is told so."""
+        with self._lock:
+            for group in self._groups_of(config):
+                if group.digest.forget(config, subject):
+                    continue
+                told = group.open.get(config, [])
+                if subject not in told:
+                    continue
+                told.remove(subject)
+                if not told and "recovery" in group.kinds:
+                    group.digest.add(Notice("recovery", config, text, self._now(), subject))
+
+    def start(self) -> None:
+        """Send from now on, on a thread of its own: a mail server that hangs holds up no run."""
+        self._thread = threading.Thread(target=self._work, name="tidegate-notify", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Send nothing more; what waits is kept for the next start."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(30.0)
+        self._save()
+
+    def send_due(self) -> None:
+        """Send all messages that are due; one that cannot be sent is tried again later."""
+        for name, group in self._groups.items():
+            with self._lock:
+                if not group.digest.due(self._now()):
+                    continue
+                message, about = group.digest.message(), list(group.digest.waiting)
+            try:
+                failed = group.send(message)
+            except Exception as error:  # a plugin of Apprise's may raise anything
+                logger.warning("notifications: %s", type(error).__name__)
+                failed = (name,)
+            if failed:
+                self._say(f"a notification could not be sent to {', '.join(failed)}")
+            with self._lock:
+                self._note_sent(group, about, everywhere=not failed)
+        self._save()
+
+    def _note_sent(self, group: Group, about: Sequence[Notice], *, everywhere: bool) -> None:
+        now = self._now()
+        if not everywhere:
+            # Tried again after the pause, with all that has come since.
+            group.digest.last_sent = now
+            return
+        later = [notice for notice in group.digest.waiting if notice not in about]
+        group.digest.sent(now)
+        group.digest.waiting = later
+        for notice in about:
+            if notice.kind in ("failure", "silence"):
+                told = group.open.setdefault(notice.config, [])
+                if notice.subject not in told:
+                    told.append(notice.subject)
+
+    def _work(self) -> None:
+        while not self._stop.wait(_TICK):
+            self.send_due()
+
+    def _groups_of(self, config: str) -> list[Group]:
+        if not config:
+            return list(self._groups.values())
+        name = self._group_of(config)
+        return [self._groups[name]] if name in self._groups else []
+
+    # What was sent and what waits survives a restart.
+
+    def _save(self) -> None:
+        if self._keep is None:
+            return
+        with self._lock:
+            data = {name: _group_data(group) for name, group in self._groups.items()}
+        text = json.dumps(data, sort_keys=True)
+        try:
+            if self._keep.state(_STATE) != text:
+                self._keep.set_state(_STATE, text)
+        except Exception as error:
+            logger.warning("the state of notifications was not kept: %s", error)
+
+    def _restore(self) -> None:
+        text = self._keep.state(_STATE) if self._keep is not None else None
+        for name, data in json.loads(text or "{}").items():
+            if name in self._groups:
+                _fill_group(self._groups[name], data)
+
+
+def _group_data(group: Group) -> dict[str, Any]:
+    digest = group.digest
+    return {
+        "open": group.open,
+        "waiting": [to_json(notice) for notice in digest.waiting],
+        "last_sent": digest.last_sent.isoformat() if digest.last_sent else None,
+    }
+
+
+def _fill_group(group: Group, data: Mapping[str, Any]) -> None:
+    group.open = {config: list(subjects) for config, subjects in data["open"].items()}
+    group.digest.waiting = [from_json(Notice, notice) for notice in data["waiting"]]
+    if data["last_sent"]:
+        group.digest.last_sent = datetime.fromisoformat(data["last_sent"])
+
+
+def notifier_of(
+    model: PipelinesConfig,
+    folder: Path,
+    *,
+    place: str,
+    link: str = "",
+    keep: State | None = None,
+    say: Say = lambda text: None,
+) -> Notifier | None:
+    """The notifier that a config asks for; None when it has no ``notify:``.
+
+    Raises:
+        ConfigurationError: an address is missing or not known.
+        UsageError: Apprise is not installed.
+    """
+    groups: dict[str, Group] = {}
+    names: dict[str, str] = {}
+    for config, settings in settings_in_use(model).items():
+        names[config] = settings.model_dump_json()
+        if names[config] not in groups:
+            groups[names[config]] = _group(settings, folder, place, link)
+    if not groups:
+        return None
+    return Notifier(groups, names.get, keep=keep, say=say)
+
+
+def settings_in_use(model: PipelinesConfig) -> dict[str, NotifySettings]:
+    """Each config's ``notify:``: its own, else its pipeline's, else the one at the top."""
+    found: dict[str, NotifySettings] = {}
+    for pipeline in model.pipelines:
+        for name, entry in pipeline.configs.items():
+            settings = entry.notify or pipeline.notify or model.notify
+            if settings is not None:
+                found[f"{pipeline.name}/{name}"] = settings
+    return found
+
+
+def _group(settings: NotifySettings, folder: Path, place: str, link: str) -> Group:
+    channels = load_channels(settings.to, folder)
+    digest = Digest(
+        place,
+        timedelta(seconds=settings.at_most_every or EVERY),
+        quiet_hours(settings.quiet) if settings.quiet else None,
+        link,
+    )
+    kinds: Sequence[NoticeKind] = settings.on or KINDS
+    return Group(digest, channels.send, frozenset(kinds))
