@@ -159,7 +159,7 @@ def quiet(value: object) -> str:
     """Two times of a day, such as ``22:00-06:00``."""
     written = text(value)
     if not re.fullmatch(rf"{_CLOCK}-{_CLOCK}", written):
-        raise Wrong(f"must be two times such as 22:00-06:00, not {show(value)}")
+        raise InvalidValue(f"must be two times such as 22:00-06:00, not {show(value)}")
     return written
 
 
@@ -179,7 +179,8 @@ def secret_source(value: object) -> str:
         what = "must name where the address is, not hold the address: it may contain a password"
     else:
         what = f"must be the name of an environment variable or file:PATH, not {show(value)}"
-    raise Wrong(what, "put the address into a variable such as TIDEGATE_NOTIFY, and name that here")
+    fix = "put the address into a variable such as TIDEGATE_NOTIFY, and write its name here"
+    raise InvalidValue(what, fix)
 
 
 def window(value: object) -> str:
