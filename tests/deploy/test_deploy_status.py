@@ -185,7 +185,7 @@ def test_the_command(main: Deployed) -> None:
 
 def test_a_branch_that_is_not_deployed(main: Deployed) -> None:
     done = main.tidegate("status", "dev")
-    assert "nothing is deployed of dev: `tidegate deploy dev` does it" in done.err
+    assert "`tidegate deploy dev`" in done.err
     rows = {line.split("\t")[0]: line.split("\t") for line in done.out.splitlines()}
     assert rows["buoy/morro"][1] == "not deployed"
     assert rows["wave_vap/morro"][8] == "missing"
