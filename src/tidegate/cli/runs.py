@@ -32,6 +32,7 @@ from tidegate.cli.options import (
 )
 from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
+from tidegate.notify import Notifier, notifying
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Run, RunRecord, State
 from tidegate.runtime.wording import quantity
@@ -63,7 +64,8 @@ def up(
     out = View(as_json=as_json)
     opened = loading.load_workspace(Workspace.at(directory), python=python, say=out.note)
     with (
-        commands.service(opened, workers, listener(out), poll=poll) as service,
+        notifying(opened, out.note) as notifier,
+        commands.service(opened, workers, listener(out, notifier=notifier), poll=poll) as service,
         stopping(service.stop, out),
     ):
         if once:
@@ -360,8 +362,12 @@ def _carry_out(
         raise typer.Exit(1)
 
 
-def listener(out: View, records: list[RunRecord] | None = None) -> Listener:
+def listener(
+    out: View, records: list[RunRecord] | None = None, notifier: Notifier | None = None
+) -> Listener:
     def ended(record: RunRecord) -> None:
+        if notifier is not None:
+            notifier.record(record)
         if records is not None:
             records.append(record)
         if not out.as_json:
@@ -370,4 +376,6 @@ def listener(out: View, records: list[RunRecord] | None = None) -> Listener:
             sys.stdout.write(commands.json_line(view.run_data(record)))
             sys.stdout.flush()
 
-    return Listener(record=ended, message=out.note)
+    if notifier is None:
+        return Listener(record=ended, message=out.note)
+    return Listener(record=ended, message=out.note, problem=notifier.problem)

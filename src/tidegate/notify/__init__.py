@@ -3,8 +3,8 @@
 Notices are grouped and limited in rate (``digest``), and sent by the Apprise library (``sending``).
 """
 
-from tidegate.notify.notice import Notice, NoticeKind
-from tidegate.notify.notifier import Notifier, notifier_of
-from tidegate.notify.sending import Channels, load_channels
+from tidegate.notify.notice import Notice
+from tidegate.notify.notifier import Notifier, notifier_of, notifying
+from tidegate.notify.sending import load_channels
 
-__all__ = ["Channels", "Notice", "NoticeKind", "Notifier", "load_channels", "notifier_of"]
+__all__ = ["Notice", "Notifier", "load_channels", "notifier_of", "notifying"]

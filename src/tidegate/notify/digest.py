@@ -78,11 +78,11 @@ class Digest:
         ]
         return len(self.waiting) < before
 
-    def due(self, now: datetime) -> bool:
-        """Whether a message should be sent now."""
+    def due(self, now: datetime, gather: timedelta = GATHER) -> bool:
+        """Whether a message should be sent now; ``gather`` is how long the first notice waits."""
         if not self.waiting or self._is_quiet(now):
             return False
-        if now - self.waiting[0].at < GATHER and len(self.waiting) < _KEPT:
+        if now - self.waiting[0].at < gather and len(self.waiting) < _KEPT:
             return False
         return self.last_sent is None or now - self.last_sent >= self.every
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any, Protocol
 
 from tidegate.config import NotifySettings, PipelinesConfig
 from tidegate.config.values import quiet_hours
-from tidegate.notify.digest import Digest, Message
+from tidegate.notify.digest import GATHER, Digest, Message
 from tidegate.notify.notice import KINDS, Notice, NoticeKind
 from tidegate.notify.sending import load_channels
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import RunRecord
+from tidegate.targets.local.listener import Problem
+from tidegate.workspace.loading import LoadedWorkspace
 
 logger = logging.getLogger(__name__)
 
@@ -108,23 +111,31 @@ class Notifier:
                 if not told and "recovery" in group.kinds:
                     group.digest.add(Notice("recovery", config, text, self._now(), subject))
 
+    def problem(self, problem: Problem) -> None:
+        """The service has found a problem, or one is over."""
+        subject = problem.kind
+        if problem.over:
+            self.resolved(problem.config, subject, problem.text)
+        else:
+            self.add(Notice(problem.kind, problem.config, problem.text, self._now(), subject))
+
     def start(self) -> None:
         """Send from now on, on a thread of its own: a mail server that hangs holds up no run."""
         self._thread = threading.Thread(target=self._work, name="tidegate-notify", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Send nothing more; what waits is kept for the next start."""
+        """Send what may be sent, then nothing more; the rest is kept for the next start."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(30.0)
-        self._save()
+        self.send_due(timedelta(0))
 
-    def send_due(self) -> None:
+    def send_due(self, gather: timedelta = GATHER) -> None:
         """Send all messages that are due; one that cannot be sent is tried again later."""
         for name, group in self._groups.items():
             with self._lock:
-                if not group.digest.due(self._now()):
+                if not group.digest.due(self._now(), gather):
                     continue
                 message, about = group.digest.message(), list(group.digest.waiting)
             try:
@@ -224,6 +235,29 @@ def notifier_of(
     if not groups:
         return None
     return Notifier(groups, names.get, keep=keep, say=say)
+
+
+@contextmanager
+def notifying(loaded: LoadedWorkspace, say: Say) -> Iterator[Notifier | None]:
+    """The notifier of a workspace, sending; None when its config has no ``notify:``.
+
+    Raises:
+        ConfigurationError: an address is missing or not known.
+        UsageError: Apprise is not installed.
+    """
+    model, root = loaded.config.require(), loaded.workspace.root
+    if not settings_in_use(model):
+        yield None
+        return
+    with loaded.ledger() as ledger:
+        link = f"what failed: tidegate runs --failed -w {root}"
+        notifier = notifier_of(model, root, place=root.name, link=link, keep=ledger, say=say)
+        assert notifier is not None
+        notifier.start()
+        try:
+            yield notifier
+        finally:
+            notifier.close()
 
 
 def settings_in_use(model: PipelinesConfig) -> dict[str, NotifySettings]:

@@ -7,11 +7,26 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tidegate.errors import StorageError, TidegateError
 from tidegate.runtime.runs import RunRecord
 
 _REMIND = 600.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that a person has to see to; or that it is over."""
+
+    kind: Literal["silence", "disk"]
+    """A config that gets no data; the disk or the ledger cannot be used."""
+    config: str
+    """The config's id; "" for the whole workspace."""
+    text: str
+    """One sentence."""
+    over: bool = False
+    """Whether this says that it is over."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +37,8 @@ class Listener:
     """Called when a run has ended, or will be tried again."""
     message: Callable[[str], None] = lambda text: None
     """Called with something that a person should know."""
+    problem: Callable[[Problem], None] = lambda problem: None
+    """Called with what an operator should be told of, by a message."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ended(self, record: RunRecord) -> None:
@@ -34,12 +51,17 @@ class Listener:
         with self.lock, suppress(OSError):
             self.message(text)
 
+    def report(self, problem: Problem) -> None:
+        """Say what the problem is, and pass it on."""
+        self.say(problem.text)
+        self.problem(problem)
+
 
 class StorageTrouble:
     """Says that the ledger or the disk is not usable: once, and again every ten minutes."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
         self._last = ("", 0.0)
 
     def report(self, error: StorageError) -> None:
@@ -47,7 +69,8 @@ class StorageTrouble:
         text, said = self._last
         if text != str(error) or time.monotonic() - said > _REMIND:
             self._last = (str(error), time.monotonic())
-            self._say(f"{error}\nTidegate waits until this is solved, and then goes on.")
+            text = f"{error}\nTidegate waits until this is solved, and then goes on."
+            self._listener.report(Problem("disk", "", text))
 
 
 def internal_error(error: Exception) -> TidegateError:

@@ -101,7 +101,7 @@ class Service:
             ended=self._listener.ended,
             say=self._listener.say,
         )
-        self._trouble = StorageTrouble(self._listener.say)
+        self._trouble = StorageTrouble(self._listener)
         self._loops = RunLoops(self._dispatcher, self._queue, self._ledger, self._trouble)
         self._sightings = Sightings(inputs, manifest.configs, self._ledger, self._listener.say)
         self._intake = Intake(
@@ -242,8 +242,8 @@ class Service:
         try:
             if scheduler.submit_due():
                 self._loops.wake()
-            for text in staleness.changes(self._now()):
-                self._listener.say(text)
+            for problem in staleness.changes(self._now()):
+                self._listener.report(problem)
         except StorageError as error:
             self._trouble.report(error)
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.protocols import Ledger
+from tidegate.targets.local.listener import Problem
 
 
 class Staleness:
@@ -18,9 +19,9 @@ class Staleness:
         self._start = start
         self._stale: set[str] = set()
 
-    def changes(self, now: datetime) -> list[str]:
-        """One sentence for each config that has become stale, or is no longer stale."""
-        sentences = []
+    def changes(self, now: datetime) -> list[Problem]:
+        """One problem for each config that has become stale, or is no longer stale."""
+        found = []
         for config in self._configs:
             last = self._last_run(config)
             expected = timedelta(seconds=config.expect_every or 0)
@@ -28,13 +29,13 @@ class Staleness:
             if is_stale and config.id not in self._stale:
                 self._stale.add(config.id)
                 since = f"since {last:%Y-%m-%d %H:%M} UTC" if last else "since the start"
-                sentences.append(
-                    f"{config.id} is stale: no run {since}, but one is expected every {expected}"
-                )
+                text = f"{config.id} is stale: no run {since}, but one is expected every {expected}"
+                found.append(Problem("silence", config.id, text))
             elif not is_stale and config.id in self._stale:
                 self._stale.discard(config.id)
-                sentences.append(f"{config.id} is no longer stale")
-        return sentences
+                text = f"{config.id} is no longer stale"
+                found.append(Problem("silence", config.id, text, over=True))
+        return found
 
     def _last_run(self, config: Config) -> datetime | None:
         return next((r.started for r in self._ledger.records(config=config.id, limit=1)), None)
