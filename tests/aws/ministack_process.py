@@ -29,7 +29,7 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": REGION,
     "AWS_REGION": REGION,
 }
-_READY = 60.0
+_READY = 180.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def ministack(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[M
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(5)
+            process.wait(10)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -271,7 +271,11 @@ def test_a_worker_that_is_killed_is_replaced(tiny: Callable[..., Bench]) -> None
     bench.worker.start()
 
     def kill() -> None:
-        time.sleep(2)
+        deadline = time.monotonic() + 120
+        while not any(r.state == "running" for r in bench.records()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(2)  # the worker has its task by then
         os.kill(bench.worker.pid, signal.SIGKILL)
 
     killer = threading.Thread(target=kill)

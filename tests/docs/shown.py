@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -98,12 +99,18 @@ def _line(document: Path, command: str) -> Line:
     return Line(document.name, command.strip(), mark.strip())
 
 
+@functools.cache
+def _command_line() -> Any:
+    """All commands; made once, for that takes a while."""
+    return typer.main.get_command(app)
+
+
 def fault(words: list[str], *, whole: bool) -> str:
     """What Tidegate's command line would say against it; "" for nothing.
 
     ``whole`` commands have all that they need; in running text, arguments may be left out.
     """
-    command: Any = typer.main.get_command(app)
+    command: Any = _command_line()
     rest = words[1:]
     while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
         if rest[0] not in command.commands:

@@ -176,7 +176,7 @@ def docker_registry(folder: Path, port: int | None = None, more: str = "") -> It
             ["docker-registry", "serve", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             if _answers(host):
                 break

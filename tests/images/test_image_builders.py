@@ -284,9 +284,9 @@ def test_ctrl_c_ends_all_that_was_started(
     assert alive(pid)
     process.send_signal(signal.SIGINT)
     assert process.stdout.read() == "interrupted\n"
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     process.stdout.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(pid)
@@ -431,7 +431,7 @@ def test_ctrl_c_in_a_build_and_another_try(tmp_path: Path, base: str, registry: 
             break
     process.send_signal(signal.SIGINT)
     assert process.stdout.read().endswith("interrupted\n")
-    assert process.wait(60) == 0
+    assert process.wait(120) == 0
     process.stdout.close()
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert mark not in running.stdout

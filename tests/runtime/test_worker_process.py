@@ -136,7 +136,6 @@ def test_tasks_of_which_a_part_is_anything(raw, name, value):
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
     """A function that makes a ``WorkerProcess`` of a line of Python; nothing of it may be left."""
-    monkeypatch.setattr(process, "START", 3.0)
     before, made = descriptors(), []
 
     def make(code, *more):
@@ -194,7 +193,8 @@ def test_a_worker_that_does_not_start(fake, code, why):
 
 
 @pytest.mark.slow
-def test_a_worker_that_never_gets_ready(fake):
+def test_a_worker_that_never_gets_ready(fake, monkeypatch):
+    monkeypatch.setattr(process, "START", 1.0)
     with pytest.raises(PythonEnvironmentError, match="no answer in time"):
         fake("time.sleep(60)").start()
 
@@ -235,14 +235,12 @@ def test_a_worker_that_answers_nonsense(fake, code, what, why):
 
 @pytest.mark.functional
 @pytest.mark.parametrize(
-    "code", ["time.sleep(60)", "print('{', end='', flush=True); time.sleep(60)"]
+    "code", ["time.sleep(9000)", "print('{', end='', flush=True); time.sleep(9000)"]
 )
 def test_silence_is_a_timeout(fake, code):
     worker = fake(READY + f"sys.stdin.readline(); {code}")
-    started = time.monotonic()
     with pytest.raises(RunTimeout, match="stopped after 1 s"):
         worker.perform(with_limits(timeout=1))
-    assert time.monotonic() - started < 10
     assert worker.pid is None
 
 
@@ -288,12 +286,12 @@ def test_a_child_that_holds_the_pipe_open(fake):
     """The worker is dead, but the pipe does not end."""
     worker = fake(
         READY
-        + "sys.stdin.readline(); os.fork() and os.kill(os.getpid(), 9); os.setsid(); time.sleep(8)"
+        + "sys.stdin.readline(); os.fork() and os.kill(os.getpid(), 9); os.setsid(); time.sleep(30)"
     )
     started = time.monotonic()
     with pytest.raises(WorkerLost, match="SIGKILL"):
         worker.perform(TASK)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25  # it did not wait for the child
 
 
 @pytest.mark.functional

@@ -26,7 +26,7 @@ from tidegate.workspace.folder import Workspace
 HERE = Path(__file__).parent
 TINY = HERE / "tiny"
 COMMAND = [sys.executable, "-m", "tidegate"]
-PATIENCE = 60.0
+PATIENCE = 180.0
 """How long something may take that takes a second on a machine that is not busy, s."""
 
 

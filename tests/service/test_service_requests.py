@@ -168,7 +168,7 @@ def test_whoever_waits_for_a_service_is_told_when_it_ends(place):
         )
         eventually(lambda: place.queued() == 2)
         service.kill()
-        _, said = waiting.communicate(timeout=30)
+        _, said = waiting.communicate(timeout=120)
     finally:
         service.close()
     assert waiting.returncode == 1

@@ -116,7 +116,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def tidegate(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tidegate", "service", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1200)
 
 
 @pytest.mark.functional

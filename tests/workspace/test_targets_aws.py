@@ -106,7 +106,7 @@ def test_dead_letters_go_back_into_their_queue(branch):
         sqs.send_message(QueueUrl=dead, MessageBody=json.dumps(bench.created(input)))
     with branch.working():
         done = branch.tidegate("retry", "--failed", "--json")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while bench.visible() or bench.hidden():
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -111,7 +111,7 @@ def test_following_until_ctrl_c(branch: Any) -> None:
         log(branch, "lidar/humboldt", said("now"), age=0)
         assert {process.stdout.readline().split()[-1] for _ in range(2)} == {"late", "now"}
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
     finally:
         process.kill()
         process.wait()

@@ -78,7 +78,7 @@ HERE = Path(".")
 def restore_signals() -> None:
     """Handle SIGINT and SIGTERM even when the parent process ignores them.
 
-    A shell script starts a command in the background (``tidegate ... &``) with SIGINT ignored.
+    A shell script starts its background commands with SIGINT ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread may change signal handlers
