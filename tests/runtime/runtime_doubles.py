@@ -119,8 +119,8 @@ class Bench:
         records = []
         dispatcher = Dispatcher(self.context, self.queue, records.append)
         dispatcher.submit(*events)
-        while dispatcher.work_next():
-            pass
+        while (queued := self.queue.take(self.now)) is not None:
+            dispatcher.work(queued)
         return records
 
     def execute(self, run: Run):

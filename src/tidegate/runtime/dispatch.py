@@ -70,14 +70,6 @@ class Dispatcher:
             state=[item for selection in selections for item in selection.state],
         )
 
-    def work_next(self) -> bool:
-        """Take one run from the queue and carry it out; False if none is due."""
-        queued = self.queue.take(self.context.now())
-        if queued is None:
-            return False
-        self.work(queued)
-        return True
-
     def work(self, queued: QueuedRun) -> RunRecord | None:
         """Carry out a run that was taken from the queue; None if it was not ours to carry out.
 

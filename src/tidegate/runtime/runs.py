@@ -1,4 +1,4 @@
-"""Runs, their records and products, windows; and the key that makes a run the same run."""
+"""Runs, their records and products, and windows; and the key that identifies a run."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Literal
 from tidegate.runtime.records import check_aware, dumps, to_json, utc
 
 State = Literal["running", "retrying", "succeeded", "empty", "failed", "superseded"]
-"""running: claimed. retrying: failed for a passing reason, will be tried again. succeeded: its
-products are published. empty: ended without any product. failed: see its failure. superseded: an
-input changed before the run could publish, or a later run about the same has replaced what it
-published; a run of the new version takes its place."""
+"""running: claimed. retrying: failed for a reason that may pass, will be tried again. succeeded:
+its products are published. empty: ended without any product. failed: see its failure. superseded:
+an input changed before the run could publish, or a later run about the same inputs has replaced
+what it published."""
 
 FINISHED: tuple[State, ...] = ("succeeded", "empty", "failed", "superseded")
 SETTLED: tuple[State, ...] = ("succeeded", "empty")
 
 ADOPTED = "adopted"
-"""The first argument of runs that were never carried out here: ``tidegate adopt`` put what an older
-deployment had made on record, under them."""
+"""The first argument of runs that Tidegate never carried out: ``tidegate adopt`` records the
+products of an earlier deployment under such runs."""
 ADOPTER = "tidegate adopt"
-"""Who claims what is adopted, raw files that count as done included: the same each time, so that an
-adoption takes over what a dead one had claimed."""
+"""The owner of adopted runs. It is the same each time, so that an adoption takes over the claims of
+one that was interrupted."""
 
 FailureKind = Literal["bad-input", "transient", "timeout", "out-of-memory", "configuration"]
 
@@ -38,7 +38,7 @@ class Input:
     key: str
     """Its path below the inputs' root, with ``/``: ``lidar/humboldt/lidar.z05.00.….sta.7z``."""
     version: str
-    """What tells this content from another under the same key: a sha256, or S3's ETag."""
+    """Identifies the content: a sha256, or S3's ETag."""
     size: int
     """Bytes."""
 
@@ -54,7 +54,7 @@ class Window:
 
     def __post_init__(self) -> None:
         check_aware(self)
-        # One way to write each instant: the begin and end become parts of subjects and names.
+        # Always in UTC: begin and end become parts of subjects and names.
         object.__setattr__(self, "begin", utc(self.begin))
         object.__setattr__(self, "end", utc(self.end))
         if self.end <= self.begin:
@@ -90,13 +90,13 @@ class Run:
     window: Window | None = None
     """A VAP's window."""
     products: tuple[ProductRef, ...] = ()
-    """The products that a VAP's window, with its padding, held when it was selected."""
+    """The products in a VAP's window and its padding, when the run was selected."""
     arguments: tuple[str, ...] = ()
-    """What the pipeline is given where its inputs are not files."""
+    """The pipeline's arguments, if its inputs are not files."""
     due: datetime | None = None
-    """When the schedule was due, where the inputs are not files: a station is asked each time."""
+    """When the schedule was due, if the inputs are not files: each due time is a new run."""
     arrived: datetime | None = None
-    """When what set it off happened; not part of the key."""
+    """When the event that started it happened; not part of the key."""
     again: bool = False
     """Run it even if it was run, or failed, before; not part of the key."""
 
@@ -105,7 +105,10 @@ class Run:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """What it is about, version aside: a later run about the same replaces its products."""
+        """The names of its inputs, or its window, without versions.
+
+        A later run with the same subjects replaces its products.
+        """
         if self.window is not None:
             return (f"{self.window.begin.isoformat()}/{self.window.end.isoformat()}",)
         if self.due is not None:
@@ -114,14 +117,14 @@ class Run:
 
     @property
     def adopted(self) -> bool:
-        """Whether it stands for products that were there before: nothing to be carried out."""
+        """Whether it stands for products that were adopted: there is nothing to carry out."""
         return self.arguments[:1] == (ADOPTED,) and self.due is None and not self.inputs
 
     @cached_property
     def key(self) -> str:
-        """sha256, in hexadecimal, of the config's id and all that goes in; the release does not.
+        """sha256, in hexadecimal, of the config's id and all inputs; the release is not part of it.
 
-        The same key means: nothing new to do. See DESIGN, section 5, "Run key".
+        The same key means that there is nothing new to do.
         """
         identity: dict[str, object] = {
             "config": self.config,
@@ -136,7 +139,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What the run is about, in a few words for a person."""
+        """The inputs or the window, in a few words for a person."""
         if self.window is not None:
             return str(self.window)
         if self.inputs:
@@ -147,7 +150,7 @@ class Run:
 
 @dataclass(frozen=True)
 class QualitySummary:
-    """What the ``qc_`` variable of one variable says of its samples."""
+    """What the ``qc_`` variable of one variable says about its samples."""
 
     variable: str
     """The variable that was checked (without ``qc_``)."""
@@ -166,14 +169,14 @@ class Product:
     key: str
     """Its path below the outputs' root; the same on every target."""
     kind: Literal["data", "ancillary"]
-    """data: what ``save_data`` wrote. ancillary: plots and all else."""
+    """data: written by ``save_data``. ancillary: plots and everything else."""
     size: int
     """Bytes; of a folder, of all files in it."""
     sha256: str
     """Of the content; of a folder, of its files' paths and sha256, in order. Of an adopted object
     in S3 that nobody has read yet, its ETag after ``etag:``."""
     datastream: str = ""
-    """The datastream that was written, which is not always the one in the config."""
+    """The datastream that was written; not always the one in the config."""
     begin: datetime | None = None
     """The first time in it."""
     end: datetime | None = None
@@ -203,7 +206,7 @@ class Failure:
     """Why a run did not succeed."""
 
     kind: FailureKind
-    """bad-input and configuration are not tried again by themselves, transient is."""
+    """Only transient failures are tried again without a request."""
     message: str
     """What happened, in one line."""
     where: str = ""
@@ -214,22 +217,22 @@ class Failure:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What became of a run: the ledger's main entry."""
+    """The state and result of a run: the ledger's main entry."""
 
     run: Run
     """The run."""
     state: State
-    """Where it stands."""
+    """Its state."""
     attempt: int
     """1 for the first attempt; a retry or a reprocess is a new attempt under the same key."""
     started: datetime
     """When this attempt began."""
     tries: int = 1
-    """1 and the transient failures since it was last asked for; bounded by ``retries``."""
+    """1 and the number of transient failures since the last request; limited by ``retries``."""
     owner: str = ""
     """Who claimed it."""
     publishing: tuple[str, ...] = ()
-    """The product keys that this attempt, or a dead one before it, set out to publish."""
+    """The product keys that this attempt, or one before it that died, was about to publish."""
     finished: datetime | None = None
     """When this attempt ended."""
     release: str = ""
@@ -237,21 +240,21 @@ class RunRecord:
     failure: Failure | None = None
     """Why it failed."""
     plots_failed: str = ""
-    """Why the plots could not be made, when only they failed; the data is published."""
+    """Why the plots failed, if only they did; the data is published."""
     warnings: tuple[str, ...] = ()
     """What a person should know although the run succeeded."""
     products: tuple[Product, ...] = ()
     """What it published."""
     replaces: tuple[str, ...] = ()
-    """Keys of the earlier runs about the same whose results this one replaces."""
+    """Keys of the earlier runs that this one replaces."""
     retired: tuple[str, ...] = ()
-    """Keys of products of earlier runs over the same inputs that this one took away."""
+    """Keys of products of replaced runs that this one removed."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """How long each phase took, s."""
     peak_memory: float = 0.0
     """The most memory that the run's process used, MB."""
     log: str = ""
-    """Where its log is kept."""
+    """Where its log is."""
 
     def __post_init__(self) -> None:
         check_aware(self)
@@ -263,7 +266,7 @@ class RunRecord:
 
     @property
     def outcome(self) -> str:
-        """The state in the words that a person is shown."""
+        """The state, as a person should read it."""
         return "succeeded, plots failed" if self.plots_failed else self.state
 
 
@@ -303,7 +306,7 @@ def window_at(length: str, moment: datetime) -> Window:
 
 
 def windows_over(length: str, begin: datetime, end: datetime) -> Iterator[Window]:
-    """The aligned windows that hold at least one instant of [begin, end], oldest first."""
+    """The aligned windows that contain at least one instant of [begin, end], oldest first."""
     window = window_at(length, begin)
     while window.begin <= end:
         yield window

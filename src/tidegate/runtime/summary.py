@@ -1,4 +1,4 @@
-"""What is in a dataset: datastream, times, dimensions, and a summary of its quality checks.
+"""Summarizes a dataset: datastream, times, dimensions, and its quality checks.
 
 Works on what Tsdat holds in memory when it saves; xarray and NumPy come with Tsdat and are only
 imported here to read a file back.
@@ -37,25 +37,25 @@ class Summary:
 
 
 def summarize(dataset: Any) -> Summary:
-    """The summary of an ``xarray.Dataset``; what cannot be told is left empty, never raised."""
+    """The summary of an ``xarray.Dataset``; what cannot be read stays empty. Never raises."""
     nothing: tuple[datetime | None, datetime | None] = (None, None)
-    begin, end = _told(lambda: _times(dataset), nothing)
+    begin, end = _or_default(lambda: _times(dataset), nothing)
     return Summary(
         datastream=str(dataset.attrs.get("datastream", "")),
         begin=begin,
         end=end,
         dimensions={str(name): int(size) for name, size in dict(dataset.sizes).items()},
-        quality=_told(lambda: tuple(_quality(dataset)), ()),
-        inputs=_told(lambda: _inputs(dataset.attrs.get("inputs", ())), ()),
+        quality=_or_default(lambda: tuple(_quality(dataset)), ()),
+        inputs=_or_default(lambda: _inputs(dataset.attrs.get("inputs", ())), ()),
     )
 
 
-def _told(tell: Callable[[], T], otherwise: T) -> T:
+def _or_default(read: Callable[[], T], default: T) -> T:
     try:
-        return tell()
+        return read()
     except Exception as error:  # odd attributes or times must not fail a run that is fine
         print(f"cannot summarize: {error!r}")
-        return otherwise
+        return default
 
 
 def summarize_file(path: Path) -> Summary | None:
