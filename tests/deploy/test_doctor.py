@@ -88,7 +88,7 @@ def test_single_sign_on_is_hinted_at(tmp_path: Path, monkeypatch: pytest.MonkeyP
     caller, [finding] = account.credentials(Clients(profile="field", region=REGION))
     assert caller is None
     assert finding.state == "problem"
-    assert "have expired, or cannot be had" in finding.what
+    assert "have expired, or are not available" in finding.what
     assert finding.next == "`aws sso login --profile field`"
 
 

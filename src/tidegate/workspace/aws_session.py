@@ -236,7 +236,7 @@ class AwsSession:
     ) -> tuple[Input, list[Config]]:
         """An object that a person named, and the configs that it is for."""
         key = self._key(name)
-        found = inputs.look(key)
+        found = inputs.find(key)
         if found is None:
             raise self._no_object(name, key)
         return found, self._fitting(key, config, all)

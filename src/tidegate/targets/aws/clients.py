@@ -1,8 +1,8 @@
-"""The one way to AWS: the only module that imports boto3.
+"""Clients for AWS: the only module that imports boto3.
 
-Clients are made when they are first asked for, with the same retries and timeouts, and their
-errors are told as Tidegate's: what happened, why, what to do next. Endpoint, region and credentials
-come from where boto3 looks for them (``AWS_ENDPOINT_URL``, ``AWS_REGION``, …) unless given.
+A client is created at its first use. All have the same retries and timeouts, and raise Tidegate's
+errors: what happened, why, what to do next. Endpoint, region and credentials come from where boto3
+looks for them (``AWS_ENDPOINT_URL``, ``AWS_REGION``, …) unless given.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 CONNECTIONS = 32
-"""Connections that a client keeps: as many as transfers go on at once."""
+"""Connections that a client keeps: one for each transfer at the same time."""
 
-_PASSING = {
+_TEMPORARY = {
     "InternalError",
     "InternalFailure",
     "InternalServerError",
@@ -66,7 +66,7 @@ _CREDENTIALS = {
     "UnrecognizedClientException",
 }
 _SIGNED_OUT = ("SSOError", "LoginError", "TokenRetrievalError", "CredentialRetrievalError")
-"""Those errors of botocore's that signing in again ends; older ones do not have all of them."""
+"""Errors of botocore that signing in again solves; older versions do not have all of them."""
 _ACTIONS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "CompleteMultipartUpload": "s3:PutObject",
@@ -87,15 +87,15 @@ _ACTIONS = {
     "TransactWriteItems": "dynamodb:PutItem, UpdateItem, DeleteItem and ConditionCheckItem",
     "UploadPart": "s3:PutObject",
 }
-_SAID = re.compile(r"not authorized to perform: ([\w:*]+)(?: on resource: (\S+))?")
+_NOT_AUTHORIZED = re.compile(r"not authorized to perform: ([\w:*]+)(?: on resource: (\S+))?")
 
 
 class Unreachable(StorageError):
-    """AWS did not answer, or broke off: the network, more likely than AWS."""
+    """AWS did not answer, or the connection broke: a fault of the network rather than of AWS."""
 
 
 class ConditionFailed(Exception):
-    """A conditional write found something else than what it expected, or met another write."""
+    """The condition of a write did not hold, or another write happened at the same time."""
 
 
 class Missing(Exception):
@@ -103,23 +103,23 @@ class Missing(Exception):
 
 
 class Changed(Exception):
-    """The object is there, but not at the version that was asked for."""
+    """The object exists, but not at the version that was asked for."""
 
 
 class EmptyRange(Exception):
-    """The part of an object that was asked for begins after its end."""
+    """The requested part of an object begins after its end."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What is known of the credentials without asking AWS."""
+    """What is known about the credentials without asking AWS."""
 
     method: str
-    """Where they come from, in botocore's words: ``env``, ``sso``, ``assume-role``, …"""
+    """Where they come from, as botocore names it: ``env``, ``sso``, ``assume-role``, …"""
     temporary: bool
-    """Whether they are for a time only."""
+    """Whether they expire."""
     expires: datetime | None
-    """Until when, where the provider tells."""
+    """When they expire, where the provider says so."""
 
 
 class Clients:
@@ -140,7 +140,7 @@ class Clients:
 
     @property
     def dynamodb(self) -> Any:
-        """Amazon DynamoDB; untyped, since its items are what the ledger makes of them."""
+        """Amazon DynamoDB; untyped, because the ledger defines its items."""
         return self.client("dynamodb")
 
     @property
@@ -157,7 +157,7 @@ class Clients:
         client = self._clients.get(service)
         if client is not None:
             return client
-        with self._lock:  # boto3's sessions are not made for several threads; its clients are
+        with self._lock:  # sessions of boto3 are not safe for threads; its clients are
             if service not in self._clients:
                 with explained(f"connect to {service}"):
                     self._clients[service] = self._make(service)
@@ -181,12 +181,12 @@ class Clients:
             return Credentials(
                 method=str(found.method or "unknown"),
                 temporary=bool(frozen.token),
-                # botocore tells it nowhere else.
+                # botocore has no public attribute for it.
                 expires=getattr(found, "_expiry_time", None),
             )
 
     def sign_in(self) -> str:
-        """The command with which one signs in anew, for the profile that is used."""
+        """The command that signs in again, for the profile in use."""
         with self._lock, explained("read the profile"):
             inner = self._opened()._session
             profile, config = inner.profile or "", inner.get_scoped_config()
@@ -224,9 +224,9 @@ class Clients:
 
 
 def code_of(error: BaseException) -> str:
-    """The code with which AWS refused, of its own error or of ours that tells it; "" for none."""
-    for told in (error, error.__cause__):
-        answer = getattr(told, "response", None)
+    """AWS's error code, of its own error or of the one raised instead; "" for none."""
+    for one in (error, error.__cause__):
+        answer = getattr(one, "response", None)
         if isinstance(answer, dict):
             return str(answer.get("Error", {}).get("Code", ""))
     return ""
@@ -236,27 +236,27 @@ def code_of(error: BaseException) -> str:
 def explained(
     doing: str, resource: str = "", *, lasting: type[TidegateError] = StorageError
 ) -> Iterator[None]:
-    """Tell what AWS answers as Tidegate's errors; ``doing`` goes after "cannot".
+    """Raise errors of AWS as errors of Tidegate: "cannot ``doing`` ``resource``".
 
     Raises:
-        StorageError: the network, throttling, or trouble on AWS's side: it may pass.
+        StorageError: the network, throttling, or a failure of AWS: a temporary reason.
         ConfigurationError: there are no credentials, or they are not valid.
         lasting: a permission or a resource is missing.
-        ConditionFailed, Missing, Changed, EmptyRange: what a caller has asked to be told.
+        ConditionFailed, Missing, Changed, EmptyRange: answers that callers handle.
     """
     try:
         yield
     except Exception as error:
-        told = _translate(error, doing, resource, lasting)
-        if told is None:
+        translated = _translate(error, doing, resource, lasting)
+        if translated is None:
             raise
-        raise told from error
+        raise translated from error
 
 
 def _translate(
     error: Exception, doing: str, resource: str, lasting: type[TidegateError]
 ) -> Exception | None:
-    """The error to raise instead; None for what is not AWS's."""
+    """The error to raise instead; None for an error that is not from AWS."""
     from botocore import exceptions as aws
     from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
@@ -272,9 +272,9 @@ def _translate(
     signed_out = tuple(getattr(aws, name) for name in _SIGNED_OUT if hasattr(aws, name))
     if isinstance(error, signed_out) or "refreshed credentials are still expired" in str(error):
         return ConfigurationError(
-            f"cannot {doing}: the AWS credentials have expired, or cannot be had",
+            f"cannot {doing}: the AWS credentials have expired, or are not available",
             why=str(error),
-            next="sign in again, as with `aws sso login` or `aws login`, then do the same again",
+            next="sign in again, for example with `aws sso login`, and repeat the command",
         )
     if isinstance(error, (aws.ProfileNotFound, aws.NoRegionError, aws.InvalidRegionError)):
         return ConfigurationError(
@@ -282,17 +282,17 @@ def _translate(
         )
     if isinstance(error, aws.ParamValidationError):
         return ConfigurationError(f"cannot {doing}: AWS would refuse {resource}", why=str(error))
-    if isinstance(error, ResponseParserError):  # such as a hotel's page
+    if isinstance(error, ResponseParserError):  # such as the login page of a hotel's network
         return Unreachable(
             f"cannot {doing} {resource}".rstrip(),
             why=f"something answered that is not AWS: {error}"[:500],
-            next="look at the network, its proxies, and AWS_ENDPOINT_URL",
+            next="check the network, its proxies, and AWS_ENDPOINT_URL",
         )
     if isinstance(error, (aws.BotoCoreError, HTTPError, ConnectionError, TimeoutError)):
         return Unreachable(
             f"cannot {doing} {resource}".rstrip(),
             why=f"AWS cannot be reached: {error}",
-            next="it is tried again; if it lasts, look at the network and at AWS's health page",
+            next="Tidegate tries again; if it persists, check the network and AWS's health page",
         )
     return None
 
@@ -314,11 +314,11 @@ def _answered(
         return Missing(message)
     if code in ("InvalidRange", "416"):
         return EmptyRange(message)
-    if code in _PASSING:
+    if code in _TEMPORARY:
         return StorageError(
             what,
-            why=f"AWS is busy or has trouble ({code}): {message}",
-            next="it is tried again; if it lasts, look at the account's limits",
+            why=f"AWS is busy or has a failure ({code}): {message}",
+            next="Tidegate tries again; if it persists, check the limits of the account",
         )
     if code in _DENIED:
         return lasting(what, why=f"{code}: {message}", next=_allow(error, resource, message))
@@ -330,7 +330,7 @@ def _answered(
         return ConfigurationError(
             what,
             why=f"AWS does not accept the credentials ({code}): {message}",
-            next="sign in again, as with `aws sso login`",
+            next="sign in again, for example with `aws sso login`",
         )
     return lasting(what, why=f"{code}: {message}")
 
@@ -340,12 +340,12 @@ def _cancelled(error: Any, what: str) -> Exception:
     codes = {str(reason.get("Code", "")) for reason in reasons} - {"None", ""}
     if codes & {"ConditionalCheckFailed", "TransactionConflict", "DuplicateItem"}:
         return ConditionFailed(", ".join(sorted(codes)))
-    return StorageError(what, why=f"AWS gave the write up: {', '.join(sorted(codes)) or error}")
+    return StorageError(what, why=f"AWS cancelled the write: {', '.join(sorted(codes)) or error}")
 
 
 def _allow(error: Any, resource: str, message: str) -> str:
-    """Which permission to add; AWS's own words where it says."""
-    said = _SAID.search(message)
+    """Which permission to add; as AWS names it, where it does."""
+    said = _NOT_AUTHORIZED.search(message)
     if said:
         return f"allow {said[1]} on {said[2] or resource} in the role that this runs with"
     operation = str(error.operation_name)

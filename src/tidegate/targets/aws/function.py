@@ -188,7 +188,7 @@ class Function:
                 raise UnreadableMessage(f"the ledger has nothing under {content.name}")
             return Requested((loads(Run, text),), self._now())
         if isinstance(content, FileArrived) and not content.input.version:
-            found = self._inputs.look(content.input.key)
+            found = self._inputs.find(content.input.key)
             if found is None:
                 return Ignored(f"{content.input.key} was deleted")
             return replace(content, input=found)

@@ -1,4 +1,4 @@
-"""The logs of functions in CloudWatch: several log groups as one, in the order of time."""
+"""The logs of functions in CloudWatch: several log groups as one, ordered by time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tidegate.targets.aws.clients import Clients, explained
 
 _AT_ONCE = 8
 _LATE = timedelta(seconds=30)
-"""A line may come to light so long after its time."""
+"""CloudWatch may show a line so long after its time."""
 _PAUSE, _PAUSE_OF_ONE = 2.0, 0.25
-"""Seconds between two looks, and for each group: CloudWatch takes five questions a second."""
+"""Seconds between two reads, and more for each group: CloudWatch allows five requests a second."""
 
 Page = tuple[list[LogLine], str]
 
 
 def missing(clients: Clients, groups: Mapping[str, str]) -> set[str]:
-    """Those of the log groups that do not exist."""
+    """The log groups of these that do not exist."""
     client = clients.client("logs")
 
     def is_missing(name: str) -> bool:
@@ -42,9 +42,9 @@ def read(
     end: datetime | None = None,
     term: str = "",
 ) -> Iterator[LogLine]:
-    """The lines of log groups from ``begin`` on, merged by time; of one group, as they came.
+    """The lines of log groups from ``begin`` on, merged by time; of one group, in its order.
 
-    ``groups`` says the config of each; ``term`` is text that a line must have in it.
+    ``groups`` gives the config of each group; ``term`` is text that a line must contain.
 
     Raises:
         StorageError: a group is missing, or cannot be read.
@@ -65,7 +65,7 @@ def read(
             lines = [_line(event, groups[group]) for event in answer.get("events", ())]
             return lines, str(answer.get("nextToken", ""))
 
-        # All first pages are on their way before the first is looked at.
+        # All first pages are requested before the first is read.
         first = {group: pool.submit(fetch, group, "") for group in groups}
         lists = [_lines(pool, fetch, group, page) for group, page in first.items()]
         yield from heapq.merge(*lists, key=lambda line: line.when)
@@ -78,7 +78,7 @@ def _lines(
 ) -> Iterator[LogLine]:
     while True:
         lines, token = page.result()
-        if token:  # the next page comes while this one is read
+        if token:  # request the next page while this one is read
             page = pool.submit(fetch, group, token)
         yield from lines
         if not token:
@@ -93,7 +93,7 @@ def follow(
     term: str = "",
     stopped: threading.Event | None = None,
 ) -> Iterator[LogLine]:
-    """As ``read``, and then what comes, until ``stopped``; each line once."""
+    """As ``read``, then new lines until ``stopped``; each line once."""
     stop = stopped or threading.Event()
     pause = max(_PAUSE, _PAUSE_OF_ONE * len(groups))
     seen: dict[str, datetime] = {}
@@ -104,7 +104,7 @@ def follow(
             if line.id not in seen:
                 seen[line.id] = line.when
                 yield line
-        # What was written at the same time may come to light later.
+        # Lines of the same time may become visible later.
         begin = max(begin, latest - _LATE)
         seen = {id: when for id, when in seen.items() if when >= begin}
         stop.wait(pause)

@@ -1,12 +1,12 @@
 """Inputs and outputs in S3 buckets.
 
-A raw file is known by its ETag: a read names the version that it means (``If-Match``), so what is
-staged is what arrived. With SSE-KMS, S3 gives the same content another ETag each time; then an
-identical re-upload runs again, which costs time and changes nothing.
+The version of a raw file is its ETag. A read names it (``If-Match``), so what is staged is what
+arrived. With SSE-KMS, S3 gives the same content another ETag each time. Then an identical file that
+is uploaded again runs again, which costs time and changes nothing.
 
-Products appear object by object, each whole; S3 has no way to make several appear at once. Data
-come before plots, and the ledger's record comes after all (``runtime.publish``,
-``runtime.execute``): who reads the ledger never sees half of a run.
+Products appear object by object, each whole; S3 cannot make several appear at once. Data come
+before plots, and the ledger's record comes last (``runtime.publish``). So whoever reads the ledger
+never sees half of a run.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from tidegate.targets.aws.clients import (
 T = TypeVar("T")
 
 PART = 16 * 2**20
-"""Files longer than this are read and written in parts of this size, several at once."""
+"""Bytes. Longer files are read and written in parts of this size, several at once."""
 SPARE = 32 * 2**20
-"""What staging leaves free on the disk, for the log and for what the run writes at the least."""
+"""Bytes that staging leaves free on the disk, for the log and the products of the run."""
 ETAG = "etag:"
-"""How the version of a product begins that was adopted without being read: its ETag follows."""
+"""The prefix of the version of a product that was adopted without being read; its ETag follows."""
 SHA256 = "sha256"
 """The name of the metadata that holds a product's sha256."""
 
@@ -50,7 +50,7 @@ _TRIES = 4
 _BLOCK = 2**20
 _DELETED_AT_ONCE = 1000
 _FOLDER = ".zarr"
-_LATE = (".z", "zarr.json")
+_WRITTEN_LAST = (".z", "zarr.json")
 _TYPES = {".nc": "application/x-netcdf", ".cdf": "application/x-netcdf", ".jsonl": "text/plain"}
 
 
@@ -88,12 +88,12 @@ class S3Inputs:
         _in_parallel(lambda item: self.fetch(*item), wanted)
 
     def replaced(self, input: Input) -> bool:
-        """Whether another version lies under that key now; a file that is gone is not replaced."""
-        found = self.look(input.key)
+        """Whether the key has another version now; a file that is gone is not replaced."""
+        found = self.find(input.key)
         return found is not None and found.version != input.version
 
-    def look(self, key: str) -> Input | None:
-        """What lies under that key now."""
+    def find(self, key: str) -> Input | None:
+        """The file with that key at its present version; None when there is none."""
         try:
             head = self._bucket.head(key)
         except Missing:
@@ -101,7 +101,7 @@ class S3Inputs:
         return Input(key, head["ETag"].strip('"'), int(head["ContentLength"]))
 
     def list(self, prefix: str) -> Iterable[Input]:
-        """The files under a key prefix; the empty objects that stand for folders do not count."""
+        """The files with a key prefix; the empty objects that stand for folders do not count."""
         for found in self._bucket.list(prefix):
             if not found["Key"].endswith("/"):
                 yield Input(found["Key"], found["ETag"].strip('"'), int(found["Size"]))
@@ -118,25 +118,25 @@ class S3Outputs:
         """Put each file or folder under its key, data first, replacing what is there.
 
         Raises:
-            StorageError: S3 cannot be reached, or denies it; a second attempt puts all right.
+            StorageError: S3 cannot be reached, or denies it; a second attempt writes all again.
         """
         for data in (True, False):
             chosen = [(p, path) for p, path in products if (p.kind == "data") == data]
-            late: list[tuple[str, Path, str]] = []
-            early: list[tuple[str, Path, str]] = []
+            last: list[tuple[str, Path, str]] = []
+            first: list[tuple[str, Path, str]] = []
             for product, path in chosen:
                 if not path.is_dir():
-                    early.append((product.key, path, product.sha256))
+                    first.append((product.key, path, product.sha256))
                     continue
                 for file in (p for p in path.rglob("*") if p.is_file()):
-                    # A folder's table of contents last: what it names is there by then.
-                    where = late if file.name.startswith(_LATE) else early
+                    # A folder's metadata last, so that all that they name exists by then.
+                    where = last if file.name.startswith(_WRITTEN_LAST) else first
                     where.append((f"{product.key}/{file.relative_to(path).as_posix()}", file, ""))
-            for files in (early, late):
+            for files in (first, last):
                 _in_parallel(lambda item: self._bucket.upload(*item), files)
             for product, path in chosen:
                 if path.is_dir():
-                    self._remove_stale(product.key, {key for key, _, _ in early + late})
+                    self._remove_stale(product.key, {key for key, _, _ in first + last})
 
     def fetch(self, ref: ProductRef, destination: Path) -> None:
         """Copy that very version to ``destination``.
@@ -147,7 +147,7 @@ class S3Outputs:
             StorageError: S3 cannot be reached, or denies it.
         """
         try:
-            if ref.version.startswith(ETAG):  # adopted: S3 knows its content, nobody else yet
+            if ref.version.startswith(ETAG):  # adopted: its sha256 is not known yet
                 match = f'"{ref.version.removeprefix(ETAG)}"'
                 return self._bucket.download(ref.key, destination, match=match)
             if ref.key.endswith(_FOLDER):
@@ -167,7 +167,7 @@ class S3Outputs:
         _in_parallel(lambda item: self.fetch(*item), wanted)
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Take away products that a later run has replaced; a missing one is no error."""
+        """Delete products that a later run has replaced; a missing one is no error."""
         gone: list[str] = []
         for key in keys:
             if key.endswith(_FOLDER):
@@ -205,16 +205,16 @@ class _Bucket:
         self._name = name
         self._clients = clients
 
-    def _told(self, doing: str, key: str) -> Any:
+    def _explained(self, doing: str, key: str) -> Any:
         return explained(doing, f"arn:aws:s3:::{self._name}/{key}")
 
     def head(self, key: str) -> Mapping[str, Any]:
-        with self._told("look at", key):
+        with self._explained("look at", key):
             return self._clients.s3.head_object(Bucket=self._name, Key=key)
 
     def list(self, prefix: str) -> Iterator[Mapping[str, Any]]:
-        """All objects whose keys begin so, a thousand a request."""
-        with self._told("list", prefix):
+        """All objects with that key prefix, a thousand a request."""
+        with self._explained("list", prefix):
             pages = self._clients.s3.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._name, Prefix=prefix):
                 yield from page.get("Contents", ())
@@ -223,8 +223,8 @@ class _Bucket:
         """Copy one version of an object, in several parts at once where it is long.
 
         Raises:
-            Missing, Changed: it is not there at the version ``match`` (an ETag), or its metadata
-                name another ``sha256``.
+            Missing, Changed: there is no version ``match`` (an ETag) of it, or its metadata have
+                another ``sha256``.
         """
         try:
             with destination.open("wb") as file:
@@ -263,13 +263,13 @@ class _Bucket:
         match: str,
         begun: Callable[[Mapping[str, Any]], None] = lambda answer: None,
     ) -> Mapping[str, Any]:
-        """Write one part in its place; a connection that breaks on the way is made anew."""
+        """Write one part in its place; if the connection breaks, read the part again."""
         wanted: dict[str, Any] = {"IfMatch": match} if match else {}
         if begin is not None:
             wanted["Range"] = f"bytes={begin}-{begin + PART - 1}"
         for tries_left in reversed(range(_TRIES)):
             try:
-                with self._told("read", key):
+                with self._explained("read", key):
                     answer = self._clients.s3.get_object(Bucket=self._name, Key=key, **wanted)
                     with closing(answer["Body"]) as body:
                         begun(answer)
@@ -280,16 +280,16 @@ class _Bucket:
                     if place - (begin or 0) != answer["ContentLength"]:
                         raise ConnectionError("the answer ended early")
                 return answer
-            except Unreachable:  # boto3 tries requests again, but not answers that break off
+            except Unreachable:  # boto3 retries requests, but not answers that end early
                 if not tries_left:
                     raise
         raise AssertionError("unreachable")
 
     def upload(self, key: str, path: Path, sha256: str) -> None:
-        """Put a file whole; S3 refuses it when its checksum is another on arrival."""
+        """Write an object; S3 refuses it when its checksum differs on arrival."""
         sha256 = sha256 or content_hash(path)[1]
         about: dict[str, Any] = {"Metadata": {SHA256: sha256}, "ContentType": _type(path)}
-        with self._told("write", key), path.open("rb") as file:
+        with self._explained("write", key), path.open("rb") as file:
             if os.fstat(file.fileno()).st_size <= PART:
                 about["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
                 self._clients.s3.put_object(Bucket=self._name, Key=key, Body=file, **about)
@@ -299,15 +299,15 @@ class _Bucket:
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; a missing one is no error."""
-        # Control characters do not survive the XML that names many objects.
+        # A request that names many objects is XML, which loses control characters.
         odd = [key for key in keys if not key.isprintable()]
         plain = [key for key in keys if key.isprintable()]
         for key in odd:
-            with self._told("delete", key):
+            with self._explained("delete", key):
                 self._clients.s3.delete_object(Bucket=self._name, Key=key)
         for n in range(0, len(plain), _DELETED_AT_ONCE):
             batch = plain[n : n + _DELETED_AT_ONCE]
-            with self._told("delete", batch[0]):
+            with self._explained("delete", batch[0]):
                 answer = self._clients.s3.delete_objects(
                     Bucket=self._name,
                     Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
@@ -323,7 +323,7 @@ class _Bucket:
 def _in_parallel(
     function: Callable[[T], object], items: Sequence[T], threads: int = _THREADS
 ) -> None:
-    """Call ``function`` on all items; the first error is raised and ends it."""
+    """Call ``function`` on all items; the first error is raised and cancels the rest."""
     if len(items) <= 1:
         for item in items:
             function(item)
@@ -339,7 +339,7 @@ def _in_parallel(
 
 
 def _check_room(what: str, size: int, folder: Path) -> None:
-    """Whether ``size`` bytes fit: a final failure, since the next attempt has no more room."""
+    """Raise ConfigurationError if ``size`` bytes do not fit: another attempt has no more space."""
     usage = shutil.disk_usage(folder)
     if size + SPARE > usage.free:
         raise ConfigurationError(
