@@ -1,6 +1,7 @@
 """What is told of what holds data."""
 
 import pytest
+
 from tidegate.deploy.teardown.stores import Store
 
 
