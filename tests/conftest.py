@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 TESTS = Path(__file__).parent
@@ -25,6 +26,9 @@ sys.path.append(str(TESTS / "aws"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background: the children that tests start would ignore Ctrl-C, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+hypothesis.settings.register_profile("tidegate", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("tidegate")
 
 TIERS = ("unit", "functional", "integration")
 
