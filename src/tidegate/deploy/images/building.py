@@ -31,6 +31,7 @@ from tidegate.deploy.images.dockerfile import write_environment, write_pipeline
 from tidegate.deploy.images.registry import ImageRegistry
 from tidegate.errors import StorageError, TidegateError
 from tidegate.runtime.manifest import Manifest
+from tidegate.runtime.wording import quantity
 from tidegate.workspace.uv_messages import NotOnPyPI, explain
 
 Say = Callable[[str], None]
@@ -85,9 +86,8 @@ class BuildsFailed(TidegateError):
         self.images, self.failures = images, failures
         first = next(iter(failures.values()))
         names = ", ".join(failures)
-        count = len(failures)
         super().__init__(
-            f"{'an image' if count == 1 else f'{count} images'} could not be built: {names}",
+            f"could not build {quantity(len(failures), 'image')}: {names}",
             why="\n".join(f"{name}: {error.what}\n{error.why}" for name, error in failures.items()),
             next=first.next,
             where=first.where,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tidegate.deploy.core.place import Place
+from tidegate.runtime.wording import quantity
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
 from tidegate.targets.aws.names import Names, fit
 
@@ -239,4 +240,4 @@ def count_in_words(count: int, what: str) -> str:
     """``12 messages``, ``1 message``, or ``EMPTY``."""
     if not count:
         return EMPTY
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return quantity(count, what)

@@ -18,6 +18,7 @@ from tidegate.deploy.resources.unmanaged import BucketNotification, function_in
 from tidegate.deploy.teardown import stores
 from tidegate.deploy.teardown.planning import Step, Teardown
 from tidegate.errors import StorageError
+from tidegate.runtime.wording import quantity
 from tidegate.targets.aws.clients import Clients, explained
 
 _IMAGES_AT_ONCE, _ROUNDS = 100, 4
@@ -129,7 +130,7 @@ def _delete_images(aws: AwsContext, repository: str) -> None:
             raise
         return
     raise StorageError(
-        f"{len(failed)} images of {repository} cannot be deleted",
+        f"cannot delete {quantity(len(failed), 'image')} of {repository}",
         why=str(failed[0].get("failureReason", "")),
         next="look at them in AWS's console, then run this again",
     )

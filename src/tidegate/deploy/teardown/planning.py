@@ -18,6 +18,7 @@ from tidegate.deploy.teardown import stores
 from tidegate.deploy.teardown.inventory import Inventory, StackContents, take_inventory
 from tidegate.deploy.teardown.stores import ARTIFACTS, LEDGER, Store
 from tidegate.errors import UsageError
+from tidegate.runtime.wording import quantity
 
 Act = Literal["notification", "resource", "retain", "stack", "images", "bucket", "table"]
 
@@ -137,7 +138,7 @@ def _stack_steps(stacks: Iterable[StackContents]) -> Iterator[Step]:
         types = [(resource_type(type), number) for type, number in counts]
         listed = ", ".join(type.count(n) for type, n in types if not type.keeps_data)
         count = len(stack.resources) - len(data)
-        yield Step("stack", name, f"the stack {name} with {count} resources", listed)
+        yield Step("stack", name, f"the stack {name} with {quantity(count, 'resource')}", listed)
 
 
 def _store_steps(data: Iterable[Store], delete_data: Sequence[str]) -> Iterator[Step]:

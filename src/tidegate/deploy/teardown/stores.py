@@ -13,6 +13,7 @@ from typing import Any, Literal
 from tidegate.deploy.core.branch import Branch
 from tidegate.deploy.resources.base import FoundResource, is_gone
 from tidegate.errors import LedgerError, StorageError
+from tidegate.runtime.wording import quantity
 from tidegate.targets.aws.clients import Clients, Missing, explained
 
 MOST = 1000
@@ -56,8 +57,7 @@ class Store:
         what = "object" if self.kind == "bucket" else "record"
         if not self.items:
             return "some records" if self.more else "empty"
-        several = "" if self.items == 1 else "s"
-        return f"{self.items:,} {what}{several}" + (" and more" if self.more else "")
+        return quantity(self.items, what) + (" and more" if self.more else "")
 
 
 def older_buckets(branch: Branch) -> list[str]:
@@ -149,7 +149,7 @@ def empty_bucket(clients: Clients, name: str, count: Count) -> None:
             if errors:
                 first = errors[0]
                 raise StorageError(
-                    f"{len(errors)} objects of {name} cannot be deleted",
+                    f"cannot delete {quantity(len(errors), 'object')} of {name}",
                     why=f"{first.get('Key')}: {first.get('Code')}: {first.get('Message')}",
                     next="allow s3:DeleteObject and s3:DeleteObjectVersion, or remove the lock on"
                     " these objects; then run this again: it continues from here",
