@@ -27,7 +27,7 @@ from tidegate.workspace.adoption.product_names import begin_from_name, template_
 from tidegate.workspace.adoption.raw_files import RawFiles
 from tidegate.workspace.adoption.recording import Adoption
 from tidegate.workspace.adoption.survey import Survey, survey
-from tidegate.workspace.local_session import FolderStore
+from tidegate.workspace.local_session import FolderProductFiles
 from tidegate.workspace.rerun import Scope, to_reprocess
 
 STREAM, OTHER = "humboldt.lidar.a1", "morro.lidar.a1"
@@ -75,7 +75,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.store = FolderStore(root)
+        self.store = FolderProductFiles(root)
 
     def write(self, *keys: str) -> None:
         for key in keys:
@@ -334,7 +334,7 @@ def test_what_is_read_has_its_true_times(folder, ledger):
     assert adoption.unread == [data_key(day(2))]
 
 
-class Remote(FolderStore):
+class Remote(FolderProductFiles):
     """A folder from which copies come only when four are asked for at the same time."""
 
     four = threading.Barrier(4, timeout=60)
@@ -365,7 +365,7 @@ def test_several_files_are_fetched_at_once_and_opened_one_by_one(folder, ledger)
 
 
 def test_a_file_that_cannot_be_fetched_ends_it_and_the_next_adoption_goes_on(folder, ledger):
-    class Broken(FolderStore):
+    class Broken(FolderProductFiles):
         def copy(self, found):
             if found.key == data_key(day(5)):
                 raise StorageError("S3 cannot be reached")
@@ -376,7 +376,7 @@ def test_a_file_that_cannot_be_fetched_ends_it_and_the_next_adoption_goes_on(fol
     folder.store = Broken(folder.root)
     with pytest.raises(StorageError, match="cannot be reached"):
         folder.adopt(ledger, read=reading(**named))
-    folder.store = FolderStore(folder.root)
+    folder.store = FolderProductFiles(folder.root)
     folder.adopt(ledger, read=reading(**named))
     assert len(list(ledger.products())) == 8
 

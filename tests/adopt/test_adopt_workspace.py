@@ -102,7 +102,7 @@ def test_by_names_then_the_vap_runs(place):
     report = adopt(place)
     assert report["adopted"] == len(before)
     assert report["raw"] == [
-        {"config": "lidar/humboldt", "count": 2, "fate": "`tidegate up` will run each of them"}
+        {"config": "lidar/humboldt", "count": 2, "fate": "`tidegate up` will process them"}
     ]
     assert list(report["awaited"]) == ["lidar_vap/humboldt"]
     assert files(place) == before

@@ -84,7 +84,7 @@ def test_run_files_and_windows(tmp_path):
 
     # By the folder: two configs have x.csv below theirs.
     done = place.tidegate("run", inside, code=2)
-    assert "several pipelines are for" in done.err
+    assert "several configs are for" in done.err
     assert "tiny/one" in done.err
     assert "--multidispatch" in done.err
     place.tidegate("run", inside, "--config", "tiny/one")
@@ -100,7 +100,7 @@ def test_run_files_and_windows(tmp_path):
     stray = place.root / "stray.txt"
     stray.write_text(csv())
     done = place.tidegate("run", stray, code=2)
-    assert "no pipeline is for" in done.err
+    assert "no config is for" in done.err
     assert "tiny/one, tiny/two, tiny/three" in done.err
 
     # Several in one run, and a run that was done is done again when it is asked for.

@@ -24,7 +24,7 @@ from tidegate.cli.options import (
 from tidegate.cli.view import View
 from tidegate.workspace import session
 from tidegate.workspace.adoption import command
-from tidegate.workspace.session import Means, Where
+from tidegate.workspace.session import RunOptions, TargetOptions
 
 app = typer.Typer()
 
@@ -57,8 +57,8 @@ def adopt(
 ) -> None:
     """Record existing products, made by plain Tsdat or an earlier deployment, in the ledger."""
     out = View(as_json=as_json)
-    where = Where(directory, target, branch, profile, region)
-    opened = session.open_session(where, Means(python, say=out.note))
+    where = TargetOptions(directory, target, branch, profile, region)
+    opened = session.open_session(where, RunOptions(python, say=out.note))
     options = command.AdoptOptions(config, datastream, read, inputs, dry_run)
     with out.progress() as progress:
 

@@ -20,7 +20,7 @@ from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import FINISHED, RunRecord
 from tidegate.workspace import logs as log_lines
 from tidegate.workspace import rerun, session
-from tidegate.workspace.session import Session, Where
+from tidegate.workspace.session import Session, TargetOptions
 
 app = typer.Typer()
 
@@ -57,7 +57,7 @@ def logs(
     """Show the logs of functions on AWS, or of runs on this machine."""
     out = View(as_json=as_json)
     begin = log_lines.parse_since(since, datetime.now(timezone.utc))
-    opened = session.glance(Where(directory, target, branch, profile, region))
+    opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))
     chosen = [rerun.named_config(opened.manifest, config)] if config else opened.manifest.configs
     try:
         if run is not None:

@@ -39,7 +39,7 @@ from tidegate.runtime.wording import quantity
 from tidegate.targets.local.listener import Listener
 from tidegate.workspace import commands, loading, rerun, session
 from tidegate.workspace.folder import Workspace
-from tidegate.workspace.session import Means, Where
+from tidegate.workspace.session import RunOptions, TargetOptions
 
 app = typer.Typer()
 
@@ -116,8 +116,8 @@ def run(
 ) -> None:
     """Process raw files, or one window of a VAP, now, even if that was done before."""
     out = View(as_json=as_json)
-    where = Where(directory, target, branch, profile, region)
-    opened = session.open_session(where, Means(python, workers, wait, out.note))
+    where = TargetOptions(directory, target, branch, profile, region)
+    opened = session.open_session(where, RunOptions(python, workers, wait, out.note))
     if begin is not None or end is not None:
         now = datetime.now(timezone.utc)
         with opened.ledger() as ledger:
@@ -149,9 +149,9 @@ def runs(
 ) -> None:
     """List runs, latest first; queued runs come before them."""
     out = View(as_json=as_json)
-    opened = session.glance(Where(directory, target, branch, profile, region))
+    opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))
     states = commands.states("failed" if failed else state)
-    waiting = list(islice(opened.waiting(config, states), limit))
+    waiting = list(islice(opened.queued_runs(config, states), limit))
     with opened.ledger() as ledger:
         records = [] if states == ("queued",) else list(_records(ledger, config, states, limit))
     if as_json:
@@ -186,7 +186,7 @@ def show(
 ) -> None:
     """Show one run: inputs, products, quality, failure and log."""
     out = View(as_json=as_json)
-    opened = session.glance(Where(directory, target, branch, profile, region))
+    opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))
     with opened.ledger() as ledger:
         record = rerun.find_record(ledger, key)
     lines = opened.log(record)
@@ -216,7 +216,7 @@ def products(
 ) -> None:
     """List products with their times, sizes and the share of bad data."""
     out = View(as_json=as_json)
-    opened = session.glance(Where(directory, target, branch, profile, region))
+    opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))
     with opened.ledger() as ledger:
         found = list(
             ledger.products(
@@ -258,8 +258,8 @@ def retry(
         raise UsageError(
             "name the runs to retry, or use --failed", next="`tidegate runs --failed` lists them"
         )
-    where = Where(directory, target, branch, profile, region)
-    opened = session.open_session(where, Means(python, workers, wait, out.note))
+    where = TargetOptions(directory, target, branch, profile, region)
+    opened = session.open_session(where, RunOptions(python, workers, wait, out.note))
     with opened.ledger() as ledger:
         now = datetime.now(timezone.utc)
         wanted = rerun.to_retry(opened.manifest, ledger, keys or [], now)
@@ -307,8 +307,8 @@ def reprocess(
 ) -> None:
     """Run a config again, all of it or a part, for example after a change of its code."""
     out = View(as_json=as_json)
-    where = Where(directory, target, branch, profile, region)
-    opened = session.open_session(where, Means(python, workers, wait, out.note))
+    where = TargetOptions(directory, target, branch, profile, region)
+    opened = session.open_session(where, RunOptions(python, workers, wait, out.note))
     scope = rerun.Scope(
         rerun.named_config(opened.manifest, config),
         rerun.parse_time(begin) if begin else None,

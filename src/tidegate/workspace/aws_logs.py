@@ -49,7 +49,7 @@ def lines_of_functions(
     existing = {name: id for name, id in groups.items() if name not in missing}
     if not existing:
         raise UsageError(
-            f"there are no logs of the branch {session.where.branch} in {session.region}",
+            f"there are no logs of the branch {session.target.branch} in {session.region}",
             why="none of its functions has a log group",
             next="deploy the branch, or check --branch, --region and --profile;"
             " `--target local` shows the logs of this machine",

@@ -31,45 +31,45 @@ from tidegate.workspace import loading, rerun
 from tidegate.workspace.environment_options import find_interpreter
 from tidegate.workspace.follow import Following
 from tidegate.workspace.product_files import ProductFiles, StoredFile
-from tidegate.workspace.session import Ended, Job, Means, Say, Where
+from tidegate.workspace.session import Ended, Job, RunOptions, Say, TargetOptions
 
 _AT_ONCE = 8
 _JUDGED_BY = 50
 _NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
 
-def glance(where: Where, means: Means) -> AwsSession:
-    """See ``session.glance``: only the config file is read, AWS is not called."""
+def open_for_reading(target: TargetOptions, run_options: RunOptions) -> AwsSession:
+    """See ``session.open_for_reading``: only the config file is read, AWS is not called."""
     _check_boto3()
-    file = loading.short_path(where.workspace.config)
+    file = loading.short_path(target.workspace.config)
     # The pipelines repository need not be here: what is deployed counts.
     reading = configuration.read(file, files=False)
     resolution = configuration.resolve(reading, None)
     if resolution.manifest is None or reading.model is None:
         raise configuration.ConfigProblems(reading.file, resolution.problems)
-    keys = reading.model.for_branch(where.branch)
+    keys = reading.model.for_branch(target.branch)
     repository = _needed(keys.pipelines_repo_name, "pipelines_repo_name", reading.file)
-    clients = Clients(profile=where.profile, region=where.region or keys.region)
-    names = Names(repository, where.branch)
-    return AwsSession(where, means, reading.file, keys, names, clients, resolution.manifest)
+    clients = Clients(profile=target.profile, region=target.region or keys.region)
+    names = Names(repository, target.branch)
+    return AwsSession(target, run_options, reading.file, keys, names, clients, resolution.manifest)
 
 
-def open_session(where: Where, means: Means) -> AwsSession:
+def open_session(target: TargetOptions, run_options: RunOptions) -> AwsSession:
     """See ``session.open_session``: the configs are those that are deployed."""
-    opened = glance(where, means)
+    opened = open_for_reading(target, run_options)
     try:
         return replace(opened, manifest=_deployed(opened))
     except _NotDescribed as error:
-        means.say(f"{error}\nTsdat is asked about the repository on this machine instead.")
-    here = loading.load_workspace(where.workspace, python=means.python, say=means.say)
+        run_options.say(f"{error}\nTsdat is asked about the repository on this machine instead.")
+    here = loading.load_workspace(target.workspace, python=run_options.python, say=run_options.say)
     return replace(opened, manifest=here.manifest)
 
 
 def _check_boto3() -> None:
     if importlib.util.find_spec("boto3") is None:
         raise UsageError(
-            "the target aws needs boto3",
-            why="it is not installed beside this tidegate",
+            "--target aws needs boto3",
+            why="boto3 is not installed",
             next="pip install 'tidegate[aws]'",
         )
 
@@ -80,7 +80,7 @@ def _needed(value: str | None, name: str, file: str) -> str:
         example = (AwsKeys.model_fields[name].examples or [""])[0]
         raise ConfigurationError(
             f"{name} is missing",
-            why="the target aws is found by the names in the config",
+            why="--target aws uses the names in the config",
             next=f"write, for example, '{name}: {example}'",
             where=file,
         )
@@ -92,8 +92,8 @@ class _NotDescribed(ConfigurationError):
 
 
 def _deployed(opened: AwsSession) -> Manifest:
-    """The configs as their functions have them; one that has no function, as the file has it."""
-    opened.clients.client("lambda")  # made once, before several threads want it
+    """The configs of the functions; for a config without a function, that of the file."""
+    opened.clients.client("lambda")  # create it once, before several threads use it
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = list(pool.map(lambda config: _function_of(opened, config), opened.manifest.configs))
     configs: list[Config] = []
@@ -105,7 +105,7 @@ def _deployed(opened: AwsSession) -> Manifest:
 
 
 def _function_of(opened: AwsSession, config: Config) -> Manifest | None:
-    """What the function of a config was told at its release; None when there is no function."""
+    """The manifest that a config's function got at its release; None if there is no function."""
     name = opened.names.function(config.pipeline, config.name)
     client = opened.clients.client("lambda")
     with explained(
@@ -132,9 +132,9 @@ def _function_of(opened: AwsSession, config: Config) -> Manifest | None:
 class AwsSession:
     """``session.Session`` over a branch on AWS."""
 
-    where: Where
+    target: TargetOptions
     """Which."""
-    means: Means
+    run_options: RunOptions
     """How long to wait, and where messages go."""
     file: str
     """The config file."""
@@ -150,7 +150,7 @@ class AwsSession:
     @property
     def region(self) -> str:
         """The region, as a person should read it."""
-        return self.where.region or self.keys.region or "the default region"
+        return self.target.region or self.keys.region or "the default region"
 
     @property
     def input_bucket(self) -> str:
@@ -167,7 +167,7 @@ class AwsSession:
                 raise
             raise LedgerError(
                 f"there is no table {self.names.ledger_table} in {self.region}{self._account()}",
-                why=f"the branch {self.where.branch} is not deployed there",
+                why=f"the branch {self.target.branch} is not deployed there",
                 next="deploy it, or say where it is with --branch, --region and --profile",
             ) from error
 
@@ -194,7 +194,9 @@ class AwsSession:
             return str(error).splitlines()
         return body.decode("utf-8", "replace").splitlines()
 
-    def waiting(self, config: str | None, states: Sequence[str]) -> Iterator[tuple[Run, datetime]]:
+    def queued_runs(
+        self, config: str | None, states: Sequence[str]
+    ) -> Iterator[tuple[Run, datetime]]:
         """Nothing: the messages in SQS cannot be listed.
 
         Raises:
@@ -217,9 +219,9 @@ class AwsSession:
         with self.ledger() as ledger:
             count = len(ledger.untaken(config.id, self.raw_files(config)))
         if config.trigger == "Cron":
-            return count, "its schedule will take them, all in one run"
+            return count, "the next scheduled run will process them all"
         return count, (
-            "they are not run by themselves: only files that arrive from now on are."
+            "they are not processed automatically; only new files are."
             f" `tidegate reprocess {config.id} --only missing --target aws` runs them"
         )
 
@@ -314,23 +316,23 @@ class AwsSession:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             count = sum(pool.map(one, self.manifest.configs))
         if left:
-            more = f", and so are {len(left) - 1} other queues" if len(left) > 1 else ""
-            self.means.say(f"{left[0][0]} is left as it is{more}: {left[0][1]}")
+            more = f" (and {quantity(len(left) - 1, 'other queue')})" if len(left) > 1 else ""
+            self.run_options.say(f"cannot redrive {left[0][0]}{more}: {left[0][1]}")
         return count
 
     @contextmanager
-    def store(self) -> Iterator[ProductFiles]:
+    def product_files(self) -> Iterator[ProductFiles]:
         """The output bucket."""
         bucket = _needed(self.keys.output_bucket_name, "output_bucket_name", self.file)
         raw = [config.input_path for config in self.manifest.configs if config.input_path]
         shared = bucket == self.keys.input_bucket_name
-        yield BucketStore(bucket, self.clients, tuple(raw) if shared else ())
+        yield BucketProductFiles(bucket, self.clients, tuple(raw) if shared else ())
 
-    def reader(self) -> tuple[Sequence[str], Path]:
+    def interpreter(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter on this machine: files are fetched to be read."""
-        reading = loading.read_config(self.where.workspace)
+        reading = loading.read_config(self.target.workspace)
         python = find_interpreter(
-            self.where.workspace, reading, python=self.means.python, say=self.means.say
+            self.target.workspace, reading, python=self.run_options.python, say=self.run_options.say
         )
         assert reading.repository is not None
         return python, reading.repository.absolute()
@@ -358,7 +360,7 @@ class _ByFunctions:
             queues = {id: self._queue(id) for id in by_config}
             for id, runs in by_config.items():
                 send(runs, queues[id], ledger, self.session.clients)
-            if self.runs and self.session.means.wait > 0:
+            if self.runs and self.session.run_options.wait > 0:
                 count = quantity(len(self.runs), "run")
                 self.say(f"{count} requested; Ctrl-C ends the waiting, not the runs")
                 self._following.wait(ledger)
@@ -368,10 +370,11 @@ class _ByFunctions:
         self._following.stopped.set()
 
     def problem(self, waiting: Sequence[Run], quiet: float) -> str:
-        if quiet <= self.session.means.wait:
+        if quiet <= self.session.run_options.wait:
             return ""
         return (
-            f"{quantity(len(waiting), 'run')} made no progress for {self.session.means.wait:g} s."
+            f"{quantity(len(waiting), 'run')} made no progress for"
+            f" {self.session.run_options.wait:g} s."
             " They are still requested: `tidegate runs --target aws` shows what happens to them,"
             f" and the dashboard {self.session.names.dashboard} how many wait"
         )
@@ -387,7 +390,7 @@ class _ByFunctions:
 
 
 @dataclass(frozen=True)
-class BucketStore:
+class BucketProductFiles:
     """``ProductFiles`` over a bucket."""
 
     bucket: str
@@ -399,7 +402,7 @@ class BucketStore:
 
     @property
     def place(self) -> str:
-        """The bucket, for a person."""
+        """The bucket, for messages."""
         return f"s3://{self.bucket}"
 
     def list(self, prefix: str) -> Iterator[StoredFile]:

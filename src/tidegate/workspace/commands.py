@@ -25,7 +25,7 @@ from tidegate.targets.local.service import Service
 from tidegate.targets.local.sightings import Sightings
 from tidegate.workspace.follow import Following
 from tidegate.workspace.loading import LoadedWorkspace, Say
-from tidegate.workspace.repository_change import Drift
+from tidegate.workspace.repository_change import RepositoryChange
 from tidegate.workspace.session import Job
 
 STATES = ("queued", "running", "retrying", "succeeded", "empty", "failed", "superseded")
@@ -47,7 +47,7 @@ def service(
     poll: bool = False,
     executor: str = "process",
 ) -> Iterator[Service]:
-    """The one service of a workspace.
+    """The service of a workspace; only one can run.
 
     Raises:
         WorkspaceBusy: another one runs.
@@ -60,7 +60,7 @@ def service(
             listener,
             outside=outside,
             poll=poll,
-            notices=Drift(loaded.workspace.config, loaded.repository).told,
+            notices=RepositoryChange(loaded.workspace.config, loaded.repository).check,
         )
 
 
@@ -68,9 +68,9 @@ def service(
 
 
 def raw_files(loaded: LoadedWorkspace, config: Config, say: Say = lambda text: None) -> list[Input]:
-    """The raw files of an ingest, at their present versions."""
+    """The raw files of an ingest, in their current versions."""
     with loaded.ledger() as ledger:
-        # With all configs: a file that none has seen yet must stay new to those that wait for it.
+        # With all configs: a new file must also stay new for other configs with this folder.
         inputs = FolderInputs(loaded.workspace.input)
         return Sightings(inputs, loaded.manifest.configs, ledger, say).list(config)
 
@@ -86,16 +86,16 @@ def estimate(loaded: LoadedWorkspace, id: str, count: int, workers: int) -> str:
 
 
 def states(name: str | None) -> tuple[str, ...]:
-    """The states that a person asked for; raises UsageError."""
+    """The states to list for an option; raises UsageError."""
     if name is None:
         return ()
     if name not in STATES:
-        raise UsageError(f"there is no state {name!r}", next=f"there is: {', '.join(STATES)}")
+        raise UsageError(f"there is no state {name!r}", next=f"states: {', '.join(STATES)}")
     return (name,)
 
 
-def waiting(ledger: SqliteLedger, config: str | None, wanted: Sequence[str]) -> Iterator[Entry]:
-    """The runs that are queued and not at work."""
+def queued_runs(ledger: SqliteLedger, config: str | None, wanted: Sequence[str]) -> Iterator[Entry]:
+    """The runs that are queued and not being carried out."""
     if not wanted or "queued" in wanted:
         yield from (entry for entry in SqliteQueue(ledger).pending(config) if not entry.taken)
 

@@ -20,59 +20,63 @@ from tidegate.targets.local.outside_inputs import OutsideInputs
 from tidegate.targets.local.sightings import batched
 from tidegate.workspace import commands, loading, rerun
 from tidegate.workspace.product_files import ProductFiles, StoredFile
-from tidegate.workspace.session import Ended, Job, Means, Say, Where
+from tidegate.workspace.session import Ended, Job, RunOptions, Say, TargetOptions
 
 _BATCH = 500
 
 
-def glance(where: Where, means: Means) -> LocalSession:
-    """See ``session.glance``."""
-    return LocalSession(loading.load_without_tsdat(where.workspace), means)
+def open_for_reading(target: TargetOptions, run_options: RunOptions) -> LocalSession:
+    """See ``session.open_for_reading``."""
+    return LocalSession(loading.load_without_tsdat(target.workspace), run_options)
 
 
-def open_session(where: Where, means: Means) -> LocalSession:
+def open_session(target: TargetOptions, run_options: RunOptions) -> LocalSession:
     """See ``session.open_session``."""
-    opened = loading.load_workspace(where.workspace, python=means.python, say=means.say)
-    return LocalSession(opened, means)
+    loaded = loading.load_workspace(
+        target.workspace, python=run_options.python, say=run_options.say
+    )
+    return LocalSession(loaded, run_options)
 
 
 @dataclass(frozen=True)
 class LocalSession:
     """``session.Session`` over a workspace."""
 
-    opened: loading.LoadedWorkspace
-    """The workspace, read."""
-    means: Means
-    """How runs are to be carried out."""
+    loaded: loading.LoadedWorkspace
+    """The workspace."""
+    run_options: RunOptions
+    """How runs are carried out."""
     outside: dict[str, Path] = field(default_factory=dict)
-    """Files that a person named and that are not in ``input/``, by the keys they are given."""
+    """Files outside of ``input/`` that a person named, by the keys that they get."""
 
     @property
     def manifest(self) -> Manifest:
         """The configs."""
-        return self.opened.manifest
+        return self.loaded.manifest
 
     def ledger(self) -> AbstractContextManager[SqliteLedger]:
         """The ledger; it is created if it does not exist."""
-        return self.opened.ledger()
+        return self.loaded.ledger()
 
     def log(self, record: RunRecord) -> list[str]:
         """The lines of a run's log."""
-        return self.opened.log(record)
+        return self.loaded.log(record)
 
-    def waiting(self, config: str | None, states: Sequence[str]) -> Iterator[tuple[Run, datetime]]:
-        """The runs that are queued and not at work."""
+    def queued_runs(
+        self, config: str | None, states: Sequence[str]
+    ) -> Iterator[tuple[Run, datetime]]:
+        """The runs that are queued and not being carried out."""
         with self.ledger() as ledger:
-            for entry in commands.waiting(ledger, config, states):
+            for entry in commands.queued_runs(ledger, config, states):
                 yield entry.run, entry.not_before
 
     def raw_files(self, config: Config) -> list[Input]:
         """The raw files of an ingest."""
-        return commands.raw_files(self.opened, config, self.means.say)
+        return commands.raw_files(self.loaded, config, self.run_options.say)
 
     def new_files(self, config: Config) -> tuple[int, str]:
         """How many the service has not taken in, and no run has processed; none is read."""
-        inputs, new = FolderInputs(self.opened.workspace.input), 0
+        inputs, new = FolderInputs(self.loaded.workspace.input), 0
         with self.ledger() as ledger:
             for found in batched(inputs.scan(config.input_path or ""), _BATCH):
                 seen = ledger.seen_files.at(file.key for file in found)
@@ -81,8 +85,8 @@ class LocalSession:
                     taken = config.trigger == "S3" and noted is not None and noted[:5] == file
                     new += not taken and not _is_done(ledger, config, file.key)
         if config.trigger == "S3":
-            return new, "`tidegate up` will run each of them"
-        return new, "its schedule will take them, all in one run"
+            return new, "`tidegate up` will process them"
+        return new, "the next scheduled run will process them all"
 
     def file_runs(
         self, names: Sequence[str], *, config: str | None, clump: bool, all: bool
@@ -94,7 +98,7 @@ class LocalSession:
     def _file(self, name: str, config: str | None, *, all: bool) -> tuple[Input, list[Config]]:
         """A file that a person named, and the configs that it is for."""
         path = Path(name)
-        key = loading.input_key(self.opened.workspace, path)
+        key = loading.input_key(self.loaded.workspace, path)
         if config is not None:
             configs = [rerun.named_config(self.manifest, config)]
         else:
@@ -103,18 +107,18 @@ class LocalSession:
             absolute = Path(os.path.abspath(path))
             key = "/".join(part for part in absolute.parts if part != os.sep)
             self.outside[key] = absolute
-        inputs = FolderInputs(self.opened.workspace.input)
+        inputs = FolderInputs(self.loaded.workspace.input)
         return OutsideInputs(inputs, self.outside).input(key), configs
 
     def estimate(self, config: str, count: int) -> str:
         """How long so many runs will take with these workers."""
-        return commands.estimate(self.opened, config, count, self.means.workers)
+        return commands.estimate(self.loaded, config, count, self.run_options.workers)
 
     @contextmanager
     def carrying_out(self, runs: Sequence[Run], ended: Ended, say: Say) -> Iterator[Job]:
         """By the service if one runs, otherwise by this process."""
-        listener, workers = Listener(record=ended, message=say), self.means.workers
-        with commands.carrying_out(self.opened, workers, runs, listener, self.outside) as job:
+        listener, workers = Listener(record=ended, message=say), self.run_options.workers
+        with commands.carrying_out(self.loaded, workers, runs, listener, self.outside) as job:
             yield job
 
     def redrive(self) -> int:
@@ -122,14 +126,14 @@ class LocalSession:
         return 0
 
     @contextmanager
-    def store(self) -> Iterator[ProductFiles]:
+    def product_files(self) -> Iterator[ProductFiles]:
         """``output/``, while no service writes to it."""
-        with self.opened.workspace.lock():
-            yield FolderStore(self.opened.workspace.output)
+        with self.loaded.workspace.lock():
+            yield FolderProductFiles(self.loaded.workspace.output)
 
-    def reader(self) -> tuple[Sequence[str], Path]:
+    def interpreter(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter and repository."""
-        return self.opened.python, self.opened.repository
+        return self.loaded.python, self.loaded.repository
 
 
 def _is_done(ledger: SqliteLedger, config: Config, key: str) -> bool:
@@ -137,19 +141,19 @@ def _is_done(ledger: SqliteLedger, config: Config, key: str) -> bool:
 
 
 @dataclass(frozen=True)
-class FolderStore:
+class FolderProductFiles:
     """``ProductFiles`` over a folder."""
 
     root: Path
-    """Where keys begin."""
+    """The root of the keys."""
 
     @property
     def place(self) -> str:
-        """The folder, for a person."""
+        """The folder, for messages."""
         return str(loading.short_path(self.root))
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
-        """Files below a prefix; a zarr folder is one. Hidden ones are nobody's."""
+        """Files below a prefix; a zarr folder counts as one file. Hidden files are skipped."""
         for folder, folders, names in os.walk(self.root / prefix):
             here = Path(folder)
             archives = [name for name in folders if name.endswith(".zarr")]
@@ -161,7 +165,7 @@ class FolderStore:
                     continue
                 try:
                     status = (here / name).stat()
-                except OSError:  # gone by now, or a link that leads nowhere
+                except OSError:  # it was removed, or is a broken link
                     continue
                 key = (here / name).relative_to(self.root).as_posix()
                 modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
@@ -175,7 +179,7 @@ class FolderStore:
             raise StorageError(
                 f"cannot read {file.key}",
                 why=error.strerror or str(error),
-                next="make it readable, or move it away; then adopt again: it goes on from here",
+                next="make it readable, or move it away; then adopt again to continue",
             ) from error
 
     def copy(self, file: StoredFile) -> AbstractContextManager[Path]:

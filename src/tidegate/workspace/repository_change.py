@@ -1,4 +1,4 @@
-"""Has what a running service was started with changed? The config, or the pipelines' code."""
+"""Detect changes of the config and of the pipelines' code while a service runs."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from pathlib import Path
 from tidegate.workspace.repository import ENVIRONMENT_FILES, walk
 
 EVERY = 5.0
-"""How often to look, s."""
+"""The time between two checks, s."""
 
 
-class Drift:
-    """Looks at names, sizes and times only; tells of a change once."""
+class RepositoryChange:
+    """Compares names, sizes and times of files; reports each change once."""
 
     def __init__(self, config: Path, repository: Path) -> None:
         self._config = config
         self._repository = repository
-        self._seen = self._look()
+        self._seen = self._scan()
         self._next = time.monotonic() + EVERY
 
-    def told(self) -> str:
-        """What to tell a person now, "" for nothing."""
+    def check(self) -> str:
+        """A message about what changed since the last check; "" for no change."""
         if time.monotonic() < self._next:
             return ""
         self._next = time.monotonic() + EVERY
-        now = self._look()
+        now = self._scan()
         if now == self._seen:
             return ""
         changed = sorted(dict(now.items() ^ self._seen.items()))
         self._seen = now
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         return (
-            f"{changed[0]}{more} changed: the service goes on with what it was started with; "
-            "stop it and start it again to use the change"
+            f"{changed[0]}{more} changed; the running service still uses the previous version:"
+            " restart it to use the change"
         )
 
-    def _look(self) -> dict[str, tuple[int, int]]:
+    def _scan(self) -> dict[str, tuple[int, int]]:
         found = {}
         for path in self._files():
             try:

@@ -54,7 +54,7 @@ def to_retry(manifest: Manifest, ledger: Ledger, keys: Sequence[str], now: datet
             if keys:
                 raise UsageError(
                     f"the run is of {record.run.config}, which is no longer in the config",
-                    next="put it back into pipelines_config.yml to run it again",
+                    next="add it to pipelines_config.yml to run it again",
                 )
             continue
         if record.run.window is not None:  # with the products that are there today
@@ -123,7 +123,7 @@ def named_config(manifest: Manifest, id: str) -> Config:
         return manifest.config(id)
     except KeyError:
         known = ", ".join(config.id for config in manifest.configs)
-        raise UsageError(f"there is no config {id}", next=f"there is: {known}") from None
+        raise UsageError(f"there is no config {id}", next=f"configs: {known}") from None
 
 
 def window_run(
@@ -287,14 +287,14 @@ def config_of_file(manifest: Manifest, key: str | None, path: str, *, all: bool)
     if not fitting:
         candidates = ", ".join(c.id for c in manifest.configs if c.kind == "Ingest") or "none"
         raise UsageError(
-            f"no pipeline is for {path}",
+            f"no config is for {path}",
             why="it is under no config's input_bucket_path, and no pipeline's triggers match it",
-            next=f"name one with --config; there is: {candidates}",
+            next=f"name one with --config: {candidates}",
         )
     if len(fitting) > 1 and not all:
         raise UsageError(
-            f"several pipelines are for {path}: {names}",
-            next="choose with --config, or run them all with --multidispatch",
+            f"several configs are for {path}: {names}",
+            next="choose one with --config, or run all with --multidispatch",
         )
     return fitting
 

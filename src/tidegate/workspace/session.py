@@ -30,19 +30,19 @@ def _silent(text: str) -> None:
 
 
 @dataclass(frozen=True)
-class Where:
-    """Which target a command works on."""
+class TargetOptions:
+    """The target that a command works on."""
 
     directory: Path
     """The folder with pipelines_config.yml."""
     target: Name = "local"
     """This machine, or AWS."""
     branch: str = "main"
-    """On AWS: which branch's deployment."""
+    """On AWS: the deployed branch."""
     profile: str | None = None
-    """On AWS: the profile of the credentials."""
+    """On AWS: the profile with the credentials."""
     region: str | None = None
-    """On AWS: the region, if it is not the config's."""
+    """On AWS: the region, instead of the config's."""
 
     @property
     def workspace(self) -> Workspace:
@@ -51,13 +51,13 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Means:
+class RunOptions:
     """How runs are carried out."""
 
     python: str | None = None
     """The pipelines' interpreter, for Tsdat on this machine."""
     workers: int = 1
-    """Locally: how many runs go on at once."""
+    """On this machine: how many runs at the same time."""
     wait: float = 3600.0
     """On AWS: how long to wait while none of the requested runs makes progress, s."""
     say: Say = _silent
@@ -82,16 +82,18 @@ class Session(Protocol):
         """The configs."""
 
     def ledger(self) -> AbstractContextManager[Ledger]:
-        """The durable record."""
+        """The record of inputs, runs and products."""
 
     def log(self, record: RunRecord) -> list[str]:
         """The lines of a run's log; none if the log was deleted."""
 
-    def waiting(self, config: str | None, states: Sequence[str]) -> Iterable[tuple[Run, datetime]]:
+    def queued_runs(
+        self, config: str | None, states: Sequence[str]
+    ) -> Iterable[tuple[Run, datetime]]:
         """The queued runs and when they are due; none if ``states`` does not include "queued"."""
 
     def raw_files(self, config: Config) -> list[Input]:
-        """The raw files of an ingest, at their present versions."""
+        """The raw files of an ingest, in their current versions."""
 
     def new_files(self, config: Config) -> tuple[int, str]:
         """How many raw files of an ingest no run has processed, and what will process them."""
@@ -112,20 +114,20 @@ class Session(Protocol):
     def redrive(self) -> int:
         """Put dead letters back into their queues; returns how many messages."""
 
-    def store(self) -> AbstractContextManager[ProductFiles]:
+    def product_files(self) -> AbstractContextManager[ProductFiles]:
         """The product files, for ``tidegate adopt``."""
 
-    def reader(self) -> tuple[Sequence[str], Path]:
+    def interpreter(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter and repository on this machine, to read files with."""
 
 
 class TargetModule(Protocol):
-    """What a module in ``TARGETS`` offers."""
+    """The functions of a module in ``TARGETS``."""
 
-    def glance(self, where: Where, means: Means) -> Session:
-        """See ``glance``."""
+    def open_for_reading(self, target: TargetOptions, run_options: RunOptions) -> Session:
+        """See ``open_for_reading``."""
 
-    def open_session(self, where: Where, means: Means) -> Session:
+    def open_session(self, target: TargetOptions, run_options: RunOptions) -> Session:
         """See ``open_session``."""
 
 
@@ -140,19 +142,19 @@ def _module(target: Name) -> TargetModule:
     return cast(TargetModule, importlib.import_module(TARGETS[target]))
 
 
-def glance(where: Where) -> Session:
+def open_for_reading(target: TargetOptions) -> Session:
     """A session to read the ledger with: Tsdat is not asked, and nothing is started.
 
     Raises:
         TidegateError: the config is not valid, or the target cannot be used.
     """
-    return _module(where.target).glance(where, Means())
+    return _module(target.target).open_for_reading(target, RunOptions())
 
 
-def open_session(where: Where, means: Means) -> Session:
+def open_session(target: TargetOptions, run_options: RunOptions) -> Session:
     """A session that knows what Tsdat says of each config, and that can have runs carried out.
 
     Raises:
         TidegateError: the config is not valid, or the target cannot be used.
     """
-    return _module(where.target).open_session(where, means)
+    return _module(target.target).open_session(target, run_options)

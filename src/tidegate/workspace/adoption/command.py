@@ -110,7 +110,7 @@ def adopt(session: Session, options: AdoptOptions, say: Say, progress: Progress)
     manifest = session.manifest
     if options.config is not None:
         rerun.named_config(manifest, options.config)
-    with session.store() as store, session.ledger() as ledger:
+    with session.product_files() as store, session.ledger() as ledger:
         say(f"looking at the files in {store.place}")
         recorded = {product.key for product in ledger.products()}
         found = survey(
@@ -137,7 +137,7 @@ def _reader(session: Session, options: AdoptOptions, found: Survey) -> Iterator[
     if not options.read or not found.candidates:
         yield None
         return
-    python, repository = session.reader()
+    python, repository = session.interpreter()
     with closing(WorkerProcess(python, repository)) as worker:
         yield worker.summarize
 
