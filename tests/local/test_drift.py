@@ -24,7 +24,7 @@ def test_a_change_is_told_once(tmp_path, monkeypatch):
     (tmp_path / "pipelines_config.yml").write_text("ab")
     told = watched.check()
     assert told.startswith("pipelines_config.yml and 1 more changed")
-    assert "start it again" in told
+    assert "restart it" in told
     assert watched.check() == ""
 
 
