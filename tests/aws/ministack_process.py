@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -30,6 +29,7 @@ CREDENTIALS = {
     "AWS_REGION": REGION,
 }
 _READY = 180.0
+_WATCHDOG = str(Path(__file__).with_name("watchdog.py"))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class MiniStack:
 
 @contextlib.contextmanager
 def ministack(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[MiniStack]:
-    """Start one in a process group of its own, and end it by its process group."""
+    """Start one; it and all that it starts end with the block, or with this process."""
     if importlib.util.find_spec("ministack") is None:
         pytest.skip(
             "ministack is not installed in this environment: "
@@ -73,13 +73,12 @@ def ministack(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[M
     }
     with (folder / "ministack.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-S", _WATCHDOG, sys.executable, "-m", "ministack"],
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             env=environment,
             cwd=folder,
-            start_new_session=True,
         )
     scheme = "https" if environment.get("USE_SSL") == "1" else "http"
     stack = MiniStack(f"{scheme}://127.0.0.1:{port}", folder / "ministack.log")
@@ -87,14 +86,7 @@ def ministack(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[M
         _wait_until_ready(stack, process)
         yield stack
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.communicate()  # closes its standard input, which ends it
 
 
 def _free_port() -> int:

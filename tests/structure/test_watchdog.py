@@ -1,0 +1,46 @@
+"""The emulators that tests start end with the tests, however those end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+WATCHDOG = Path(__file__).parents[1] / "aws" / "watchdog.py"
+PARENT = """
+import subprocess, sys, time
+watched = [sys.executable, sys.argv[1], sys.executable, "-c", sys.argv[2]]
+subprocess.Popen(watched, stdin=subprocess.PIPE)
+time.sleep(600)
+"""
+CHILD = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork():
+    print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.functional
+def test_all_end_when_the_tests_are_killed() -> None:
+    hurry = WATCHDOG.read_text().replace("GRACE = 10.0", "GRACE = 0.5")
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT.replace("sys.argv[1],", f"'-c', {hurry!r},", 1), "", CHILD],
+        stdout=subprocess.PIPE, text=True,
+    ) as parent:  # fmt: skip
+        assert parent.stdout is not None
+        group = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            break
+        assert time.monotonic() < deadline, "it goes on without the tests"
+        time.sleep(0.1)
