@@ -97,6 +97,15 @@ def test_shifted_times(waves):
     assert not compare_datasets(new, waves, EXACT).equal
 
 
+def test_labels_within_the_tolerance_are_the_same(waves):
+    late = changed(waves).assign_coords(time=waves.time + np.timedelta64(1, "s"))
+    assert compare_datasets(late, waves, Rules(times=1)).equal
+    assert not compare_datasets(late, waves, Rules(times=0.5, rtol=1, atol=1e9)).equal
+    high = changed(waves).assign_coords(height=waves.height + 0.01)
+    assert compare_datasets(high, waves, Rules(variables={"height": Tolerance(atol=0.1)})).equal
+    assert not compare_datasets(high, waves, EXACT).equal
+
+
 def test_structure_and_attributes(waves):
     new = changed(waves).drop_vars("count")
     new["more"] = 1

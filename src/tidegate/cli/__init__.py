@@ -27,6 +27,8 @@ from tidegate.cli import (
     service,
     setup,
     status,
+    test_command,
+    try_command,
     view,
 )
 from tidegate.cli.view import View
@@ -42,7 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    *(setup, demo, adopt, new, runs, logs),
+    *(setup, demo, adopt, new, try_command, test_command, runs, logs),
     *(emulate, doctor, deploy, release, status, destroy),
 ):
     app.add_typer(module.app)
@@ -51,6 +53,7 @@ app.add_typer(notify.group)
 
 PANELS = {
     "Set up": ("check", "env", "demo", "new", "adopt"),
+    "Develop pipelines": ("try", "test"),
     "Runs": (
         "up",
         "run",

@@ -39,6 +39,8 @@ class Rules:
     """Whether attributes, dimensions' names and types of variables are compared."""
     ignore: tuple[str, ...] = ()
     """Names of variables and attributes that may differ."""
+    times: float = 0.0
+    """How far times may be apart, s; the tolerances above are not for times."""
 
     def tolerance(self, variable: str) -> Tolerance:
         """The tolerance of a variable."""
@@ -130,11 +132,12 @@ def compare_datasets(new: Any, expected: Any, rules: Rules) -> Comparison:
             structure += _compare_type(new[name], expected[name], name)
             pairs = _variable_attributes(new[name]), _variable_attributes(expected[name])
             attributes += _compare_attributes(*pairs, f"{name}:", rules.ignore)
+    new = _with_close_labels(new, expected, rules)
     structure += _compare_labels(new, expected)
     one, other = _common_part(new, expected)
     for name in _in_order(one, other):
         if name in one.variables and name in other.variables and name not in rules.ignore:
-            difference = _compare_values(one[name], other[name], name, rules.tolerance(name))
+            difference = _compare_values(one[name], other[name], name, rules)
             if difference is not None:
                 values.append(difference)
     if rules.attributes:
@@ -160,6 +163,17 @@ def _compare_type(new: Any, expected: Any, name: str) -> Iterator[str]:
     types = [str(one.encoding.get("dtype", one.dtype)) for one in (new, expected)]
     if types[0] != types[1]:
         yield f"{name} is of type {types[0]}, {types[1]} expected"
+
+
+def _with_close_labels(new: Any, expected: Any, rules: Rules) -> Any:
+    """The new dataset with the expected labels where its own are within the tolerance of them."""
+    for name, index in expected.indexes.items():
+        ours = new.indexes.get(name)
+        if ours is None or ours.equals(index) or len(ours) != len(index):
+            continue
+        if _compare_values(new[name], expected[name], str(name), rules) is None:
+            new = new.assign_coords({name: expected[name]})
+    return new
 
 
 def _compare_labels(new: Any, expected: Any) -> Iterator[str]:
@@ -201,9 +215,7 @@ def _common_part(new: Any, expected: Any) -> tuple[Any, Any]:
     return one, other
 
 
-def _compare_values(
-    new: Any, expected: Any, name: str, tolerance: Tolerance
-) -> ValueDifference | None:
+def _compare_values(new: Any, expected: Any, name: str, rules: Rules) -> ValueDifference | None:
     import numpy as np
 
     ours, wanted = np.asarray(new.values), np.asarray(expected.values)
@@ -214,7 +226,10 @@ def _compare_values(
     if distance is None:
         differs = np.array(ours != wanted, bool) & ~(gaps & expected_gaps)
     else:
+        tolerance = rules.tolerance(name)
         limit = tolerance.atol + tolerance.rtol * _magnitude(wanted)
+        if wanted.dtype.kind in "mM":
+            limit = rules.times
         both = ~gaps & ~expected_gaps
         with np.errstate(invalid="ignore"):
             differs = (gaps != expected_gaps) | (both & ~((distance <= limit) | (ours == wanted)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,8 +62,11 @@ def plain(value: Any) -> str:
     if isinstance(value, (np.datetime64, np.timedelta64)):
         text = str(value.astype("datetime64[ns]") if isinstance(value, np.datetime64) else value)
         return text[:-10] if text.endswith(".000000000") else text
+    if isinstance(value, np.float32):
+        # The fewest digits that tell it from its neighbours.
+        return re.sub(r"\.0$", "", str(value))
     if isinstance(value, (float, np.floating)):
-        return f"{float(value):.9g}"
+        return f"{float(value):.12g}"
     if isinstance(value, (list, tuple)):
         return plain(np.array(value, dtype=object))
     return str(value)

@@ -9,6 +9,7 @@ One line in, one line out:
 
 With ``"fork": true`` a request is carried out in a copy of this process, which ends with it: Tsdat
 need not be imported again, and no code or state of the repository is left for the next request.
+Packages that the copy imported are imported here afterwards, so that the next copy has them.
 If that copy died, the answer is ``{"died": exit code, or minus the signal}``.
 
 The first line out is ``{"ready": {…}}``, once Tsdat is imported. A line in another form is answered
@@ -65,7 +66,9 @@ def main() -> int:
         answer = respond(line)
         if os.getpid() != me:
             os._exit(0)  # a fork that user code made: its parent answers
+        wanted = answer.pop("imported", ())
         _answer(answers, answer)
+        _import_all(wanted)
     return 0
 
 
@@ -129,7 +132,8 @@ def _respond_in_fork(line: bytes) -> dict[str, Any]:
             os.close(reading)
             _die_with_parent()
             me = os.getpid()
-            answer = respond(line)
+            before = set(sys.modules)
+            answer = {**respond(line), "imported": _imported_packages(before)}
             if os.getpid() == me:  # else it is a fork that user code made
                 with os.fdopen(writing, "wb", buffering=0) as pipe:
                     _answer(pipe, answer)
@@ -145,6 +149,26 @@ def _respond_in_fork(line: bytes) -> dict[str, Any]:
     answer = json.loads(data)
     assert isinstance(answer, dict)
     return answer
+
+
+def _imported_packages(before: set[str]) -> list[str]:
+    """Modules imported since then that are not the repository's own, which may change."""
+    here = os.getcwd() + os.sep
+    found = []
+    for name in [name for name in sys.modules if name not in before]:
+        file = str(getattr(sys.modules[name], "__file__", None) or here)
+        if not file.startswith(here) or f"{os.sep}site-packages{os.sep}" in file:
+            found.append(name)
+    return found
+
+
+def _import_all(names: list[str]) -> None:
+    """Import modules; one that cannot be imported will be where it is needed, or fail there."""
+    with _quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in names:
+            with contextlib.suppress(BaseException):
+                importlib.import_module(name)
 
 
 def _read_line(pipe: int, child: int) -> tuple[bytes, int]:
