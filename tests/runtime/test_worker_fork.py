@@ -10,6 +10,8 @@ from runtime_repository import PYTHONS, Real
 from tidegate.errors import ConfigurationError, TidegateError, WorkerLost
 from tidegate.runtime.process import WorkerProcess
 
+pytestmark = pytest.mark.functional
+
 
 @pytest.fixture(scope="module")
 def forking(repository):

@@ -62,7 +62,7 @@ def open_pipelines(
     if not (root / CONFIG).exists() and root.name != CONFIG and (root / "pipelines").is_dir():
         return _bare_repository(root, python, say)
     loaded = load_without_tsdat(Workspace.at(folder))
-    command = find_interpreter(loaded.workspace, loaded.reading, python=python, say=say)
+    command = find_interpreter(loaded.workspace, loaded.config, python=python, say=say)
     repository = Path(os.path.abspath(loaded.repository))
     configs = _with_undeployed(loaded.manifest.configs, repository)
     return Pipelines(repository, command, configs, loaded.workspace)
