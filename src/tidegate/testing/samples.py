@@ -15,7 +15,7 @@ from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.records import from_json
 from tidegate.runtime.runs import Input, Product, ProductRef
-from tidegate.targets.local.folders import FolderInputs
+from tidegate.targets.local.inputs import FolderInputs
 from tidegate.testing.trial import DESCRIBE
 from tidegate.workspace.rerun import date_in
 
@@ -36,7 +36,7 @@ class SampleInputs:
     def input(self, path: Path) -> Input:
         """A file below the repository; raises UsageError where it does not count as a raw file."""
         key = path.relative_to(self._repository).as_posix()
-        found = self._files.look(key)
+        found = self._files.find(key)
         if found is None:
             raise UsageError(
                 f"{key} does not count as a raw file",
@@ -52,6 +52,11 @@ class SampleInputs:
             with contextlib.suppress(FileExistsError):
                 if path.is_file() and path.name != destination.name:
                     (destination.parent / path.name).symlink_to(path)
+
+    def fetch_all(self, wanted: Sequence[tuple[Input, Path]]) -> None:
+        """As ``Inputs.fetch_all``."""
+        for input, destination in wanted:
+            self.fetch(input, destination)
 
     def replaced(self, input: Input) -> bool:
         """As ``Inputs.replaced``."""
@@ -81,6 +86,11 @@ class SampleProducts:
             shutil.copytree(source, destination)
         else:
             shutil.copyfile(source, destination)
+
+    def fetch_all(self, wanted: Sequence[tuple[ProductRef, Path]]) -> None:
+        """As ``Outputs.fetch_all``."""
+        for ref, destination in wanted:
+            self.fetch(ref, destination)
 
     def publish(self, products: Sequence[tuple[Product, Path]]) -> None:
         """Not for samples."""

@@ -1,6 +1,6 @@
 """One run that leaves nothing behind but its products, in a folder of their own.
 
-It is carried out by ``runtime.dispatch.execute``, as every run: only the ledger is in memory, and
+It is carried out by ``runtime.execute``, as every run: only the ledger is in memory, and
 the outputs are that folder.
 """
 
@@ -15,13 +15,13 @@ from pathlib import Path
 from tidegate.errors import StorageError, TidegateError, UsageError
 from tidegate.quality.content import Content
 from tidegate.quality.datasets import is_dataset
-from tidegate.runtime.dispatch import Context, execute
+from tidegate.runtime.execute import Context, execute
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.process import WorkerProcess
-from tidegate.runtime.protocols import Inputs, Outputs, Target
+from tidegate.runtime.protocols import Inputs, Outputs, QueuedRun, Target
 from tidegate.runtime.records import from_json
 from tidegate.runtime.runs import Product, ProductRef, Run, RunRecord
-from tidegate.runtime.testing import MemoryLedger, MemoryOutputs
+from tidegate.runtime.testing import InlineExecutor, MemoryLedger, MemoryOutputs
 
 DESCRIBE = "tidegate.quality.content.describe_product"
 _NEXT = "correct the code, the config or the file"
@@ -81,6 +81,11 @@ class TrialOutputs:
         source = self._own if ref.key in self._made or self._source is None else self._source
         source.fetch(ref, destination)
 
+    def fetch_all(self, wanted: Sequence[tuple[ProductRef, Path]]) -> None:
+        """As ``Outputs.fetch_all``."""
+        for ref, destination in wanted:
+            self.fetch(ref, destination)
+
     def remove(self, keys: Iterable[str]) -> None:
         """As ``Outputs.remove``, of its own folder only."""
         self._own.remove(key for key in keys if key in self._made)
@@ -109,13 +114,13 @@ def try_run(
     context = Context(
         Manifest((config,)),
         Target(inputs, TrialOutputs(folder / _PATH, source), MemoryLedger()),
-        worker.perform,
+        InlineExecutor(worker.perform),
         owner="trial",
         work=folder / "work",
         keep_log=keep_log,
     )
-    record = execute(run, context)
-    assert record is not None, "a ledger of its own grants every claim"
+    record = execute(QueuedRun(run), context)
+    assert isinstance(record, RunRecord), "a ledger of its own grants every claim"
     products = tuple(
         TrialProduct(product, folder / _PATH / product.key, _describe(worker, folder, product))
         for product in record.products

@@ -20,8 +20,9 @@ from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.records import from_json
 from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.testing import MemoryLedger
-from tidegate.targets.local.folders import FolderInputs, FolderOutputs
+from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.targets.local.outputs import FolderOutputs
 from tidegate.targets.local.outside_inputs import OutsideInputs
 from tidegate.testing.pipelines import Pipelines
 from tidegate.testing.trial import Trial, empty_folder, now, try_run
