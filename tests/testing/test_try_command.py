@@ -65,7 +65,7 @@ def test_the_ledger_and_the_outputs_are_left_alone(bench, raw):
     ("old", "new", "where"),
     [
         ("def misbehave(", "def misbehave((", "readers.py:"),
-        ("return super().read(input_key)", "raise ValueError('no')", "readers.py:23"),
+        ("return super().read(input_key)", "raise ValueError('no')", "readers.py:21"),
     ],
 )
 def test_a_failure_names_the_line_of_the_users_code(bench, raw, old, new, where):
@@ -164,7 +164,7 @@ def test_watch_sees_each_edit_and_ends_at_ctrl_c(bench, raw):
         bench.edit("data.x * 3", "data.x * 4")  # as long, and in the same second
         assert most() == "8"
         bench.edit("data.x * 4", "data.x *")
-        assert most() == "pipelines/tiny/readers.py:23"
+        assert most() == "pipelines/tiny/readers.py:21"
         raw.write_text(RAW.replace("2.0", "5.0"))
         bench.edit("data.x *", "data.x * 4")
         assert most() == "20"
