@@ -423,7 +423,7 @@ def test_not_while_a_release_goes_on(main: Deployed) -> None:
     history.put(Release(release.id, "c1", release.who, release.when, "deployed"))
     with history.releasing(release):
         busy = main.tidegate("destroy", "main", "--yes", code=4)
-        assert "20261124T120000-c1 of this branch is going on" in busy.err
+        assert "20261124T120000-c1 of this branch is in progress" in busy.err
         assert "waves-main-PipelinesStack" in main.living_stacks()
         main.tidegate("destroy", "main", "--yes", "--break-lock")
     assert main.living_stacks() == set()
@@ -449,7 +449,7 @@ def test_a_second_try_goes_on_where_the_first_was_killed(main: Deployed, at: str
         process.stderr.read()
     assert process.returncode == -signal.SIGKILL
     # The hold of the one that died is still there.
-    assert "of this branch is going on" in main.tidegate("destroy", "main", "--yes", code=4).err
+    assert "of this branch is in progress" in main.tidegate("destroy", "main", "--yes", code=4).err
     done = main.tidegate("destroy", "main", "--yes", "--break-lock")
     assert "nothing is left of main" in done.out
     assert main.living_stacks() == set()
