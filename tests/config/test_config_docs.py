@@ -94,12 +94,13 @@ GOOD = [
     VALID,
     AWS + VALID,
     FULL + VALID,
+    "pipelines: []",
     VALID.replace("Hourly", "15 */6 * * *"),
     VALID.replace("lidar/humboldt/", "./lidar"),
 ]
 BAD = [
     "{}",
-    "pipelines: []",
+    "pipelines: {}",
     "zebra: 1\n" + VALID,
     VALID.replace("trigger", "trigers"),
     VALID.replace("type: VAP", "type: vap"),

@@ -514,7 +514,6 @@ def test_other_keys(workspace, before, line, what):
 
 SHAPES = [
     ("pipelines:\n  lidar: {}\n", 1, "'pipelines' must be a list, not a mapping"),
-    ("pipelines: []\n", 1, "'pipelines' is empty"),
     ("pipelines:\n", 1, "'pipelines' has no value"),
     ("pipelines:\n- 5\n", 2, "a pipeline must be keys with values, not '5'"),
     ("region: us-west-2\n", 1, "the file has no 'pipelines'"),

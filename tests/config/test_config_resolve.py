@@ -146,12 +146,20 @@ def test_a_rejected_file_of_two_configs_is_told_once(workspace):
 
 
 def test_a_file_with_problems_resolves_to_them(workspace):
-    reading = workspace.read("pipelines: []")
+    reading = workspace.read("pipelines: {}")
     assert resolve(reading).problems == reading.problems != ()
     assert resolve(reading).manifest is None
-    with pytest.raises(ConfigurationError, match="'pipelines' is empty") as error:
+    with pytest.raises(ConfigurationError, match="'pipelines' must be a list") as error:
         reading.require()
     assert error.value.exit_code == 2
+
+
+def test_a_file_without_pipelines_yet(workspace):
+    content = "repository: .\npipelines: []\n"
+    resolution = resolve(workspace.read(content), {})
+    assert resolution.manifest is not None
+    assert resolution.manifest.configs == ()
+    assert [note.line for note in resolution.notes] == [2]
 
 
 def test_notes_on_shared_paths(workspace):
@@ -316,7 +324,7 @@ def test_what_a_function_cannot_have(workspace):
 
 
 def test_a_file_with_problems_is_not_for_aws(workspace):
-    reading = workspace.read("pipelines: []")
+    reading = workspace.read("pipelines: {}")
     assert aws_problems(reading, "main") == (None, reading.problems)
 
 

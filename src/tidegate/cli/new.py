@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tidegate.cli import new_ingest, new_site, new_vap
 from tidegate.cli.options import Json
 from tidegate.cli.view import View, plain
 from tidegate.runtime.records import to_json
@@ -19,6 +20,11 @@ from tidegate.workspace.folder import CONFIG
 app = typer.Typer(
     name="new", help="Write the files of a new deployment repository.", no_args_is_help=True
 )
+
+app.command(name="workspace", epilog=new_site.WORKSPACE_EPILOG)(new_site.workspace)
+app.command(name="site", epilog=new_site.SITE_EPILOG)(new_site.site)
+app.command(name="ingest", epilog=new_ingest.EPILOG)(new_ingest.ingest)
+app.command(name="vap", epilog=new_vap.EPILOG)(new_vap.vap)
 
 _COLOURS = {"written": "green", "replaced": "yellow", "kept": "cyan", "as it is": "bright_black"}
 

@@ -376,7 +376,7 @@ class PipelinesConfig(AwsKeys):
         {"dev": {"output_bucket_name": "tsdat-output-dev"}},
     )
     pipelines: list[PipelineEntry] = Field(
-        description="The pipelines to run.",
+        description="The pipelines to run; [] while there is none yet.",
         examples=[
             [
                 {
@@ -392,7 +392,6 @@ class PipelinesConfig(AwsKeys):
                 }
             ]
         ],
-        min_length=1,
     )
 
     def for_branch(self, branch: str) -> AwsKeys:

@@ -186,6 +186,8 @@ def _datastreams(pairs: Pairs) -> Iterator[tuple[KeyPath, str]]:
 
 def _ignored(model: PipelinesConfig) -> Iterator[tuple[KeyPath, str]]:
     """Notes on keys without effect."""
+    if not model.pipelines:
+        yield ("pipelines",), "'pipelines' is empty: `tidegate new ingest` adds the first pipeline"
     for number, pipeline in enumerate(model.pipelines):
         if pipeline.trigger == "S3" and pipeline.schedule is not None:
             what = f"'schedule' of {pipeline.name} has no effect: it runs when files arrive"
