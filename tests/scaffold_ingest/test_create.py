@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import netCDF4
 import numpy as np
 import pytest
@@ -9,8 +11,11 @@ import raw_files
 import yaml
 
 from tidegate.errors import UsageError
+from tidegate.runtime.manifest import Config
+from tidegate.runtime.runs import Window
 from tidegate.scaffold import changes
 from tidegate.scaffold.ingest.create import Wanted, create, plan_ingest
+from tidegate.scaffold.ingest.trial_run import run_window
 from tidegate.scaffold.questions import Answers
 from tidegate.scaffold.site import plan_site
 from tidegate.scaffold.vap import create as vap
@@ -80,7 +85,7 @@ def test_a_value_below_the_limit_is_flagged_and_a_missing_one(ingest):
         assert "missing" in " ".join(np.atleast_1d(flags.flag_meanings)).lower()
 
 
-def test_the_hourly_means_leave_out_what_is_bad(ingest, workspace, worker):
+def test_the_hourly_means_leave_out_what_is_bad(ingest, workspace, worker, tmp_path):
     plan = vap.plan_vap(workspace, vap.Wanted("met_hourly", ["pier.met.a1"]))
     created = vap.create(plan, worker, approve=None)
     [file] = created.trial.data
@@ -92,6 +97,14 @@ def test_the_hourly_means_leave_out_what_is_bad(ingest, workspace, worker):
         values = np.ma.filled(product["air_temperature"][:].astype(float), np.nan)
         assert values[:4] == pytest.approx(known)
         assert product["wind_from_direction"].units == "degree"
+    begin = plan.draft.window.begin
+    one_hour = Window(begin, begin + timedelta(hours=1))
+    products = {"pier.met.a1": plan.draft.datastreams[0].file}
+    config = Config(
+        "met_hourly", "pier", "VAP", "Cron", "pipelines/met_hourly/config/pipeline.yaml"
+    )
+    short = run_window(worker, config, one_hour, products, tmp_path / "short")
+    assert not short.outcome.plots_failed  # of a single time
     loaded = load_without_tsdat(workspace)
     config = next(c for c in loaded.manifest.configs if c.pipeline == "met_hourly")
     assert (config.kind, config.schedule) == ("VAP", "0 * * * *")

@@ -23,7 +23,11 @@ PLOTS = '''\
                 len(shown), figsize=(10, 1 + 2 * len(shown)), sharex=True, squeeze=False
             )
             for ax, name in zip(axes[:, 0], shown):
-                dataset[name].plot(ax=ax, x="time")
+                variable = dataset[name].transpose("time", ...)
+                if variable.ndim == 1 or variable.sizes["time"] == 1:
+                    ax.plot(dataset["time"], variable, marker=".")
+                else:
+                    variable.plot(ax=ax, x="time")
                 label = dataset[name].attrs.get("long_name", name)
                 units = dataset[name].attrs.get("units", "1")
                 ax.set_ylabel(f"{name}\\n({units})")
