@@ -79,8 +79,8 @@ def significant_digits(values: Any, decimal: str) -> int:
     if not _is_text(values):
         if str(values.dtype) in ("float32", "int8", "int16", "uint8", "uint16"):
             return 7
-        written = values.dropna().map(lambda value: f"{value:.15g}")
-        return significant_digits(written, ".")
+        present = [f"{value:.15g}" for value in values.dropna()]
+        return significant_digits(pd.Series(present, dtype=str), ".") if present else 0
     digits = _pointed(values, decimal).str.replace(r"[eE].*$", "", regex=True)
     plain = digits.str.replace(r"[^0-9]", "", regex=True).str.lstrip("0")
     return int(plain.str.len().max() or 0)

@@ -187,6 +187,7 @@ def differences(draft: Draft, files: Sequence[Path]) -> list[str]:
     order = order[~unique]
     for file in files[:1] if len(files) == 1 else []:
         with netCDF4.Dataset(file) as product:
+            product.set_auto_mask(False)  # it would mask what is outside the valid range
             times = product.variables["time"]
             seconds = np.asarray(times[:], dtype=float)
             origin = netCDF4.num2date(0, times.units).isoformat()
@@ -207,11 +208,12 @@ def _difference(variable: Variable, product: Any, order: Any) -> list[str]:
         return []
     if variable.name not in product.variables:
         return [f"{variable.name}: not in the product"]
-    made = np.ma.filled(product.variables[variable.name][:].astype(float), np.nan)
+    found = product.variables[variable.name]
+    made = found[:].astype(float)
+    made = np.where(made == getattr(found, "_FillValue", np.nan), np.nan, made)
     if variable.dims[0] != "time":
         return []
     expected = np.asarray(variable.values, dtype=float).reshape((-1, *made.shape[1:]))[order]
-    made = np.where(made == -9999, np.nan, made)
     if np.allclose(made, expected, rtol=1e-6, atol=1e-9, equal_nan=True):
         return []
     both = np.isfinite(made) & np.isfinite(expected)
