@@ -60,7 +60,7 @@ def plot_wind(dataset: xr.Dataset) -> Figure:
     speed_axes, direction_axes = fig.subplots(2, 1, sharex=True, gridspec_kw=margins)
     for axes, name, colors, limits in (
         (speed_axes, "wind_speed", "viridis", {"vmin": 0}),
-        (direction_axes, "wind_direction", "twilight", {"vmin": 0, "vmax": 360}),
+        (direction_axes, "wind_direction", "twilight_shifted", {"vmin": 0, "vmax": 360}),
     ):
         mesh = axes.pcolormesh(
             edges, _edges(good.height.values), good[name].values.T, cmap=colors, **limits
