@@ -45,7 +45,7 @@ def read(name: str, data: bytes, answers: Answers) -> Sample:
     if nested:
         raise UsageError(
             f"{name} has objects within objects: {', '.join(map(str, nested))}",
-            next="write a reader for it with pandas.json_normalize (docs/readers.md)",
+            next="write a reader for it with pandas.json_normalize (docs/first-pipeline.md)",
         )
     columns = []
     for key in frame:

@@ -71,7 +71,7 @@ def find_layout(name: str, lines: Sequence[str]) -> Layout:
         raise UsageError(
             f"{name} holds no lines that look like data",
             why="lines of data are lines of mostly numbers and dates, all with as many columns",
-            next="give a sample with data, or write a reader for the format (docs/readers.md)",
+            next="give a sample with data, or write a reader (docs/first-pipeline.md)",
         )
     body = [line for line in lines[first:] if line.strip()]
     names, units = _header(lines, delimiter, width, first)

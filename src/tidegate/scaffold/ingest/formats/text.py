@@ -89,7 +89,7 @@ def find_encoding(name: str, data: bytes) -> tuple[str, list[Guess]]:
     if b"\x00" in data[:4096]:
         raise UsageError(
             f"{name} is not text, nor in a binary format that is known here",
-            next="write a reader for it (docs/readers.md), or convert it to CSV or netCDF",
+            next="write a reader for it (docs/first-pipeline.md), or convert it to CSV or netCDF",
         )
     try:
         data.decode("utf-8")
