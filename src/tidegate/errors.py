@@ -64,6 +64,10 @@ class InputChanged(TidegateError):
     """An input was replaced or removed between its arrival and its staging."""
 
 
+class ProductError(TidegateError):
+    """A pipeline saved a product under a name that leads out of its storage, or saved no file."""
+
+
 class WorkerLost(TidegateError):
     """The process that carried out a run died."""
 

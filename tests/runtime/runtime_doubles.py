@@ -119,7 +119,7 @@ class Bench:
         records = []
         dispatcher = Dispatcher(self.context, self.queue, records.append)
         dispatcher.submit(*events)
-        while (queued := self.queue.take(self.now)) is not None:
+        while (queued := self.queue.take(self.context.now())) is not None:
             dispatcher.work(queued)
         return records
 

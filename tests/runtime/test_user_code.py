@@ -3,10 +3,15 @@
 import itertools
 import os
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import xarray
 from runtime_repository import CSV, Real, descriptors
+
+from tidegate.runtime.process import WorkerProcess
 
 pytestmark = pytest.mark.slow  # a worker takes seconds to start, and some tests kill it
 
@@ -271,13 +276,83 @@ def test_its_variables(real):
         "print('|'.join(os.environ[n] for n in ('PIPELINE_NAME', 'CONFIG_ID', 'MINE', 'TMPDIR')))"
     )
     run = real(
-        body + "\nimport tempfile; print(tempfile.gettempdir()); print(os.environ['CODE_VERSION'])",
+        body + "\nimport tempfile; print(tempfile.gettempdir())",
         environment={"MINE": "x=y z"}, pipeline=None,
     )  # fmt: skip
-    run.bench.context.manifest.releases["tiny"] = "release 7"
     run.arrive()
     work = run.bench.tasks[0].work
-    assert run.said("print")[:3] == [f"tiny|one|x=y z|{work}/tmp", f"{work}/tmp", "release 7"]
+    assert run.said("print")[:2] == [f"tiny|one|x=y z|{work}/tmp", f"{work}/tmp"]
+
+
+LEAVING = """
+classname: tsdat.io.storage.FileSystem
+parameters:
+  data_storage_path: ../../../outside
+handler:
+  classname: tsdat.io.handlers.NetCDFHandler
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "repo"),
+    [
+        ('dataset.attrs["datastream"] = "../../../../outside"', {}),
+        ('dataset.attrs["datastream"] = "/outside"', {}),
+        ("pass", {"storage": LEAVING}),
+    ],
+)
+def test_a_product_that_leaves_the_store_fails_with_its_name(real, tmp_path, body, repo):
+    run = real(body, repo=repo)
+    run.bench.context = replace(run.bench.context, discard=lambda work: None)  # to look into it
+    record = run.arrive()
+    assert (record.state, record.failure.kind, record.products) == ("failed", "bad-input", ())
+    assert "outside" in record.failure.message
+    assert record.failure.next
+    assert not [path for path in tmp_path.rglob("*") if "outside" in path.name]
+
+
+def test_plots_that_leave_the_store_fail_alone(real, tmp_path):
+    plots = """
+    def hook_plot_dataset(self, dataset):
+        root = self.storage.parameters.storage_root
+        Path("plot.txt").write_text("x")
+        self.storage.save_ancillary_file(Path("plot.txt"), root / ".." / ".." / "outside.txt")
+    """
+    run = real(None, pipeline=plots)
+    record = run.arrive()
+    assert (record.state, len(record.products)) == ("succeeded", 1)
+    assert "outside.txt" in record.plots_failed
+
+
+def test_saving_without_a_file_is_a_failure(real):
+    nothing = """
+    def run(self, inputs, **kwargs):
+        object.__setattr__(self.storage.handler.writer, "write", lambda *args, **kwargs: None)
+        return super().run(inputs, **kwargs)
+    """
+    record = real(None, pipeline=nothing).arrive()
+    assert (record.state, record.failure.kind) == ("failed", "bad-input")
+    assert "left no file" in record.failure.message
+
+
+@pytest.mark.parametrize("given", [{}, {"CODE_VERSION": "from the recipe"}], ids=["git", "given"])
+def test_code_version_is_what_plain_tsdat_writes(given, repository, tmp_path, monkeypatch):
+    monkeypatch.delenv("CODE_VERSION", raising=False)
+    config = repository.add("code_version")
+    worker = WorkerProcess([sys.executable], repository.root, given)
+    try:
+        run = Real(tmp_path, worker, config)
+        run.bench.context.manifest.releases["tiny"] = "release 7"
+        record = run.arrive()
+    finally:
+        worker.close()
+    code = "from tsdat.config.utils import get_code_version as v; print(v())"
+    plain = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=repository.root, env={**os.environ, **given}, stdout=subprocess.PIPE, text=True,
+    ).stdout.strip()  # fmt: skip
+    with xarray.open_dataset(run.root / record.products[0].key) as dataset:
+        assert dataset.attrs["code_version"] == plain
 
 
 def test_figures_are_closed(real, worker, repository, tmp_path):

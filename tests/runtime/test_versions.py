@@ -33,7 +33,7 @@ VAP = Config(
     "lidar_vap", "humboldt", "VAP", "Cron", "pipelines/lidar_vap/config/pipeline.yaml",
     schedule="0 * * * *", window="day",
 )  # fmt: skip
-MAY_DIFFER = {"history", "code_version", "inputs"}
+MAY_DIFFER = {"history", "inputs"}
 
 
 @pytest.fixture(scope="module")

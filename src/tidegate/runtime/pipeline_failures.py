@@ -7,7 +7,7 @@ import os
 import socket
 import traceback
 
-from tidegate.errors import ConfigurationError
+from tidegate.errors import ConfigurationError, ProductError
 from tidegate.runtime.runs import Failure
 
 _PLOTS = ("hook_plot_dataset", "uploadable_dir", "save_ancillary_file")
@@ -20,6 +20,8 @@ def failure_of(error: BaseException) -> Failure:
     """The failure to put on record for an exception."""
     if isinstance(error, ConfigurationError):
         return Failure("configuration", f"{error.what}: {error.why}", error.where, error.next)
+    if isinstance(error, ProductError):
+        return Failure("bad-input", f"{error.what}: {error.why}", place_of(error), error.next)
     if isinstance(error, MemoryError):
         return Failure(
             "out-of-memory", message_of(error), place_of(error), "raise `memory` for this config"

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tidegate.errors import ConfigurationError
+from tidegate.errors import ConfigurationError, ProductError
 from tidegate.runtime.manifest import Pipeline
 from tidegate.runtime.pipeline_failures import (
     config_message_of,
@@ -285,8 +285,6 @@ class _environment:
             "CONFIG_ID": task.config.name,
             "TMPDIR": str(work / "tmp"),
         }
-        if task.release:
-            self._variables.setdefault("CODE_VERSION", os.environ.get("CODE_VERSION", task.release))
 
     def __enter__(self) -> None:
         self._saved = dict(os.environ)
@@ -327,11 +325,58 @@ def _record_saves(
     def save_data(dataset: Any, *args: Any, **kwargs: Any) -> Any:
         _name_arrival(dataset, work / INPUTS)
         before = new()
+        _check_path(storage, dataset)
         result = original(dataset, *args, **kwargs)
-        saves.append(_Save(new(), summarize(dataset), before))
+        files = new()
+        if not files:
+            raise ProductError(
+                f"saving {_datastream(dataset)!r} left no file in the storage folder",
+                why="the storage class wrote nothing, or wrote to another place",
+                next="correct the storage class or its templates; then `tidegate retry`",
+            )
+        saves.append(_Save(files, summarize(dataset), before))
         return result
 
+    save_ancillary_file: Callable[..., Any] = storage.save_ancillary_file
+
+    def save_ancillary(filepath: Any, target_path: Any = None, **kwargs: Any) -> Any:
+        _check_inside(storage, str(target_path), f"the file {str(target_path)!r}")
+        return save_ancillary_file(filepath, target_path, **kwargs)
+
     object.__setattr__(storage, "save_data", save_data)
+    object.__setattr__(storage, "save_ancillary_file", save_ancillary)
+
+
+def _datastream(dataset: Any) -> str:
+    return str(dataset.attrs.get("datastream", ""))
+
+
+def _check_path(storage: Any, dataset: Any) -> None:
+    """Raise ProductError if the product would be written outside the storage folder."""
+    name = _datastream(dataset)
+    if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
+        raise ProductError(
+            f"the dataset's attribute `datastream` is {name!r}",
+            why="a datastream name with `..` or a leading `/` leads out of the storage folder",
+            next="correct the pipeline or the file that sets it; then `tidegate retry`",
+        )
+    try:
+        values = storage._get_substitutions(datastream=name, dataset=dataset)
+        path = storage.data_filepath_template.substitute(values, allow_missing=False)
+    except Exception:  # Tsdat does the same next, and its own message says what is missing
+        return
+    _check_inside(storage, str(path), f"the product {name!r}")
+
+
+def _check_inside(storage: Any, path: str, what: str) -> None:
+    root = os.path.abspath(storage.parameters.storage_root)
+    if not os.path.abspath(path).startswith(root + os.sep):
+        raise ProductError(
+            f"{what} would be written outside the storage folder",
+            why=f"its path would be {os.path.relpath(path, root)!r}",
+            next="correct the attributes or templates that its name is made of; "
+            "then `tidegate retry`",
+        )
 
 
 def _name_arrival(dataset: Any, staged: Path) -> None:
