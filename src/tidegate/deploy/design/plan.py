@@ -265,7 +265,7 @@ class _Planner:
         # The image's own commit: a push that does not change the image must not change functions.
         version = code.commit if isinstance(code, Image) else ""
         if version := version or self.options.code_version:
-            found["CODE_VERSION"] = version  # `code_version` of products: there is no git in an image
+            found["CODE_VERSION"] = version  # there is no git in an image
         if self.keys.keep_runs is not None:
             found["TIDEGATE_KEEP_RUNS"] = str(self.keys.keep_runs)
         if isinstance(code, Zip):
