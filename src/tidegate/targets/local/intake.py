@@ -7,10 +7,10 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from queue import SimpleQueue
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from queue import Empty, SimpleQueue
 
-from tidegate.errors import StorageError, TidegateError
+from tidegate.errors import InputChanged, StorageError, TidegateError
 from tidegate.runtime.dispatch import Dispatcher
 from tidegate.runtime.events import FileArrived
 from tidegate.runtime.manifest import Config
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 _RULES = "intake/rules"
 _WAIT_FOR_WRITERS = 60.0
 _PAUSE = 5.0
+_LOOK_AGAIN = 1.0
+_LONG = 5.0
+_NAMED = 5
 
 
 class Intake:
@@ -45,6 +48,7 @@ class Intake:
         queue: SqliteQueue,
         dispatcher: Dispatcher,
         trouble: StorageTrouble,
+        say: Callable[[str], None],
     ) -> None:
         configs = dispatcher.context.manifest.configs
         self._configs = [config for config in configs if config.trigger == "S3"]
@@ -54,8 +58,10 @@ class Intake:
         self._queue = queue
         self._dispatcher = dispatcher
         self._trouble = trouble
+        self._say = say
         self._arrivals: SimpleQueue[list[str] | None] = SimpleQueue()
         self._unfinished = 0
+        self._changed: dict[str, float] = {}  # by key: when to look at the file again
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -76,7 +82,7 @@ class Intake:
                 self._until_stored(lambda: self.take_all(watcher))
                 queued()
                 self._count(-1)
-                while (keys := self._arrivals.get()) is not None:
+                while (keys := self._next(watcher)) is not None:
                     self._until_stored(functools.partial(self.take, keys))
                     queued()
                     self._count(-1)
@@ -96,7 +102,7 @@ class Intake:
 
     def busy(self) -> bool:
         """Whether there are files whose runs are not queued yet."""
-        return self._unfinished > 0
+        return self._unfinished > 0 or bool(self._changed)
 
     def stop(self) -> None:
         """Take in no more files; the next start finds the others."""
@@ -108,6 +114,23 @@ class Intake:
         if self._thread is not None:
             self._arrivals.put(None)
             self._thread.join(30.0)
+
+    def _next(self, watcher: Watcher) -> list[str] | None:
+        """Keys that arrived, or that changed while they were read; None when it is time to end.
+
+        Whoever gets them counts them as finished.
+        """
+        while True:
+            due = min(self._changed.values(), default=None)
+            try:
+                wait = None if due is None else max(0.0, due - time.monotonic())
+                return self._arrivals.get(timeout=wait)
+            except Empty:
+                keys, self._changed = list(self._changed), {}
+            found = [file for key in keys if (file := self._inputs.find(key)) is not None]
+            if settled := watcher.settled(found):  # the watcher reports the others
+                self._count(1)
+                return [file.key for file in settled]
 
     def _until_stored(self, step: Callable[[], None]) -> None:
         """Repeat a step until the ledger can be written: no arrival is forgotten."""
@@ -128,7 +151,7 @@ class Intake:
     def take_all(self, watcher: Watcher | None = None) -> None:
         """Take in all files that are there and have not been seen, or not by these configs.
 
-        Files that are still being written are left to the watcher or, without one, waited for.
+        Files that have not settled are left to the watcher or, without one, waited for.
         """
         rules = dumps(sorted([c.id, c.input_path or ""] for c in self._configs))
         before = json.loads(self._ledger.state(_RULES) or "[]")
@@ -145,25 +168,46 @@ class Intake:
                 being_written += [file.key for file in found if not self._has_settled(file)]
             self._submit(settled, new=new)
         self._ledger.set_state(_RULES, rules)
-        self._wait_for(being_written)
+        if watcher is None:
+            self._wait_for(being_written)
 
     def take(self, keys: Iterable[str]) -> None:
         """Take in files by their keys; those that were removed or do not count are skipped."""
         for batch in batched(keys, BATCH):
-            found = [self._inputs.find(key) for key in batch if self._sightings.is_wanted(key)]
+            known = self._ledger.seen_files.at(batch)  # most of them, when all files are reported
+            new = [key for key in batch if not self._inputs.is_unchanged(key, known.get(key))]
+            found = [self._inputs.find(key) for key in new if self._sightings.is_wanted(key)]
             self._submit([file for file in found if file is not None])
 
     def _wait_for(self, keys: list[str]) -> None:
-        deadline = time.monotonic() + _WAIT_FOR_WRITERS
-        while keys and time.monotonic() < deadline and not self._stopping.wait(0.1):
+        """Take in files once they have settled; say which ones are left after a while."""
+        longest = max((self._settle(key) for key in keys), default=0.0)
+        if longest >= _LONG:
+            self._say(f"waiting up to {longest:.0f} s (`settle`) for {_named(keys)}")
+        deadline = time.monotonic() + longest + _WAIT_FOR_WRITERS
+        while not self._stopping.is_set():
+            keys += self._changed
+            self._changed = {}
+            if not keys:
+                return
+            if time.monotonic() > deadline:
+                self._say(
+                    f"left for the next time: {_named(keys)}, which changed until just now; "
+                    "run `tidegate up --once` again when nothing writes to it any more"
+                )
+                return
+            self._stopping.wait(0.1)
             found = [file for key in keys if (file := self._inputs.find(key)) is not None]
             self._submit([file for file in found if self._has_settled(file)])
             keys = [file.key for file in found if not self._has_settled(file)]
 
+    def _settle(self, key: str) -> float:
+        return max((c.settle for c in self._configs if takes(c, key)), default=0.0)
+
     def _has_settled(self, file: RawFile) -> bool:
         """Whether a file was last written ``settle`` ago, or in the future, which says nothing."""
         age = (time.time_ns() - file.mtime_ns) / 1e9
-        settle = max((c.settle for c in self._configs if takes(c, file.key)), default=0.0)
+        settle = self._settle(file.key)
         return age >= settle or age < -settle
 
     def _submit(self, found: Sequence[RawFile], *, new: Sequence[Config] = ()) -> None:
@@ -172,11 +216,19 @@ class Intake:
         ``new`` are configs that have seen none of the files: for them, unchanged files count too.
         """
         known = self._ledger.seen_files.at(file.key for file in found)
-        rows = [row for file in found if (row := self._sightings.row(file, known)) is not None]
+        rows = [row for file in found if (row := self._read(file, known)) is not None]
         changed = [row for row in rows if row != known.get(row.key)]
         unchanged = [row for row in rows if row == known.get(row.key)]
         for configs, group in ((self._configs, changed), (new, unchanged)):
             self._submit_for(configs, group)
+
+    def _read(self, file: RawFile, known: Mapping[str, SeenFile]) -> SeenFile | None:
+        """What to note of a file; one that changes meanwhile is looked at again later."""
+        try:
+            return self._sightings.row(file, known)
+        except InputChanged:
+            self._changed[file.key] = time.monotonic() + _LOOK_AGAIN
+            return None
 
     def _submit_for(self, configs: Sequence[Config], rows: Sequence[SeenFile]) -> None:
         taken = [row for row in rows if any(takes(config, row.key) for config in configs)]
@@ -188,3 +240,9 @@ class Intake:
             configs=configs,
             put=functools.partial(self._queue.put, seen=taken),
         )
+
+
+def _named(keys: Sequence[str]) -> str:
+    """Some of these names, and how many more there are."""
+    more = len(keys) - _NAMED
+    return ", ".join(keys[:_NAMED]) + (f" and {more} more" if more > 0 else "")

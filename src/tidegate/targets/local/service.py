@@ -105,7 +105,13 @@ class Service:
         self._loops = RunLoops(self._dispatcher, self._queue, self._ledger, self._trouble)
         self._sightings = Sightings(inputs, manifest.configs, self._ledger, self._listener.say)
         self._intake = Intake(
-            inputs, self._sightings, self._ledger, self._queue, self._dispatcher, self._trouble
+            inputs,
+            self._sightings,
+            self._ledger,
+            self._queue,
+            self._dispatcher,
+            self._trouble,
+            self._listener.say,
         )
         self._stop = threading.Event()
 

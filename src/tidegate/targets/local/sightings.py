@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 BATCH = 200
 """How many files are looked up in the ledger at once."""
+_MOST_SAID = 10_000
 
 
 class Sightings:
@@ -38,6 +39,7 @@ class Sightings:
         self._configs = [config for config in configs if config.trigger == "S3"]
         self._ledger = ledger
         self._say = say
+        self._said: set[str] = set()
 
     def is_wanted(self, key: str) -> bool:
         """Whether a file of that key sets off runs when it arrives."""
@@ -48,19 +50,20 @@ class Sightings:
         return batched(self._inputs.scan(prefix, self._report), BATCH)
 
     def row(self, file: RawFile, known: Mapping[str, SeenFile]) -> SeenFile | None:
-        """What to note of a file; None if it is being written to, or cannot be read.
+        """What to note of a file; None if it cannot be read, which is reported.
 
         Its content is hashed, unless size, times and inode are as ``known``.
+
+        Raises:
+            InputChanged: its content or its inode changed meanwhile, so it must be read again.
         """
         before = known.get(file.key)
         if before is not None and before[:5] == tuple(file):
             return before
         try:
             return self._inputs.hash_file(file)
-        except InputChanged:  # it is being written to, and will be reported again
-            return None
         except StorageError as error:
-            self._say(str(error))
+            self._say_once(str(error))
             return None
 
     def list(self, config: Config) -> list[Input]:
@@ -70,15 +73,27 @@ class Sightings:
         for batch in self.scan(config.input_path or ""):
             found = [file for file in batch if file.mtime_ns <= oldest]
             known = self._ledger.seen_files.at(file.key for file in found)
-            rows = [row for file in found if (row := self.row(file, known)) is not None]
+            rows = [row for file in found if (row := self._row_if_stable(file, known)) is not None]
             # For a file that also sets off a run of its own, "seen" means that this run is queued.
             new = [r for r in rows if known.get(r.key) != r and not self.is_wanted(r.key)]
             self._ledger.seen_files.add(new)
             listed += [Input(row.key, row.sha256, row.size) for row in rows]
         return listed
 
+    def _row_if_stable(self, file: RawFile, known: Mapping[str, SeenFile]) -> SeenFile | None:
+        try:
+            return self.row(file, known)
+        except InputChanged:  # the schedule's next time takes it
+            return None
+
     def _report(self, key: str, error: OSError) -> None:
-        self._say(f"{key} cannot be read: {error.strerror or error}")
+        self._say_once(f"{key} cannot be read: {error.strerror or error}")
+
+    def _say_once(self, text: str) -> None:
+        """Say something, unless it was said before: all files are looked at every few minutes."""
+        if text not in self._said and len(self._said) < _MOST_SAID:
+            self._said.add(text)
+            self._say(text)
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

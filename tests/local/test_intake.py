@@ -1,0 +1,172 @@
+"""Which runs are queued for the files in a real folder, and when."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tidegate.runtime.dispatch import Dispatcher
+from tidegate.runtime.execute import Context
+from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.protocols import Target
+from tidegate.runtime.task import Outcome
+from tidegate.runtime.testing import InlineExecutor
+from tidegate.targets.local.files import changed
+from tidegate.targets.local.inputs import FolderInputs, RawFile
+from tidegate.targets.local.intake import Intake
+from tidegate.targets.local.ledger import SeenFile, SqliteLedger
+from tidegate.targets.local.listener import Listener, StorageTrouble
+from tidegate.targets.local.outputs import FolderOutputs
+from tidegate.targets.local.queue import SqliteQueue
+from tidegate.targets.local.sightings import Sightings
+from tidegate.targets.local.watch import Watcher
+
+LONG = 60.0
+"""A machine that is busy with other things must not fail a test, s."""
+AN_HOUR_AGO = time.time() - 3600
+
+
+class ChangingInputs(FolderInputs):
+    """Files for which something happens in the moment in which they are hashed."""
+
+    meanwhile: Callable[[Path], None] = staticmethod(lambda path: None)
+    times = 0
+
+    def hash_file(self, found: RawFile) -> SeenFile:
+        self.times += 1
+        self.meanwhile(self.root / found.key)
+        if (row := super().hash_file(found))[:5] != tuple(found):
+            raise changed(found.key)
+        return row
+
+
+@dataclass
+class Arrivals:
+    """An intake over a folder of its own."""
+
+    inputs: ChangingInputs
+    ledger: SqliteLedger
+    queue: SqliteQueue
+    intake: Intake
+    said: list[str] = field(default_factory=list)
+
+    def put(self, key: str, mtime: float = AN_HOUR_AGO) -> Path:
+        path = self.inputs.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(key)
+        os.utime(path, (mtime, mtime))
+        return path
+
+    def queued(self) -> list[str]:
+        return [entry.run.title for entry in self.queue.pending()]
+
+
+def make(folder: Path, *configs: Config) -> Arrivals:
+    root = folder / "input"
+    root.mkdir()
+    said: list[str] = []
+    ledger = SqliteLedger(folder / "ledger.db")
+    queue, inputs = SqliteQueue(ledger), ChangingInputs(root)
+    context = Context(
+        Manifest(configs),
+        Target(inputs, FolderOutputs(folder / "output", folder / "work"), ledger),
+        InlineExecutor(lambda task: Outcome()),
+        owner="me",
+        work=folder / "work",
+        keep_log=lambda record, log: "",
+    )
+    sightings = Sightings(inputs, configs, ledger, said.append)
+    dispatcher = Dispatcher(context, queue)
+    trouble = StorageTrouble(Listener())
+    intake = Intake(inputs, sightings, ledger, queue, dispatcher, trouble, said.append)
+    return Arrivals(inputs, ledger, queue, intake, said)
+
+
+def ingest(name: str = "one", path: str = "one/", settle: float = 0.0) -> Config:
+    return Config("p", name, "Ingest", "S3", "x.yaml", input_path=path, settle=settle)
+
+
+@pytest.fixture
+def arrivals(tmp_path: Path) -> Iterator[Arrivals]:
+    made = make(tmp_path, ingest())
+    yield made
+    made.intake.close()
+    made.ledger.close()
+
+
+def change_twice(how: Callable[[Path], object]) -> Callable[[Path], None]:
+    left = [how, how]
+
+    def meanwhile(path: Path) -> None:
+        if left:
+            left.pop()(path)
+
+    return meanwhile
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(lambda path: path.chmod(path.stat().st_mode ^ 0o040), id="mode"),
+        pytest.param(lambda path: os.link(path, f"{path}.{time.time_ns()}~"), id="link"),
+        pytest.param(lambda path: os.utime(path, (1, time.time_ns() % 10**9)), id="time"),
+    ],
+)
+def test_a_file_that_changes_while_it_is_read_is_looked_at_again(
+    arrivals: Arrivals, how: Callable[[Path], object]
+) -> None:
+    queued = threading.Event()
+    arrivals.inputs.meanwhile = change_twice(how)
+    with Watcher(arrivals.inputs.root, arrived=arrivals.intake.arrived) as watcher:
+        arrivals.put("one/a")
+        arrivals.intake.start(watcher, lambda: queued.set() if arrivals.queued() else None)
+        assert queued.wait(LONG)
+    assert arrivals.queued() == ["one/a"]
+    assert arrivals.inputs.times >= 3
+
+
+def test_without_a_watcher_it_is_waited_for(arrivals: Arrivals) -> None:
+    arrivals.inputs.meanwhile = change_twice(lambda path: path.chmod(path.stat().st_mode ^ 0o040))
+    arrivals.put("one/a")
+    arrivals.intake.take_all()
+    assert arrivals.queued() == ["one/a"]
+
+
+def test_one_that_is_gone_before_it_was_read_is_not_waited_for(arrivals: Arrivals) -> None:
+    arrivals.inputs.meanwhile = os.unlink
+    arrivals.put("one/a")
+    arrivals.intake.take_all()
+    assert arrivals.queued() == []
+
+
+def test_a_long_settle_is_waited_for_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.targets.local.intake._LONG", 1.0)
+    monkeypatch.setattr("tidegate.targets.local.intake._WAIT_FOR_WRITERS", LONG)
+    made = make(tmp_path, ingest(settle=1.5))
+    made.put("one/a", time.time())
+    made.intake.take_all()
+    assert made.queued() == ["one/a"]
+    assert "one/a" in made.said[0]
+    made.ledger.close()
+
+
+def test_what_never_settles_is_named_when_it_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.targets.local.intake._WAIT_FOR_WRITERS", -30.0)
+    made = make(tmp_path, ingest(settle=30.0))
+    made.put("one/a", time.time())
+    made.put("one/b")
+    made.intake.take_all()
+    assert made.queued() == ["one/b"]
+    assert "left" in made.said[-1]
+    assert "one/a" in made.said[-1]
+    made.ledger.close()
