@@ -44,3 +44,26 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def network_drive(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """A folder that is mounted as network drives are, and the folder on its server.
+
+    What is written on the server causes no event in the mounted folder.
+    """
+    server, mounted = tmp_path / "server", tmp_path / "input" / "drive"
+    server.mkdir()
+    mounted.mkdir(parents=True)
+    try:
+        done = subprocess.run(
+            ["bindfs", str(server), str(mounted)], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        pytest.skip("there is no `bindfs`: scripts/test_packages.sh installs it")
+    if done.returncode:
+        pytest.skip(f"`bindfs` cannot mount here: {done.stderr.strip()}")
+    try:
+        yield mounted, server
+    finally:
+        subprocess.run(["umount", "--lazy", str(mounted)], check=True)

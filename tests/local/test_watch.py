@@ -375,6 +375,38 @@ def test_files_that_polling_was_not_told_of_are_found_by_the_sweep(
         told.wait("a")
 
 
+@linux
+@pytest.mark.functional
+@pytest.mark.parametrize("below", [True, False])
+def test_files_that_another_machine_writes_to_a_network_drive_arrive(
+    network_drive: tuple[Path, Path], told: Told, monkeypatch: pytest.MonkeyPatch, below: bool
+) -> None:
+    monkeypatch.setattr(module, "POLL_EVERY", 0.1)
+    mounted, server = network_drive
+    root, prefix = (mounted.parent, "drive/") if below else (mounted, "")
+    with watching(root, told, settle=0.2) as watcher:
+        (server / "a").write_bytes(b"x")
+        (server / "sub").mkdir()
+        (server / "sub" / "b").write_bytes(b"x")
+        told.wait(f"{prefix}a", f"{prefix}sub/b")
+        assert not watcher.polling
+        if below:  # the local part still has events
+            (root / "c").write_bytes(b"x")
+            told.wait("c")
+    assert [str(mounted) in text for text in told.said] == [True]
+
+
+@linux
+def test_a_lost_event_is_made_up_for_by_the_sweep(
+    root: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SWEEP_EVERY", 0.5)
+    monkeypatch.setattr(Inotify, "_one", lambda self, *event: None)
+    with watching(root, told, settle=0.2):
+        (root / "a").write_bytes(b"x")
+        told.wait("a")
+
+
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path, told: Told) -> None:
     with pytest.raises(FileNotFoundError):
         Watcher(tmp_path / "none", arrived=told.arrived)

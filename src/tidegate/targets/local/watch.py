@@ -2,7 +2,8 @@
 
 One thread waits for changes, and for files to settle. On Linux it uses inotify, which tells renames
 from writes and says when it has lost events (see ``inotify.py``). It uses watchfiles on other
-systems, and for file systems that must be polled.
+systems, and for file systems that must be polled (see ``polling.py``). Events get lost everywhere,
+so all files are looked at every few minutes.
 """
 
 from __future__ import annotations
@@ -18,19 +19,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from watchfiles import Change as WatchfilesChange
-from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
-
 from tidegate.runtime.select import counts
 from tidegate.targets.local.inotify import Change, Inotify, Kind
 from tidegate.targets.local.inputs import RawFile
+from tidegate.targets.local.mounts import network_folders
+from tidegate.targets.local.polling import Notifications, WithPolling
 from tidegate.targets.local.settling import Settling, Stamp
 
 POLL_EVERY = 5.0
 """How often a file system without events is scanned, s."""
 SWEEP_EVERY = 300.0
-"""How often all files are scanned where changes may be missed, s."""
-_STEP = 20
+"""How often all files are scanned, because a change may have been missed, s."""
 _RETRY = 1.0
 _CALM = 0.005
 _MANY_REPEATS = 10
@@ -92,8 +91,10 @@ class Watcher:
         self._said: set[str] = set()
         self._repeats = 0  # how many times in a row only known files changed
         self._failed: tuple[float, list[str]] | None = None
+        self._next_sweep = time.monotonic() + SWEEP_EVERY
+        self._network: dict[Path, str] = {}
         self.polling = force_polling
-        """Whether the folder is scanned regularly."""
+        """Whether the whole folder is scanned regularly."""
         self._source: Source | None = self._open()
         self._thread = threading.Thread(target=self._run, name="tidegate-watch", daemon=True)
 
@@ -154,6 +155,8 @@ class Watcher:
                     changes = self._read()
                 except OSError as error:
                     changes = self._reopen(error)
+                if time.monotonic() >= self._next_sweep:
+                    changes = [*changes, *self._sweep()]
                 self._note(changes)
                 self._take_given()
                 self._report(self._settling.ready(time.monotonic(), self._stamp))
@@ -170,10 +173,18 @@ class Watcher:
             source.close()
 
     def _read(self) -> list[Change]:
-        deadlines = [self._settling.next_deadline(), self._failed[0] if self._failed else None]
+        retry = self._failed[0] if self._failed else None
+        deadlines = [self._next_sweep, self._settling.next_deadline(), retry]
         waits = [deadline - time.monotonic() for deadline in deadlines if deadline is not None]
         assert self._source is not None
-        return self._source.read(max(0.0, min(waits)) if waits else None)
+        return self._source.read(max(0.0, min(waits)))
+
+    def _sweep(self) -> list[Change]:
+        """Scan everything; a network drive may have been mounted since the last time."""
+        self._next_sweep = time.monotonic() + SWEEP_EVERY
+        if network_folders(self._root) != self._network:
+            return self._reopen(OSError(errno.ESTALE, "file systems were mounted or unmounted"))
+        return [Change(Kind.LOST, "")]
 
     def _note(self, changes: list[Change]) -> None:
         now = time.monotonic()
@@ -247,7 +258,13 @@ class Watcher:
     # --- where changes come from ----------------------------------------------------------------
 
     def _open(self) -> Source:
-        if sys.platform == "linux" and not self.polling:
+        self._network = network_folders(self._root)
+        for place, kind in self._network.items():
+            self._say_once(
+                f"{place} is on a network file system ({kind}), which does not report what other "
+                f"machines write: it is scanned every {POLL_EVERY:.0f} s"
+            )
+        if sys.platform == "linux" and not self.polling and self._root not in self._network:
             try:
                 source = Inotify(self._root)
             except OSError as error:
@@ -258,8 +275,20 @@ class Watcher:
             else:
                 for folder in sorted(source.unreadable):
                     self._say_once(f"{folder} cannot be watched: permission denied")
-                return source
-        return Notifications(self._root, polling=self.polling)
+                return self._with_polling(source)
+        polling = self.polling or self._root in self._network
+        return Notifications(self._root, [self._root], poll_every=POLL_EVERY if polling else None)
+
+    def _with_polling(self, source: Inotify) -> Source:
+        """The source, and the network file systems that are mounted below the folder."""
+        if not self._network:
+            return source
+        try:
+            polled = Notifications(self._root, list(self._network), poll_every=POLL_EVERY)
+        except OSError as error:  # such as a server that does not answer: sweeps find the files
+            self._say_once(f"{error.filename} cannot be scanned: {error.strerror}")
+            return source
+        return WithPolling(source, polled)
 
     def _reopen(self, error: OSError) -> list[Change]:
         """Watch again after a failure, once the folder exists; then everything must be scanned."""
@@ -288,71 +317,6 @@ class Watcher:
         if text not in self._said:
             self._said.add(text)
             self._say(text)
-
-
-class Notifications:
-    """Changes from watchfiles, by events or by polling.
-
-    It does not tell a rename from a write, and may lose what happens between two calls; so all
-    files are scanned from time to time.
-    """
-
-    def __init__(self, root: Path, *, polling: bool) -> None:
-        self._root = root
-        self._arguments = ([str(root)], False, polling, int(POLL_EVERY * 1000), True, True)
-        self._rust = self._listen()
-        self._wake = threading.Event()
-        self._swept = time.monotonic()
-
-    def read(self, timeout: float | None) -> list[Change]:
-        """As ``Source.read``; raises FileNotFoundError once the root is gone."""
-        until = None if timeout is None else time.monotonic() + timeout
-        while not self._wake.is_set():
-            now = time.monotonic()
-            if not self._root.is_dir():
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._root))
-            if now - self._swept >= SWEEP_EVERY:
-                self._swept = now
-                return [Change(Kind.LOST, "")]
-            if until is not None and until <= now:
-                return []
-            left = 0.2 if until is None else min(0.2, until - now)
-            try:
-                changes = self._rust.watch(5 * _STEP, _STEP, max(1, int(left * 1000)), None)
-            except WatchfilesRustInternalError:  # such as for a name that is not UTF-8
-                self._rust.close()
-                self._rust = self._listen()
-                return [Change(Kind.LOST, "")]
-            if isinstance(changes, set) and changes:
-                return sorted(self._translated(changes), key=lambda change: change.key)
-        self._wake.clear()
-        return []
-
-    def wake(self) -> None:
-        """As ``Source.wake``."""
-        self._wake.set()
-
-    def close(self) -> None:
-        """As ``Source.close``."""
-        self._rust.close()
-
-    def _listen(self) -> RustNotify:
-        try:
-            return RustNotify(*self._arguments)
-        except WatchfilesRustInternalError as error:
-            raise OSError(errno.EIO, str(error), str(self._root)) from error
-
-    def _translated(self, changes: Iterable[tuple[int, str]]) -> Iterator[Change]:
-        for kind, path in changes:
-            key = os.path.relpath(path, self._root)
-            if key == "." or any(part.startswith(".") for part in key.split(os.sep)):
-                continue
-            if kind == WatchfilesChange.deleted and not os.path.lexists(path):
-                yield Change(Kind.GONE, key)
-            elif os.path.isdir(path):
-                yield Change(Kind.FOLDER, key)
-            else:
-                yield Change(Kind.CHANGED, key)
 
 
 def _advice(error: OSError) -> str:
