@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,25 @@ def test_what_never_settles_is_named_when_it_is_left(
     assert "left" in made.said[-1]
     assert "one/a" in made.said[-1]
     made.ledger.close()
+
+
+def test_what_was_there_is_queued_by_file_time_then_name_after_new_arrivals(
+    arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.targets.local.intake.BATCH", 2)
+    for key, age in (("a", 1), ("b", 3), ("c", 2), ("e", 4), ("d", 4)):
+        arrivals.put(f"one/{key}", AN_HOUR_AGO - age)
+    arrivals.intake.take_all()
+    arrivals.put("one/new")
+    arrivals.intake.take(["one/new"])
+    order = []
+    while queued := arrivals.queue.take(datetime.now(UTC)):
+        order.append(queued.run.title[4:])
+    assert order == ["new", "d", "e", "b", "c", "a"]
+
+
+def test_runs_know_when_their_file_was_written(arrivals: Arrivals) -> None:
+    arrivals.put("one/a", 1_600_000_000)
+    arrivals.intake.take_all()
+    (entry,) = arrivals.queue.pending()
+    assert entry.run.inputs[0].modified == datetime(2020, 9, 13, 12, 26, 40, tzinfo=UTC)

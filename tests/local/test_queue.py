@@ -95,6 +95,13 @@ def test_by_priority_then_by_when_it_is_due(queue: SqliteQueue) -> None:
     assert take_all(queue, T0 + HOUR) == ["d", "b", "c", "a", "e"]
 
 
+def test_configs_take_turns(queue: SqliteQueue) -> None:
+    queue.put([ingest(f"a{n}") for n in range(4)], T0)
+    queue.put([ingest(f"b{n}", config="x/y") for n in range(2)], T0 + MINUTE)
+    queue.put([ingest("c", config="x/z")], T0 + MINUTE, priority=1)
+    assert take_all(queue, T0 + HOUR) == ["c", "a0", "b0", "a1", "b1", "a2", "a3"]
+
+
 def test_nothing_is_taken_before_it_is_due(queue: SqliteQueue) -> None:
     run = ingest("a")
     queue.put([run], T0)

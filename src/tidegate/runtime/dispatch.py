@@ -28,7 +28,9 @@ from tidegate.runtime.select import select
 logger = logging.getLogger(__name__)
 
 REQUESTED = 1
-"""The queue priority of runs that a person asked for; all others have 0."""
+"""The queue priority of runs that a person asked for; it is 0 for new arrivals and schedules."""
+BACKLOG = -1
+"""The queue priority of runs of files that were there before the service was started."""
 _AFTER_LEASE = timedelta(seconds=5)
 
 
@@ -54,11 +56,13 @@ class Dispatcher:
         *events: Event,
         configs: Sequence[Config] | None = None,
         put: Put | None = None,
+        priority: int = 0,
     ) -> int:
         """Select the runs that the events call for, and queue them; returns how many are new.
 
         ``configs`` are the only ones to consider, where not all are. ``put`` replaces the queue's
-        own, for a target that has more to write in the same transaction.
+        own, for a target that has more to write in the same transaction. ``priority`` is that of
+        runs that nobody asked for.
         """
         configs = self.context.manifest.configs if configs is None else configs
         ledger, now = self.context.target.ledger, self.context.now()
@@ -66,7 +70,7 @@ class Dispatcher:
         return (put or self.queue.put)(
             [run for selection in selections for run in selection.runs],
             now,
-            priority=REQUESTED if any(isinstance(e, Requested) for e in events) else 0,
+            priority=REQUESTED if any(isinstance(e, Requested) for e in events) else priority,
             state=[item for selection in selections for item in selection.state],
         )
 

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -22,10 +22,11 @@ from tidegate.errors import (
     StorageError,
     WorkerLost,
 )
+from tidegate.runtime.key_locks import KeyLocks
 from tidegate.runtime.log import LOG, RAW, RunLog
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Claim, ClaimLost, Executor, QueuedRun, Target
-from tidegate.runtime.publish import publish
+from tidegate.runtime.publish import keys_to_change, publish
 from tidegate.runtime.runs import Failure, FailureKind, Run, RunRecord
 from tidegate.runtime.stage import remove, stage, work_folder
 from tidegate.runtime.task import Limits, Outcome, Task
@@ -56,6 +57,8 @@ class Context:
     """The clock."""
     discard: Callable[[Path], None] = remove
     """Removes a work folder after its run was recorded."""
+    publishing: KeyLocks = field(default_factory=KeyLocks)
+    """The keys of products that are being published, until that is on record."""
 
 
 def execute(queued: QueuedRun, context: Context) -> RunRecord | Claim:
@@ -82,7 +85,7 @@ def execute(queued: QueuedRun, context: Context) -> RunRecord | Claim:
         with ExitStack() as afterwards:
             try:
                 work = afterwards.enter_context(work_folder(context.work, record, context.discard))
-                record = _carry_out(record, config, context, work)
+                record = _carry_out(record, config, context, work, afterwards)
                 record = _keep_log(record, context, work / LOG)
                 if record.failure is not None:
                     remove(work)  # if it filled the disk, there must be room for the record
@@ -119,8 +122,14 @@ def _claim(run: Run, config: Config, context: Context) -> Claim:
     )
 
 
-def _carry_out(record: RunRecord, config: Config, context: Context, work: Path) -> RunRecord:
-    """Stage, run and publish; what goes wrong ends up in the record and in the run's log."""
+def _carry_out(
+    record: RunRecord, config: Config, context: Context, work: Path, afterwards: ExitStack
+) -> RunRecord:
+    """Stage, run and publish; what goes wrong ends up in the record and in the run's log.
+
+    ``afterwards`` is closed once the result is on record: until then nobody else may publish these
+    products.
+    """
     log = _open_log(record, config, work)
     try:
         with _stopwatch() as staging:
@@ -130,12 +139,14 @@ def _carry_out(record: RunRecord, config: Config, context: Context, work: Path) 
         if outcome.failure is not None:
             log.write("ERROR", "failed", outcome.failure.message)
             return _failed(record, config, outcome.failure)
+        keys = keys_to_change(context.target.ledger, record, outcome.products)
+        afterwards.enter_context(context.publishing.holding(keys))
         if any(context.target.inputs.replaced(input) for input in record.run.inputs):
             raise InputChanged("the input was replaced while it was being processed")
         with _stopwatch() as publishing:
             record = publish(context.target, record, outcome.products, work, context.now())
         record = replace(record, seconds={**record.seconds, "publish": publishing()})
-        return replace(record, state="succeeded" if record.products else "empty")
+        return replace(record, state="succeeded" if outcome.products else "empty")
     except InputChanged as error:
         log.write("WARNING", "superseded", str(error))
         return _without_its_input(record, config, context, error)

@@ -1,4 +1,9 @@
-"""Publishes a run's products from its work folder, and removes products that they replace."""
+"""Publishes a run's products from its work folder, and removes products that they replace.
+
+Where two inputs give products of the same name, the input that arrived later wins, whatever ran
+last: the caller holds the keys of ``keys_to_change`` from before ``publish`` until after
+``Ledger.finish``, and ``publish`` leaves out what a later input has made.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +20,20 @@ STORE = "store"
 """The folder inside a work folder below which products lie under their keys."""
 
 
+def keys_to_change(ledger: Ledger, record: RunRecord, products: Sequence[Product]) -> set[str]:
+    """The keys of all products that ``publish`` may write or remove."""
+    earlier = (record.key, *_replaced(ledger, record))
+    old = {product.key for key in earlier for product in ledger.made_by(key)}
+    return {product.key for product in products} | old | set(record.publishing)
+
+
 def publish(
     target: Target, record: RunRecord, products: Sequence[Product], work: Path, now: datetime
 ) -> RunRecord:
     """Publish a run's products; returns the record with them, ready for ``Ledger.finish``.
 
     The keys are noted in the ledger first: after a crash, the next attempt knows which keys may
-    have been published.
+    have been published. Products that a later input has made are left as they are, with a warning.
 
     Raises:
         StorageError: the outputs cannot be written.
@@ -30,10 +42,13 @@ def publish(
     made = tuple(
         replace(product, run=record.key, config=record.run.config, made=now) for product in products
     )
+    later = _made_by_later(target.ledger, record, made)
+    made = tuple(product for product in made if product.key not in later)
     target.ledger.intend(
         record.key, owner=record.owner, attempt=record.attempt, products=[p.key for p in made]
     )
-    warnings = record.warnings + _taken_over(target.ledger, record, made)
+    warnings = record.warnings + tuple(later.values())
+    warnings += _taken_over(target.ledger, record, made)
     target.outputs.publish([(product, work / STORE / product.key) for product in made])
     replaces = _replaced(target.ledger, record)
     retired = _retired(target.ledger, record, replaces, made)
@@ -77,6 +92,29 @@ def _retired(
         if key not in present or present[key].run in earlier:
             old.add(key)
     return tuple(sorted(old - {product.key for product in made}))
+
+
+def _made_by_later(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> dict[str, str]:
+    """By key, the products that an input has made which arrived later; and a warning for each.
+
+    Versions of one file follow each other in the order in which they were queued, not by time.
+    """
+    mine, later = record.run.arrival, {}
+    if mine is None:
+        return {}
+    present = ledger.products_at(product.key for product in made)
+    makers = {key: ledger.record(key) for key in {p.run for p in present.values()} - {record.key}}
+    for key, product in present.items():
+        maker = makers.get(product.run)
+        if maker is None or set(maker.run.subjects) & set(record.run.subjects):
+            continue
+        other = maker.run.arrival
+        if other is not None and other > mine:
+            later[key] = (
+                f"{key} was not replaced: {other[1]}, from which {maker.run.config} made it, "
+                f"arrived later than {mine[1]}"
+            )
+    return later
 
 
 def _taken_over(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> tuple[str, ...]:

@@ -41,6 +41,12 @@ class Input:
     """Identifies the content: a sha256, or S3's ETag."""
     size: int
     """Bytes."""
+    modified: datetime | None = field(default=None, compare=False)
+    """When the file was last written; None in records of before this was noted. Says which of two
+    files is the later one, not which version of a file this is."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,15 @@ class Run:
         if self.due is not None:
             return (f"{utc(self.due).isoformat()} {' '.join(self.arguments)}",)
         return tuple(i.key for i in self.inputs) or self.arguments
+
+    @property
+    def arrival(self) -> tuple[datetime, str] | None:
+        """The file time and key of its latest input; None where these are not known.
+
+        Of two runs that make a product of the same name, the one with the greater value wins.
+        """
+        times = [(i.modified, i.key) for i in self.inputs if i.modified is not None]
+        return max(times) if times and len(times) == len(self.inputs) else None
 
     @property
     def adopted(self) -> bool:

@@ -136,8 +136,9 @@ def _from_event_bridge(message: Mapping[str, Any], sent: datetime, scope: Functi
         return Ignored(f"{message.get('detail-type')} does not create an object")
     detail = message["detail"]
     found = detail["object"]
-    input = Input(found["key"], str(found.get("etag", "")).strip('"'), int(found.get("size", 0)))
-    return _arrived(input, detail["bucket"]["name"], _time(message.get("time"), sent), scope)
+    at = _time(message.get("time"), sent)
+    version, size = str(found.get("etag", "")).strip('"'), int(found.get("size", 0))
+    return _arrived(Input(found["key"], version, size, at), detail["bucket"]["name"], at, scope)
 
 
 def _from_notification(record: Mapping[str, Any], sent: datetime, scope: FunctionScope) -> Content:
@@ -149,8 +150,8 @@ def _from_notification(record: Mapping[str, Any], sent: datetime, scope: Functio
         return Ignored(f"{name} does not create an object")
     found = record["s3"]["object"]
     key, size = unquote_plus(found["key"]), int(found.get("size", 0))
-    input = Input(key, str(found.get("eTag", "")).strip('"'), size)
     at = _time(record.get("eventTime"), sent)
+    input = Input(key, str(found.get("eTag", "")).strip('"'), size, at)
     return _arrived(input, record["s3"]["bucket"]["name"], at, scope)
 
 

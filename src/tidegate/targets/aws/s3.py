@@ -98,13 +98,15 @@ class S3Inputs:
             head = self._bucket.head(key)
         except Missing:
             return None
-        return Input(key, head["ETag"].strip('"'), int(head["ContentLength"]))
+        size, modified = int(head["ContentLength"]), head.get("LastModified")
+        return Input(key, head["ETag"].strip('"'), size, modified)
 
     def list(self, prefix: str) -> Iterable[Input]:
         """The files with a key prefix; the empty objects that stand for folders do not count."""
         for found in self._bucket.list(prefix):
             if not found["Key"].endswith("/"):
-                yield Input(found["Key"], found["ETag"].strip('"'), int(found["Size"]))
+                version, size = found["ETag"].strip('"'), int(found["Size"])
+                yield Input(found["Key"], version, size, found.get("LastModified"))
 
 
 class S3Outputs:

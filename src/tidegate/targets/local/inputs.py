@@ -179,11 +179,11 @@ class FolderInputs:
         """
         known = self._seen.at([found.key]).get(found.key) if self._seen else None
         if known is not None and known[:5] == tuple(found):
-            return Input(found.key, known.sha256, known.size)
+            return known.to_input()
         row = self.hash_file(found)
         if self._seen is not None:
             self._seen.add([row])
-        return Input(row.key, row.sha256, row.size)
+        return row.to_input()
 
     def hash_file(self, found: RawFile) -> SeenFile:
         """Hash a file; raises as ``identify`` does, and stores nothing."""

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 
 from tidegate.errors import InputChanged, StorageError, TidegateError
-from tidegate.runtime.dispatch import Dispatcher
+from tidegate.runtime.dispatch import BACKLOG, Dispatcher
 from tidegate.runtime.events import FileArrived
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.records import dumps
-from tidegate.runtime.runs import Input
 from tidegate.runtime.select import takes
 from tidegate.targets.local.inputs import FolderInputs, RawFile
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger
@@ -153,23 +152,59 @@ class Intake:
 
         Files that have not settled are left to the watcher or, without one, waited for.
         """
+        # The oldest first: of files that give the same product, the newest is then the last.
         rules = dumps(sorted([c.id, c.input_path or ""] for c in self._configs))
         before = json.loads(self._ledger.state(_RULES) or "[]")
         new = [c for c in self._configs if [c.id, c.input_path or ""] not in before]
+        settled: list[RawFile] = []
         being_written: list[str] = []
         for batch in self._sightings.scan():
             if self._stopping.is_set():
                 return
-            found = [file for file in batch if self._sightings.is_wanted(file.key)]
+            found = self._not_done(batch, new)
             if watcher is not None:
-                settled = watcher.settled(found)
+                settled += watcher.settled(found)
             else:
-                settled = [file for file in found if self._has_settled(file)]
+                settled += [file for file in found if self._has_settled(file)]
                 being_written += [file.key for file in found if not self._has_settled(file)]
-            self._submit(settled, new=new)
+        settled.sort(key=_arrival)
+        for batch in batched(settled, BATCH):
+            if self._stopping.is_set():
+                return
+            self._submit(batch, new=new, priority=BACKLOG)
+            self._take_waiting()
         self._ledger.set_state(_RULES, rules)
         if watcher is None:
             self._wait_for(being_written)
+
+    def _not_done(self, batch: Sequence[RawFile], new: Sequence[Config]) -> list[RawFile]:
+        """The files that start runs, without those that were taken in before and are unchanged."""
+        known = self._ledger.seen_files.at(file.key for file in batch)
+        wanted = [file for file in batch if self._sightings.is_wanted(file.key)]
+        return [
+            file
+            for file in wanted
+            if (before := known.get(file.key)) is None
+            or before[:5] != tuple(file)
+            or any(takes(config, file.key) for config in new)
+        ]
+
+    def _take_waiting(self) -> None:
+        """Take in the files that arrived meanwhile: they need not wait for all older ones."""
+        while True:
+            try:
+                keys = self._arrivals.get_nowait()
+            except Empty:
+                return
+            if keys is None:  # it is time to end
+                self._arrivals.put(None)
+                return
+            try:
+                self.take(keys)
+            except BaseException:
+                self._arrivals.put(keys)
+                raise
+            self._count(-1)
 
     def take(self, keys: Iterable[str]) -> None:
         """Take in files by their keys; those that were removed or do not count are skipped."""
@@ -177,7 +212,7 @@ class Intake:
             known = self._ledger.seen_files.at(batch)  # most of them, when all files are reported
             new = [key for key in batch if not self._inputs.is_unchanged(key, known.get(key))]
             found = [self._inputs.find(key) for key in new if self._sightings.is_wanted(key)]
-            self._submit([file for file in found if file is not None])
+            self._submit(sorted((file for file in found if file is not None), key=_arrival))
 
     def _wait_for(self, keys: list[str]) -> None:
         """Take in files once they have settled; say which ones are left after a while."""
@@ -210,7 +245,9 @@ class Intake:
         settle = self._settle(file.key)
         return age >= settle or age < -settle
 
-    def _submit(self, found: Sequence[RawFile], *, new: Sequence[Config] = ()) -> None:
+    def _submit(
+        self, found: Sequence[RawFile], *, new: Sequence[Config] = (), priority: int = 0
+    ) -> None:
         """Queue the runs of files that have changed since they were seen, in one transaction.
 
         ``new`` are configs that have seen none of the files: for them, unchanged files count too.
@@ -220,7 +257,7 @@ class Intake:
         changed = [row for row in rows if row != known.get(row.key)]
         unchanged = [row for row in rows if row == known.get(row.key)]
         for configs, group in ((self._configs, changed), (new, unchanged)):
-            self._submit_for(configs, group)
+            self._submit_for(configs, group, priority)
 
     def _read(self, file: RawFile, known: Mapping[str, SeenFile]) -> SeenFile | None:
         """What to note of a file; one that changes meanwhile is looked at again later."""
@@ -230,16 +267,24 @@ class Intake:
             self._changed[file.key] = time.monotonic() + _LOOK_AGAIN
             return None
 
-    def _submit_for(self, configs: Sequence[Config], rows: Sequence[SeenFile]) -> None:
+    def _submit_for(
+        self, configs: Sequence[Config], rows: Sequence[SeenFile], priority: int
+    ) -> None:
         taken = [row for row in rows if any(takes(config, row.key) for config in configs)]
         if not taken:
             return
         now = self._dispatcher.context.now()
         self._dispatcher.submit(
-            *(FileArrived(Input(row.key, row.sha256, row.size), now) for row in taken),
+            *(FileArrived(row.to_input(), now) for row in taken),
             configs=configs,
             put=functools.partial(self._queue.put, seen=taken),
+            priority=priority,
         )
+
+
+def _arrival(file: RawFile) -> tuple[int, str]:
+    """The order of files: by their time, then by name."""
+    return file.mtime_ns, file.key
 
 
 def _named(keys: Sequence[str]) -> str:

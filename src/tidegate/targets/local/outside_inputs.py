@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tidegate.errors import UsageError
@@ -30,7 +31,7 @@ class OutsideInputs:
                 why="dotfiles, *.part, *.tmp, *~, and links that lead out of input/ are not",
                 next="give it another name, or copy it into input/",
             )
-        return Input(key, inputs.identify(found).version, found.size)
+        return replace(inputs.identify(found), key=key)
 
     def fetch(self, input: Input, destination: Path) -> None:
         """As ``Inputs.fetch``."""

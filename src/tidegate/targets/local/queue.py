@@ -44,7 +44,7 @@ class Entry:
 
 
 class SqliteQueue:
-    """A durable queue: by priority, then by when a run is due, then first in, first out.
+    """A durable queue: by priority; then configs take turns; then first due, first in, first out.
 
     Two runs of one config about the same subject (two versions of one file, say) never go on at
     the same time, and the one that was queued first goes first.
@@ -52,6 +52,8 @@ class SqliteQueue:
 
     def __init__(self, ledger: SqliteLedger) -> None:
         self._ledger = ledger
+        self._turns: dict[tuple[str, int], int] = {}  # by config and priority: the last turn
+        self._turn = 0
 
     def put(
         self,
@@ -93,7 +95,7 @@ class SqliteQueue:
             return None
         with self._ledger.database.writing() as db:
             _adjust_to_clock(db, now)
-            best: tuple[int, int, int] | None = None
+            best: tuple[int, int, int, int] | None = None
             for config, priority in _lanes(db):
                 if config in exclude_configs:
                     continue
@@ -103,11 +105,14 @@ class SqliteQueue:
                     given["only"] = json.dumps(sorted(only))
                 row = db.execute(NEXT if only is None else NEXT_OF, given).fetchone()
                 if row is not None:
-                    turn = (-priority, *row)
-                    best = turn if best is None else min(best, turn)
+                    turn = (-priority, self._turns.get((config, priority), 0), *row)
+                    if best is None or turn < best:
+                        best, lane = turn, (config, priority)
             if best is None:
                 return None
-            seq = best[2]
+            seq = best[3]
+            self._turn += 1
+            self._turns[lane] = self._turn
             db.execute("UPDATE queue SET taken = 1 WHERE seq = ?", (seq,))
             (text,) = db.execute("SELECT run FROM queue WHERE seq = ?", (seq,)).fetchone()
         return QueuedRun(loads(Run, text))

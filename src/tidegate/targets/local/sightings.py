@@ -77,7 +77,7 @@ class Sightings:
             # For a file that also sets off a run of its own, "seen" means that this run is queued.
             new = [r for r in rows if known.get(r.key) != r and not self.is_wanted(r.key)]
             self._ledger.seen_files.add(new)
-            listed += [Input(row.key, row.sha256, row.size) for row in rows]
+            listed += [row.to_input() for row in rows]
         return listed
 
     def _row_if_stable(self, file: RawFile, known: Mapping[str, SeenFile]) -> SeenFile | None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
+from tidegate.runtime.runs import Input
 from tidegate.targets.local.ledger.database import Database
 from tidegate.targets.local.ledger.values import batches, to_sql, to_text
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class SeenFile(NamedTuple):
@@ -25,6 +29,11 @@ class SeenFile(NamedTuple):
     """The number of its inode."""
     sha256: str
     """Of its content, in hexadecimal."""
+
+    def to_input(self) -> Input:
+        """The file at this version."""
+        modified = _EPOCH + timedelta(microseconds=self.mtime_ns // 1000)
+        return Input(self.key, self.sha256, self.size, modified)
 
 
 class SeenFiles:
