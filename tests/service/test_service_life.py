@@ -27,7 +27,7 @@ from tidegate.workspace.folder import Workspace
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_asked_to_stop_it_finishes_what_runs_and_can_start_again_at_once(place, number):
     place.put("tiny/one/first.csv", csv())
     place.age()

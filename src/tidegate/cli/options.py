@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,7 +92,10 @@ def restore_signals() -> None:
 
 @contextmanager
 def stopping(stop: Callable[[], object], out: View) -> Iterator[None]:
-    """Call ``stop`` on the first Ctrl-C or SIGTERM; end the process on the second."""
+    """Call ``stop`` on the first Ctrl-C, SIGTERM or SIGHUP; end the process on the second.
+
+    A terminal that closes sends SIGHUP. `nohup` ignores it, and then it stays ignored.
+    """
     received: list[int] = []
 
     def on_signal(number: int, frame: object) -> None:
@@ -104,11 +107,13 @@ def stopping(stop: Callable[[], object], out: View) -> Iterator[None]:
 
     def stop_and_say() -> None:
         stop()
-        out.note("stopping after the running jobs; press Ctrl-C again to stop now")
+        with suppress(OSError):  # the terminal may be gone
+            out.note("stopping after the running jobs; press Ctrl-C again to stop now")
 
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:
