@@ -59,7 +59,7 @@ class Emulator:
 def emulator(folder: Path) -> Iterator[Emulator]:
     """An emulator of this benchmark's own; nothing here can reach the real AWS meanwhile."""
     saved = dict(os.environ)
-    running = server.emulator(
+    running = server.run_emulator(
         [sys.executable], folder, account=ACCOUNT, region=REGION, say=lambda text: None
     )
     with running as started:

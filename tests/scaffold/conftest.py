@@ -1,4 +1,4 @@
-"""What the tests of the kit share: pipelines repositories, and git."""
+"""Fixtures for these tests: pipelines repositories, and git."""
 
 from __future__ import annotations
 

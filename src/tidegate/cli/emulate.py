@@ -19,7 +19,7 @@ from tidegate.workspace.folder import Workspace
 from tidegate.workspace.loading import load_workspace, short_path
 
 if TYPE_CHECKING:
-    from tidegate.deploy.emulator.deployment import Emulated, Ended
+    from tidegate.deploy.emulator.deployment import EmulatedDeployment, OnEnd
 
 app = typer.Typer()
 _EVERY = 2.0
@@ -45,20 +45,20 @@ def emulate(
     command ends, everything in the emulator is deleted.
     """
     _check_installed()
-    from tidegate.deploy.emulator.deployment import Emulated, keys_of
-    from tidegate.deploy.emulator.server import clients, emulator
+    from tidegate.deploy.emulator.deployment import EmulatedDeployment, emulator_keys
+    from tidegate.deploy.emulator.server import connect, run_emulator
 
     out = View(as_json=as_json)
     opened = load_workspace(Workspace.at(directory), python=python, say=out.note)
-    keys = keys_of(opened, branch)
+    keys = emulator_keys(opened, branch)
     folder = opened.workspace.state / "emulator"
     assert keys.account_id is not None
     assert keys.region is not None
     out.note("starting an emulator of AWS")
-    with emulator(
+    with run_emulator(
         opened.python, folder, account=keys.account_id, region=keys.region, say=out.note
     ) as running:
-        deployed = Emulated(opened, keys, branch, clients(running), folder)
+        deployed = EmulatedDeployment(opened, keys, branch, connect(running), folder)
         plan = deployed.deploy()
         count = sum(stack.count for stack in plan.stacks)
         out.note(
@@ -96,18 +96,18 @@ def _explain(out: View, workspace: Workspace, environment: Mapping[str, str]) ->
     )
 
 
-def _run_once(deployed: Emulated, out: View, tell: Ended, ended: threading.Event) -> None:
+def _run_once(deployed: EmulatedDeployment, out: View, tell: OnEnd, ended: threading.Event) -> None:
     out.note(f"uploaded {quantity(deployed.upload(), 'raw file')}")
-    deployed.rest(tell, ended.is_set)
-    if deployed.fire():
+    deployed.wait_until_idle(tell, ended.is_set)
+    if deployed.run_schedules():
         out.note("running all schedules once")
-        deployed.rest(tell, ended.is_set)
+        deployed.wait_until_idle(tell, ended.is_set)
 
 
-def _run_on(deployed: Emulated, tell: Ended, ended: threading.Event) -> None:
+def _run_on(deployed: EmulatedDeployment, tell: OnEnd, ended: threading.Event) -> None:
     while not ended.wait(_EVERY):
         deployed.upload()
-        for record in deployed.news():
+        for record in deployed.ended_runs():
             tell(record)
 
 
@@ -117,5 +117,5 @@ def _check_installed() -> None:
         raise UsageError(
             "`tidegate emulate` needs more packages",
             why=f"not installed: {', '.join(missing)}",
-            next="install Tidegate with them: `uv tool install 'tidegate[aws,deploy]'`",
+            next="install Tidegate with them: `uv tool install 'tidegate[deploy]'`",
         )

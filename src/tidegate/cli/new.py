@@ -11,10 +11,9 @@ from tidegate.cli import new_ingest, new_site, new_vap
 from tidegate.cli.options import Json
 from tidegate.cli.view import View, plain
 from tidegate.runtime.records import to_json
-from tidegate.scaffold import deployment as kit
-from tidegate.scaffold.deployment import Kit, Written
+from tidegate.scaffold.deployment import DeploymentFiles, Written, gather, plan
 from tidegate.scaffold.deployment.answers import OPTIONS
-from tidegate.scaffold.deployment.files import EARLIER
+from tidegate.scaffold.deployment.files import BACKUP_SUFFIX, EDITED
 from tidegate.workspace.folder import CONFIG
 
 app = typer.Typer(
@@ -68,7 +67,10 @@ def deployment(
         _option("--tidegate", "Install this Tidegate in the container: version, address or wheel."),
     ] = None,
     force: Annotated[
-        bool, _option("--force", "Replace files that differ, except pipelines_config.yml.")
+        bool,
+        _option(
+            "--force", "Replace files that differ, except pipelines_config.yml and cdk_app.py."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -83,12 +85,12 @@ def deployment(
         "input_bucket_name": input_bucket,
         "output_bucket_name": output_bucket,
     }
-    answers = kit.gather(directory, given, source=source, branch=branch, tidegate=tidegate)
-    planned = kit.plan(directory, answers)
+    answers = gather(directory, given, source=source, branch=branch, tidegate=tidegate)
+    planned = plan(directory, answers)
     _show(View(as_json=as_json), planned, planned.write(force=force))
 
 
-def _show(out: View, planned: Kit, written: tuple[Written, ...]) -> None:
+def _show(out: View, planned: DeploymentFiles, written: tuple[Written, ...]) -> None:
     remarks, steps = _remarks(written), _steps(planned, written)
     if out.as_json:
         out.data(
@@ -114,18 +116,20 @@ def _show(out: View, planned: Kit, written: tuple[Written, ...]) -> None:
 
 def _remarks(written: tuple[Written, ...]) -> list[str]:
     """What happened to files that existed before."""
-    kept = [path for path in _of(written, "kept") if path != CONFIG]
-    remarks = []
-    if CONFIG in _of(written, "kept"):
-        remarks.append(f"{CONFIG} exists already and was not changed")
+    kept = [path for path in _of(written, "kept") if path not in EDITED]
+    remarks = [
+        f"{path} exists already and was not changed"
+        for path in _of(written, "kept")
+        if path in EDITED
+    ]
     if kept:
         remarks.append(f"exist already, not changed: {', '.join(kept)}; --force replaces them")
     for path in _of(written, "replaced"):
-        remarks.append(f"the previous {path} was saved as {path}{EARLIER}")
+        remarks.append(f"the previous {path} was saved as {path}{BACKUP_SUFFIX}")
     return remarks
 
 
-def _steps(planned: Kit, written: tuple[Written, ...]) -> list[str]:
+def _steps(planned: DeploymentFiles, written: tuple[Written, ...]) -> list[str]:
     """What to do next, one sentence a step."""
     answers, folder = planned.answers, planned.folder
     config, branch = folder / CONFIG, answers.branch

@@ -1,1 +1,1 @@
-"""New deployments, and the demo: templates and what fills them in."""
+"""What Tidegate writes for people: a deployment repository, and the demo."""

@@ -1,4 +1,4 @@
-"""``tidegate demo``: a workspace with raw files in it, from nothing."""
+"""``tidegate demo``: a new workspace with raw files in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidegate.workspace.folder import CONFIG, Workspace
 FIRST_DAY = "20201201"
 DAYS = 3
 CORRUPT = "lidar/humboldt/lidar.z05.00.20201204.000000.sta.7z"
-"""A file that was cut off on its way."""
+"""A file that is cut off, as by a broken transfer."""
 DUPLICATE = "lidar/morro/lidar.z06.00.20201202.000000.sta.7z"
 """A file that is delivered twice, with the same content."""
 
@@ -28,16 +28,16 @@ def examples() -> Path:
 
 
 def make_workspace(folder: Path) -> Workspace:
-    """Write the example's config and pipelines into ``folder``; one that is a demo is kept.
+    """Write the example's config and pipelines into ``folder``, unless it is a demo already.
 
     Raises:
-        UsageError: the folder holds something else.
+        UsageError: the folder has other files.
     """
     if (folder / ".tidegate" / _MARK).exists():
         return Workspace.at(folder)
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
-            f"{folder} is not empty, and is no demo",
+            f"{folder} is not empty and is not a demo",
             next="name a folder that does not exist yet: `tidegate demo my-demo`",
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def write_raw_files(workspace: Workspace, python: Sequence[str]) -> None:
     """Write three days of raw files for both sites, and one that is corrupt.
 
     Raises:
-        PythonEnvironmentError: the generator cannot be run.
+        PythonEnvironmentError: the script that makes them fails.
     """
     script = examples() / "make_raw.py"
     command = [*python, str(script), "--out", str(workspace.input)]
@@ -65,7 +65,7 @@ def write_raw_files(workspace: Workspace, python: Sequence[str]) -> None:
         raise PythonEnvironmentError(
             "the raw files of the demo cannot be written",
             why=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "",
-            next="the demo needs NumPy in the pipelines' environment",
+            next="check that NumPy is in the pipelines' environment",
         )
     whole = workspace.input / CORRUPT.replace("20201204", "20201203")
     content = whole.read_bytes()
@@ -73,13 +73,13 @@ def write_raw_files(workspace: Workspace, python: Sequence[str]) -> None:
 
 
 def deliver_again(workspace: Workspace) -> None:
-    """Deliver one file a second time: the same content, written anew."""
-    place = workspace.input / DUPLICATE
-    copy = place.with_name(place.name + ".part")
-    shutil.copyfile(place, copy)
-    copy.replace(place)
+    """Deliver one file a second time, with the same content."""
+    file = workspace.input / DUPLICATE
+    copy = file.with_name(file.name + ".part")
+    shutil.copyfile(file, copy)
+    copy.replace(file)
 
 
 def default_python() -> list[str]:
-    """The interpreter that runs this, which is to have Tsdat: no environment is made for it."""
+    """The interpreter of this process, which must have Tsdat."""
     return [sys.executable]

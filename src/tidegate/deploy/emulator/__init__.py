@@ -1,5 +1,5 @@
-"""The AWS target on this machine: an emulator of AWS with a workspace deployed to it.
+"""A workspace deployed to an emulator of AWS on this machine.
 
-Everything but AWS itself is real: the templates, the functions' handler, Tsdat, S3 events, queues,
-the ledger's table. ``server`` runs the emulator (MiniStack), ``deployment`` puts a workspace on it.
+Only AWS is emulated, by MiniStack. The templates, the functions' handler and Tsdat are the real
+ones. ``server`` runs the emulator, and ``deployment`` deploys a workspace to it.
 """

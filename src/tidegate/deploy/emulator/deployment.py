@@ -1,4 +1,4 @@
-"""A workspace on the emulator: deployed as on AWS, its raw files uploaded as they arrive."""
+"""A workspace on the emulator: deployed as on AWS, with its raw files uploaded."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tidegate.workspace.loading import LoadedWorkspace
 from tidegate.workspace.repository import walk
 
 Say = Callable[[str], None]
-Ended = Callable[[RunRecord], None]
+OnEnd = Callable[[RunRecord], None]
 CODE = "tidegate-code"
-"""The bucket of the functions' code: a stand-in for the images."""
+"""The bucket of the functions' code, which replaces the images."""
 _ACCOUNT, _REGION = "000000000000", "us-west-2"
-_LOOK = 1.0
-_NEWS = 500
+_POLL = 1.0
+_RECORDS = 500
 
 
-def keys_of(opened: LoadedWorkspace, branch: str) -> AwsKeys:
-    """The keys for AWS; where the config has none, names of the emulator's own."""
+def emulator_keys(opened: LoadedWorkspace, branch: str) -> AwsKeys:
+    """The keys for AWS, with defaults for those that the config does not have."""
     keys = opened.config.require().for_branch(branch)
     name = keys.pipelines_repo_name or "pipelines"
     return keys.model_copy(
@@ -48,25 +48,25 @@ def keys_of(opened: LoadedWorkspace, branch: str) -> AwsKeys:
 
 
 @dataclass
-class Emulated:
+class EmulatedDeployment:
     """A workspace that is deployed to an emulator."""
 
     opened: LoadedWorkspace
     """The workspace."""
     keys: AwsKeys
-    """What it is called there."""
+    """The keys for AWS."""
     branch: str
     """The branch."""
     clients: Clients
-    """The way there."""
+    """The clients of the emulator."""
     folder: Path
-    """Where functions may work."""
+    """The folder for the functions' work folders."""
     _sent: dict[str, RawFile] = field(default_factory=dict)
-    _told: dict[str, tuple[int, str]] = field(default_factory=dict)
+    _reported: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     @property
     def names(self) -> Names:
-        """What everything is called."""
+        """The names of the resources."""
         assert self.keys.pipelines_repo_name is not None
         return Names(self.keys.pipelines_repo_name, self.branch)
 
@@ -76,10 +76,10 @@ class Emulated:
         return DynamoLedger(self.names.ledger_table, self.clients)
 
     def deploy(self) -> Plan:
-        """Make buckets, functions, queues, schedules, roles and the ledger: by CloudFormation.
+        """Make the buckets, and with CloudFormation all other resources.
 
         Raises:
-            StorageError: the emulator does not take the template.
+            StorageError: the emulator cannot make the stack.
         """
         assert self.keys.input_bucket_name is not None
         assert self.keys.output_bucket_name is not None
@@ -105,7 +105,7 @@ class Emulated:
 
     def _make_bucket(self, bucket: str) -> None:
         region = self.clients.s3.meta.region_name
-        # The one region that must not be named.
+        # S3 refuses a location constraint for this region only.
         where = {} if region == "us-east-1" else {"LocationConstraint": region}
         with explained("make the bucket", bucket):
             if where:
@@ -125,20 +125,20 @@ class Emulated:
             events = client.describe_stack_events(StackName=stack)["StackEvents"]
             reasons = [e["ResourceStatusReason"] for e in events if e.get("ResourceStatusReason")]
             raise StorageError(
-                f"the emulator does not take the stack {stack}",
+                f"the emulator cannot make the stack {stack}",
                 why="; ".join(reversed(reasons)),
-                next="it may not know all that AWS knows; on AWS it may work",
+                next="the emulator lacks some features of AWS; the stack may work on AWS",
             )
 
     def upload(self) -> int:
-        """Upload what is new or changed below ``input/``, as an instrument would; how many."""
+        """Upload new and changed files below ``input/``; returns how many."""
         inputs, count = FolderInputs(self.opened.workspace.input), 0
         for config in self.opened.manifest.configs:
             if config.input_path is None:
                 continue
             settled = (time.time() - config.settle) * 1e9
             for found in sorted(inputs.scan(config.input_path)):
-                # One that is still being written waits for its next turn.
+                # A file that is still being written is uploaded later.
                 if self._sent.get(found.key) != found and found.mtime_ns <= settled:
                     self._put(found.key, inputs.root / found.key)
                     self._sent[found.key] = found
@@ -150,15 +150,15 @@ class Emulated:
         with explained("upload", f"arn:aws:s3:::{bucket}/{key}"):
             self.clients.s3.upload_file(str(path), bucket, key)
 
-    def fire(self) -> int:
-        """Make the schedules due, now: nobody wants to wait for the hour; how many."""
+    def run_schedules(self) -> int:
+        """Send the message of each schedule now; returns how many."""
         scheduler, count = self.clients.client("scheduler"), 0
         for config in self.opened.manifest.configs:
             if config.trigger != "Cron":
                 continue
             name = self.names.schedule(config.pipeline, config.name)
             target = scheduler.get_schedule(Name=name, GroupName=self.names.schedule_group)
-            with explained("make a schedule due", name):
+            with explained("run the schedule", name):
                 self.clients.sqs.send_message(
                     QueueUrl=self._queue(config.pipeline, config.name),
                     MessageBody=target["Target"]["Input"],
@@ -166,16 +166,16 @@ class Emulated:
             count += 1
         return count
 
-    def news(self) -> Iterator[RunRecord]:
-        """Runs that have ended since this was last asked."""
-        for record in reversed(list(self.ledger.records(states=FINISHED, limit=_NEWS))):
+    def ended_runs(self) -> Iterator[RunRecord]:
+        """Runs that have ended since the last call."""
+        for record in reversed(list(self.ledger.records(states=FINISHED, limit=_RECORDS))):
             seen = (record.attempt, record.state)
-            if self._told.get(record.key) != seen:
-                self._told[record.key] = seen
+            if self._reported.get(record.key) != seen:
+                self._reported[record.key] = seen
                 yield record
 
     def waiting(self) -> int:
-        """How many messages are in the queues: to be fetched, being handled, or to come again."""
+        """How many messages are in the queues, waiting or being handled."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         count = 0
         for config in self.opened.manifest.configs:
@@ -186,14 +186,14 @@ class Emulated:
             count += sum(int(value) for value in answer["Attributes"].values())
         return count
 
-    def rest(self, ended: Ended, stopped: Callable[[], bool]) -> None:
-        """Tell of the runs until there is nothing more to do."""
+    def wait_until_idle(self, on_end: OnEnd, stopped: Callable[[], bool]) -> None:
+        """Report runs until the queues are empty and no run ends any more."""
         quiet = 0
         while quiet < 2 and not stopped():
-            time.sleep(_LOOK)
-            found = list(self.news())
+            time.sleep(_POLL)
+            found = list(self.ended_runs())
             for record in found:
-                ended(record)
+                on_end(record)
             quiet = 0 if found or self.waiting() else quiet + 1
 
     def _queue(self, pipeline: str, name: str) -> str:
@@ -207,7 +207,7 @@ def _status(client: object, stack: str) -> str:
 
 
 def _zipped(repository: Path) -> bytes:
-    """The functions' code: the runtime and the pipelines repository; Tsdat is there already."""
+    """The functions' code: the runtime and the pipelines repository, without Tsdat."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in runtime_files():

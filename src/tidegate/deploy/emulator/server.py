@@ -1,4 +1,4 @@
-"""An emulator of AWS as a process of this machine, ended with whatever it has started."""
+"""An emulator of AWS as a process on this machine, which ends with all its children."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tidegate.targets.aws.clients import Clients
 
 Say = Callable[[str], None]
 NEEDED = ("ministack", "boto3", "aws_lambda_powertools")
-"""What the functions' interpreter must be able to import besides Tsdat."""
+"""Modules that the functions' interpreter must be able to import, besides Tsdat."""
 _PACKAGES = ("ministack>=1.5", "boto3", "aws-lambda-powertools>=3.3")
 _READY = 60.0
 
@@ -32,17 +32,17 @@ class Emulator:
     """A running emulator."""
 
     endpoint: str
-    """Its address."""
+    """Its URL."""
     account: str
-    """The account that it takes its caller for: the access key says so."""
+    """The account of its caller, given by the access key."""
     region: str
     """Its region."""
     log: Path
-    """What it prints, its functions' output among it."""
+    """The log of the emulator and of its functions."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs in its environment to take this for AWS."""
+        """Environment variables with which a process uses the emulator as AWS."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.account,
@@ -53,13 +53,13 @@ class Emulator:
 
 
 @contextlib.contextmanager
-def emulator(
+def run_emulator(
     python: Sequence[str], folder: Path, *, account: str, region: str, say: Say
 ) -> Iterator[Emulator]:
-    """Start one with this interpreter, which is to have Tsdat: functions run in it.
+    """Start an emulator with this interpreter, in which functions run, so it must have Tsdat.
 
     Raises:
-        PythonEnvironmentError: it cannot be installed, or does not start.
+        PythonEnvironmentError: the emulator cannot be installed, or does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
@@ -73,7 +73,7 @@ def emulator(
             stderr=output,
             env=_environment(folder, port, region, extra),
             cwd=folder,
-            start_new_session=True,  # Ctrl-C is for us: it is ended in order
+            start_new_session=True,  # so that Ctrl-C reaches only this process, which then ends it
         )
     running = Emulator(f"http://127.0.0.1:{port}", account, region, log)
     try:
@@ -83,8 +83,8 @@ def emulator(
         _end(process)
 
 
-def clients(running: Emulator) -> Clients:
-    """The way to an emulator, for this process."""
+def connect(running: Emulator) -> Clients:
+    """Clients of an emulator. This process uses it as AWS from now on."""
     os.environ.update(running.environment)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
@@ -92,13 +92,13 @@ def clients(running: Emulator) -> Clients:
 
 
 def _packages(python: Sequence[str], folder: Path, say: Say) -> list[str]:
-    """Folders to add to the path, so that the emulator and the handler can be imported."""
+    """Folders to add to PYTHONPATH so that the emulator and the handler can be imported."""
     found = ", ".join(NEEDED)
     asked = subprocess.run([*python, "-c", f"import {found}"], capture_output=True, check=False)
     if asked.returncode == 0:
         return []
     if not (folder / ".complete").exists():
-        say("installing the emulator, once for this workspace")
+        say("installing the emulator; this is needed once for each workspace")
         command = [uv.find_uv_bin(), "pip", "install", "--quiet", "--python", python[0]]
         done = subprocess.run(
             [*command, "--target", str(folder), *_PACKAGES],
@@ -110,14 +110,14 @@ def _packages(python: Sequence[str], folder: Path, say: Say) -> list[str]:
             raise PythonEnvironmentError(
                 "the emulator of AWS cannot be installed",
                 why=done.stderr.strip(),
-                next="it comes from PyPI (ministack); look at the network, and try again",
+                next="it is the package ministack on PyPI: check the network and try again",
             )
         (folder / ".complete").touch()
     return [str(folder)]
 
 
 def _environment(folder: Path, port: int, region: str, extra: Sequence[str]) -> dict[str, str]:
-    """No AWS_* of ours: its functions would inherit them."""
+    """The emulator's environment, without AWS_* of this process: functions would inherit them."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     path: Mapping[str, str] = {"PYTHONPATH": os.pathsep.join(extra)} if extra else {}
     return {
@@ -154,7 +154,7 @@ def _wait_until_ready(running: Emulator, process: subprocess.Popen[bytes]) -> No
     raise PythonEnvironmentError(
         "the emulator of AWS does not start",
         why=running.log.read_text(errors="replace").strip()[-1000:],
-        next=f"look into {running.log}",
+        next=f"read {running.log}",
     )
 
 

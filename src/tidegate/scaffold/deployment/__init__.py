@@ -1,13 +1,13 @@
-"""``tidegate new deployment``: what an organization keeps next to its pipelines repository.
+"""``tidegate new deployment``: the files of a deployment repository.
 
-    answers = gather(folder, options, source)    what the files are to say: options, config, git
-    kit = plan(folder, answers)                  every file, beside what is there; changes nothing
-    written = kit.write(force=False)             nothing that is there is overwritten
+    answers = gather(folder, options, source)    the values to fill in: from options, config, git
+    files = plan(folder, answers)                every file and what is in the folder
+    written = files.write(force=False)           does not overwrite files
 
-The files are in ``templates``; what is written between ``@@{`` and ``}`` there is filled in.
+The files are in ``templates``. A name between ``@@{`` and ``}`` there is replaced by its value.
 """
 
 from tidegate.scaffold.deployment.answers import Answers, gather
-from tidegate.scaffold.deployment.files import File, Kit, Written, plan
+from tidegate.scaffold.deployment.files import DeploymentFiles, File, Written, plan
 
-__all__ = ["Answers", "File", "Kit", "Written", "gather", "plan"]
+__all__ = ["Answers", "DeploymentFiles", "File", "Written", "gather", "plan"]

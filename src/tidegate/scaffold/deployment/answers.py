@@ -1,4 +1,4 @@
-"""What the files of a deployment repository are to say: from options, a config, and git."""
+"""The values in the files of a deployment repository: from options, a config, and git."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEYS = (
     "input_bucket_name",
     "output_bucket_name",
 )
-"""The keys for AWS that are texts, in the order in which they are asked for."""
+"""The keys of the config for AWS, in the order of the file."""
 OPTIONS = {
     "github_org": "--org",
     "pipelines_repo_name": "--repository",
@@ -42,7 +42,7 @@ OPTIONS = {
     "input_bucket_name": "--input-bucket",
     "output_bucket_name": "--output-bucket",
 }
-"""The option that gives each of them."""
+"""The option for each key."""
 _REMOTE = re.compile(
     r"(?:\w+://)?(?:[^@/]+@)?(?P<host>[^/:]*)(?::\d+)?[:/](?P<path>.+?)(?:\.git)?/?"
 )
@@ -51,30 +51,30 @@ _MAIN = "main"
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel of Tidegate's."""
+    """A wheel of Tidegate."""
 
     name: str
     """Its file name."""
     content: bytes
-    """What is in it."""
+    """Its bytes."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the files are to say. What is not known is left as a comment in the config."""
+    """The values to fill in. Unknown keys are comments in the config."""
 
     keys: Mapping[str, str]
-    """The keys for AWS that are known."""
+    """The known keys for AWS."""
     branch: str = _MAIN
-    """The branch that is deployed."""
+    """The branch to deploy."""
     tidegate: str = f"tidegate[aws,deploy]=={__version__}"
-    """Where the container and GitHub get Tidegate from: a requirement, as pip takes it."""
+    """The Tidegate of the container and of GitHub Actions: a requirement for pip."""
     wheel: Wheel | None = None
-    """Tidegate itself, where that is to lie beside the other files."""
+    """A wheel of Tidegate to write beside the other files; None if an index has it."""
     pipelines: tuple[Discovered, ...] = ()
-    """The pipelines that the config is to list; examples when there are none."""
-    beside: str = ""
-    """The pipelines repository as seen from the folder, where it is known."""
+    """The pipelines for the config; if empty, it lists examples."""
+    pipelines_path: str = ""
+    """The path of the pipelines repository relative to the folder; empty if unknown."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -90,24 +90,24 @@ def gather(
     branch: str | None = None,
     tidegate: str | None = None,
 ) -> Answers:
-    """What is given goes first, then what the folder's config says, then what git says.
+    """The values: first those of the options, then of the folder's config, then of git.
 
     Raises:
-        UsageError: something that was given cannot be, or ``source`` has no pipelines.
+        UsageError: the value of an option is not possible, or ``source`` has no pipelines.
     """
-    keys = {**_told_by_git(folder, source), **_told_by_config(folder / CONFIG)}
+    keys = {**_keys_from_git(folder, source), **_keys_from_config(folder / CONFIG)}
     for key in KEYS:
         if given.get(key) is not None:
             keys[key] = _checked(key, str(given[key]))
     answers = _with_tidegate(Answers(_with_buckets(keys), _branch(branch, source)), tidegate)
     if source is None:
         return answers
-    beside = os.path.relpath(source.resolve(), folder.resolve())
-    return replace(answers, pipelines=discover(source), beside=Path(beside).as_posix())
+    path = os.path.relpath(source.resolve(), folder.resolve())
+    return replace(answers, pipelines=discover(source), pipelines_path=Path(path).as_posix())
 
 
 def _checked(key: str, value: str) -> str:
-    """A value as the config takes it."""
+    """The value of a key, checked as in the config."""
     try:
         return str(getattr(AwsKeys.model_validate({key: value}), key))
     except ValidationError as error:
@@ -128,21 +128,21 @@ def _branch(given: str | None, source: Path | None) -> str:
     except values.InvalidValue as error:
         raise UsageError(f"--branch {error.what}", next=error.fix) from None
     if not re.fullmatch(r"[\w./+@-]+", checked, re.ASCII):
-        # It stands in scripts and workflows.
-        what = f"--branch has characters that a shell would take in its own way: {name!r}"
+        # It is written into scripts and workflows.
+        what = f"--branch has characters with a meaning in shell scripts: {name!r}"
         raise UsageError(what, next="name a branch of letters, digits, '-', '_', '.' and '/'")
     return checked
 
 
 def _with_tidegate(answers: Answers, given: str | None) -> Answers:
-    """A version, a requirement, or a wheel that lies here; else the Tidegate that is running."""
+    """The given version, requirement or wheel file; by default the Tidegate that is running."""
     if given is None:
         return answers if _has_an_index() else _with_wheel(answers, _own_wheel())
     if given.endswith(".whl"):
         wheel = Path(given)
         if not wheel.is_file() or not wheel.name.startswith("tidegate-"):
             raise UsageError(
-                f"--tidegate names no wheel of Tidegate: {given}",
+                f"--tidegate is not a wheel of Tidegate: {given}",
                 next="build one with `uv build --wheel` in a clone of Tidegate",
             )
         return _with_wheel(answers, Wheel(wheel.name, wheel.read_bytes()))
@@ -163,7 +163,7 @@ def _with_wheel(answers: Answers, wheel: Wheel) -> Answers:
 
 
 def _has_an_index() -> bool:
-    """Whether this Tidegate was installed from an index, where others find it as well."""
+    """Whether this Tidegate was installed from a package index, which others can use too."""
     return metadata.distribution("tidegate").read_text("direct_url.json") is None
 
 
@@ -174,7 +174,7 @@ def _own_wheel() -> Wheel:
 
 
 def _with_buckets(keys: Mapping[str, str]) -> dict[str, str]:
-    """Names for the buckets, where there are none: unique in all of AWS by the account's number."""
+    """The keys with names for the buckets. The account's number makes them unique in AWS."""
     named = dict(keys)
     if "account_id" in keys and "pipelines_repo_name" in keys:
         for use in ("input", "output"):
@@ -184,31 +184,31 @@ def _with_buckets(keys: Mapping[str, str]) -> dict[str, str]:
     return named
 
 
-def _told_by_config(file: Path) -> dict[str, str]:
-    """What a config that is there already says for all branches."""
+def _keys_from_config(file: Path) -> dict[str, str]:
+    """The keys for all branches in an existing config."""
     model = read(file, files=False).model if file.is_file() else None
     if not isinstance(model, PipelinesConfig):
         return {}
     return {key: str(getattr(model, key)) for key in KEYS if getattr(model, key) is not None}
 
 
-def _told_by_git(folder: Path, source: Path | None) -> dict[str, str]:
-    """Names of the repositories and their owner, by where they were cloned from."""
-    told: dict[str, str] = {}
+def _keys_from_git(folder: Path, source: Path | None) -> dict[str, str]:
+    """The names of the repositories and their owner, from the URLs that git cloned."""
+    keys: dict[str, str] = {}
     for key, where in (("aws_repo_name", folder), ("pipelines_repo_name", source)):
         if where is None:
             continue
         owner, name = _remote(where)
-        for told_key, value in ((key, name or where.resolve().name), ("github_org", owner)):
+        for name_of_key, value in ((key, name or where.resolve().name), ("github_org", owner)):
             try:
-                told[told_key] = _checked(told_key, value)
-            except UsageError:  # such as a folder's name that GitHub would not take
+                keys[name_of_key] = _checked(name_of_key, value)
+            except UsageError:  # such as the name of a folder that GitHub does not allow
                 continue
-    return told
+    return keys
 
 
 def _remote(repository: Path) -> tuple[str, str]:
-    """The owner on GitHub and the name of a repository, by its ``origin``; "" where unknown."""
+    """The owner on GitHub and the name of a repository, from its ``origin``; "" if unknown."""
     match = _REMOTE.fullmatch(_git(repository, "remote", "get-url", "origin"))
     if match is None:
         return "", ""
@@ -217,13 +217,13 @@ def _remote(repository: Path) -> tuple[str, str]:
 
 
 def _git(repository: Path | None, *arguments: str) -> str:
-    """What git says of the repository whose root this folder is; "" when it says nothing."""
+    """The output of git in a repository; "" if it fails or the folder is not the root of one."""
     if repository is None or not (repository / ".git").exists():
         return ""
     try:
         done = subprocess.run(
             ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False
         )
-    except OSError:  # git is not installed, and need not be
+    except OSError:  # git is not installed, and is not needed
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

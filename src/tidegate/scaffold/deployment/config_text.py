@@ -1,4 +1,4 @@
-"""pipelines_config.yml as ``tidegate new deployment`` writes it: with comments, and good."""
+"""The content of pipelines_config.yml, as ``tidegate new deployment`` writes it."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _EXAMPLES = (
     Discovered("lidar", "Ingest", {"humboldt": "pipelines/lidar/config/pipeline_humboldt.yaml"}),
     Discovered("lidar_vap", "VAP", {"humboldt": "pipelines/lidar_vap/config/pipeline.yaml"}),
 )
-_AS_EXAMPLES = "# Examples: write your own pipelines in their place.\n"
+_AS_EXAMPLES = "# Examples: replace them with your own pipelines.\n"
 
 
 def key_lines(answers: Answers) -> dict[str, str]:
-    """The line of each key for AWS; one that is not known is a comment."""
+    """The line of each key for AWS. The line of an unknown key is a comment."""
     lines = {}
     for key in KEYS:
         known = key in answers.keys
         example = (AwsKeys.model_fields[key].examples or [""])[0]
         value = answers.keys[key] if known else example
-        # Twelve digits without quotes would be a number to an editor.
+        # Without quotes, editors would take twelve digits for a number.
         shown = f'"{value}"' if key == "account_id" else _text(value)
         lines[key] = f"{'' if known else '# '}{key}: {shown}"
     return lines
 
 
 def repository_lines(answers: Answers) -> str:
-    """Where the pipelines repository is, if it is not where it is looked for anyway."""
+    """The ``repository:`` lines; empty if the repository is where Tidegate looks by default."""
     name = answers.keys.get("pipelines_repo_name")
-    if not answers.beside or answers.beside in (f"../{name}", name):
+    if not answers.pipelines_path or answers.pipelines_path in (f"../{name}", name):
         return ""
-    where = "# Where the pipelines repository is on your machine, seen from here.\n"
-    return f"{where}repository: {_text(answers.beside)}\n\n"
+    where = "# The path of the pipelines repository on your machine, relative to this file.\n"
+    return f"{where}repository: {_text(answers.pipelines_path)}\n\n"
 
 
 def pipeline_lines(answers: Answers) -> str:
@@ -65,15 +65,15 @@ def _entry(found: Discovered) -> Iterator[str]:
 
 
 def _text(value: str) -> str:
-    """A text in YAML, in quotes where it needs them."""
+    """A string in YAML, with quotes if it needs them."""
     return str(yaml.safe_dump(value, width=1000)).removesuffix("...\n").strip()
 
 
-def require_good(text: str) -> None:
-    """See that Tidegate itself takes the file.
+def check_config(text: str) -> None:
+    """Check that the config has no problems.
 
     Raises:
-        ConfigurationError: it does not.
+        ConfigurationError: it has problems.
     """
     with tempfile.TemporaryDirectory(prefix="tidegate-new-") as folder:
         file = Path(folder) / CONFIG

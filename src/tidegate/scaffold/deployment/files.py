@@ -1,4 +1,4 @@
-"""The files of a deployment repository: what they hold, and putting them in their places."""
+"""The files of a deployment repository: their content, and how they are written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tidegate.config.schema import text as schema_text
 from tidegate.errors import StorageError, UsageError
 from tidegate.scaffold.deployment.answers import Answers
 from tidegate.scaffold.deployment.config_text import (
+    check_config,
     key_lines,
     pipeline_lines,
     repository_lines,
-    require_good,
 )
 from tidegate.workspace.folder import CONFIG
 
@@ -26,39 +26,39 @@ SCHEMA = "pipelines_config.schema.json"
 WORKSPACE = "tidegate.code-workspace"
 CDK_CLI = "2.1148.1"
 """The version of npm's aws-cdk that works with the CDK of ``tidegate[cdk]``."""
-PLACES = {
-    # Not under their own names: git would heed them here.
+PATHS = {
+    # Under other names here, because git and VS Code would use them.
     "gitattributes": ".gitattributes",
     "gitignore": ".gitignore",
     "devcontainer.json": ".devcontainer/devcontainer.json",
     "deploy.yml": ".github/workflows/deploy.yml",
 }
-"""Where a template goes; the others go by their own names."""
+"""The paths of the files from these templates; the others are written under their own names."""
 EDITED = (CONFIG, "cdk_app.py")
 """Files that people edit: they are never overwritten, not even with --force."""
-EARLIER = ".old"
-"""With --force, what was there is kept beside the new file, under its name and this."""
+BACKUP_SUFFIX = ".old"
+"""With --force, a file that is replaced is kept under its name with this suffix."""
 
 State = Literal["new", "same", "differs"]
 Action = Literal["written", "as it is", "kept", "replaced"]
 
 
 class _Template(string.Template):
-    """Neither the shell, nor compose files, nor GitHub's workflows have ``@@`` in them."""
+    """A template with ``@@``, which shell scripts, compose files and workflows never have."""
 
     delimiter = "@@"
 
 
 @dataclass(frozen=True)
 class File:
-    """One file, as it would be."""
+    """One file that would be written."""
 
     path: str
     """Its path in the deployment repository."""
     content: bytes
-    """What is in it; lines end with a line feed alone."""
+    """Its content, with line feeds only at the ends of lines."""
     state: State
-    """How it compares with what is there."""
+    """How it compares with the file in the folder."""
 
     @property
     def executable(self) -> bool:
@@ -68,7 +68,7 @@ class File:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of one file."""
+    """What was done with one file."""
 
     path: str
     """Its path in the deployment repository."""
@@ -77,18 +77,18 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Kit:
+class DeploymentFiles:
     """All files of a deployment repository."""
 
     folder: Path
-    """Where they go."""
+    """The folder of the repository."""
     answers: Answers
-    """What they say."""
+    """The values that are filled in."""
     files: tuple[File, ...]
-    """Each of them, by its path."""
+    """The files, sorted by path."""
 
     def write(self, *, force: bool = False) -> tuple[Written, ...]:
-        """Write what is not there; with ``force`` also what differs, keeping what was there.
+        """Write missing files; with ``force`` also those that differ, with a backup.
 
         The files in ``EDITED`` are never overwritten.
 
@@ -106,7 +106,7 @@ class Kit:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if file.state == "differs":
-                path.replace(path.with_name(path.name + EARLIER))
+                path.replace(path.with_name(path.name + BACKUP_SUFFIX))
             part = path.with_name(path.name + ".part")
             part.write_bytes(file.content)
             part.chmod(0o755 if file.executable else 0o644)
@@ -115,44 +115,44 @@ class Kit:
             raise StorageError(
                 f"cannot write {path}",
                 why=str(error),
-                next="make the folder writable, and say the same again: what is written stays",
+                next="make the folder writable and run the same command again",
             ) from error
         return "written" if file.state == "new" else "replaced"
 
 
-def plan(folder: Path, answers: Answers) -> Kit:
-    """Every file as it would be, and how it compares with what is there.
+def plan(folder: Path, answers: Answers) -> DeploymentFiles:
+    """Every file that would be written, and how it compares with the folder.
 
     Raises:
-        UsageError: the folder is none, or cannot be read.
-        ConfigurationError: the config would be none that Tidegate takes.
+        UsageError: the folder is a file, or cannot be read.
+        ConfigurationError: the config would have problems.
     """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is no folder", next="name one that can be made, or that is one")
+        raise UsageError(f"{folder} is not a folder", next="name a folder, or a new one")
     contents = _contents(folder, answers)
-    require_good(contents[CONFIG].decode())
+    check_config(contents[CONFIG].decode())
     files = (
         File(path, content, _state(folder / path, content))
         for path, content in sorted(contents.items())
     )
-    return Kit(folder, answers, tuple(files))
+    return DeploymentFiles(folder, answers, tuple(files))
 
 
 def _contents(folder: Path, answers: Answers) -> dict[str, bytes]:
-    fillers = _fillers(folder, answers)
+    values = _values(folder, answers)
     contents = {SCHEMA: schema_text().encode(), WORKSPACE: _json(_workspace(answers))}
     for template in resources.files("tidegate.scaffold.deployment").joinpath("templates").iterdir():
         text = template.read_text("utf-8")
-        contents[PLACES.get(template.name, template.name)] = (
-            _Template(text).substitute(fillers).encode()
+        contents[PATHS.get(template.name, template.name)] = (
+            _Template(text).substitute(values).encode()
         )
     if answers.wheel is not None:
         contents[answers.wheel.name] = answers.wheel.content
     return contents
 
 
-def _fillers(folder: Path, answers: Answers) -> dict[str, str]:
-    """What is filled in into the templates."""
+def _values(folder: Path, answers: Answers) -> dict[str, str]:
+    """The values of the names in the templates."""
     keys = answers.keys
     name = folder.resolve().name
     repository = keys.get("pipelines_repo_name", "")
@@ -181,21 +181,21 @@ EXTENSIONS = (
     "amazonwebservices.aws-toolkit-vscode",
     "timonwong.shellcheck",
 )
-"""What VS Code recommends to install."""
+"""The extensions that VS Code recommends."""
 SETTINGS: Mapping[str, Any] = {
     "files.eol": "\n",
     "yaml.schemas": {f"./{SCHEMA}": CONFIG},
     "yaml.validate": True,
     "[yaml]": {"editor.tabSize": 2, "editor.insertSpaces": True},
 }
-"""How VS Code edits these files: as on Linux, and held against the schema."""
+"""VS Code's settings: line feeds as on Linux, and the schema of the config."""
 
 
 def _workspace(answers: Answers) -> dict[str, Any]:
-    """VS Code's workspace: this folder, and the pipelines repository where it is known."""
+    """VS Code's workspace: this folder, and the pipelines repository if it is known."""
     folders = [{"path": "."}]
-    if answers.beside and answers.beside != ".":
-        folders.append({"path": answers.beside})
+    if answers.pipelines_path and answers.pipelines_path != ".":
+        folders.append({"path": answers.pipelines_path})
     return {
         "folders": folders,
         "settings": SETTINGS,
@@ -211,10 +211,10 @@ def _state(path: Path, content: bytes) -> State:
     if not os.path.lexists(path):
         return "new"
     try:
-        # A checkout on Windows may have ended the lines in its own way.
-        there = path.read_bytes().replace(b"\r\n", b"\n")
+        # A checkout on Windows may have other line ends.
+        present = path.read_bytes().replace(b"\r\n", b"\n")
     except OSError as error:
         raise UsageError(
-            f"{path} is in the way", why=str(error), next="move it elsewhere, and try again"
+            f"{path} cannot be read", why=str(error), next="move or delete it, and try again"
         ) from error
-    return "same" if there == content.replace(b"\r\n", b"\n") else "differs"
+    return "same" if present == content.replace(b"\r\n", b"\n") else "differs"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Deploys a branch: shows what will change, asks, and does it. The same as `tidegate deploy BRANCH`, here.
+# Deploys a branch: shows what will change, asks, and does it. Runs `tidegate deploy BRANCH` in this folder.
 set -euo pipefail
 if [ "$#" -eq 0 ]; then
   echo "usage: ./deploy_stack.sh BRANCH [OPTIONS OF tidegate deploy]" >&2

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A deployment repository with this very Tidegate."""
-    folder = tmp_path_factory.mktemp("kit") / "my-deployment"
+    folder = tmp_path_factory.mktemp("deployment") / "my-deployment"
     given = {"account_id": "123456789012", "region": "us-west-2"}
     source = ROOT / "examples" / "pipelines"
     plan(folder, gather(folder, given, source=source)).write()

@@ -38,7 +38,7 @@ def test_nothing_is_known(tmp_path):
     answers = gather(tmp_path / "my-deployment", {})
     assert answers.keys == {"aws_repo_name": "my-deployment"}
     assert set(answers.missing) == set(KEYS) - {"aws_repo_name"}
-    assert (answers.branch, answers.pipelines, answers.beside) == ("main", (), "")
+    assert (answers.branch, answers.pipelines, answers.pipelines_path) == ("main", (), "")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_git_tells_where_the_pipelines_come_from(repository, git, remote, owner,
     assert answers.keys.get("github_org") == owner
     assert answers.keys["pipelines_repo_name"] == name
     assert answers.branch == "trunk"
-    assert answers.beside == "../here"
+    assert answers.pipelines_path == "../here"
     assert [pipeline.name for pipeline in answers.pipelines] == ["buoy"]
 
 
@@ -183,4 +183,4 @@ def test_a_place_far_from_the_pipelines(repository, tmp_path, monkeypatch):
     source = repository(INGEST, "elsewhere/waves")
     monkeypatch.chdir(source.parent)
     answers = gather(Path("../deploy"), {}, source=Path("waves"))
-    assert answers.beside == "../elsewhere/waves"
+    assert answers.pipelines_path == "../elsewhere/waves"

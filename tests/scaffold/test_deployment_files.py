@@ -14,7 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from test_kit_answers import OLDER
+from test_deployment_answers import OLDER
 
 from tidegate.config import aws_problems, config_files, read
 from tidegate.config.schema import COMMITTED, schema
@@ -89,15 +89,15 @@ def test_the_schema_is_the_one_that_is_documented(deployment):
 
 
 def test_what_is_not_known_is_a_comment_that_needs_but_its_mark_taken_away(tmp_path):
-    kit = plan(tmp_path, gather(tmp_path, {}))
-    kit.write()
+    files = plan(tmp_path, gather(tmp_path, {}))
+    files.write()
     file = tmp_path / "pipelines_config.yml"
     assert read(file, files=False).problems == ()
     _, problems = aws_problems(read(file, files=False), "main", codepipeline=True)
     told = {re.search(r"'(\w+)' is needed", problem.what)[1] for problem in problems}
-    assert told == set(kit.answers.missing)
+    assert told == set(files.answers.missing)
     text = file.read_text()
-    for key in kit.answers.missing:
+    for key in files.answers.missing:
         assert text.count(f"\n# {key}: ") == 1
         text = text.replace(f"\n# {key}: ", f"\n{key}: ")
     file.write_text(text)
@@ -358,13 +358,13 @@ def test_an_older_deployment_repository_keeps_its_config(tmp_path):
 
 def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         plan(tmp_path / "file", Answers({}))
 
 
 def test_a_folder_where_a_file_should_be(tmp_path):
     (tmp_path / "README.md").mkdir()
-    with pytest.raises(UsageError, match="is in the way"):
+    with pytest.raises(UsageError, match="cannot be read"):
         plan(tmp_path, Answers({}))
 
 
