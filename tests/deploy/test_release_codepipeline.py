@@ -63,6 +63,8 @@ def test_actions_go_by_the_prefix_of_the_connection(service: str) -> None:
         [found] = [s for s in role.statements if s.sid == "Connection"]
         assert found.actions == (f"{service}:UseConnection",)
         assert found.resources == (arn,)
+        only = {f"{service}:FullRepositoryId": ["tsdat/waves", "tsdat/aws-template"]}
+        assert found.condition == {"StringEquals": only}
 
 
 class TestSources:

@@ -7,7 +7,7 @@ names of the branch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tidegate.deploy.core.artifacts import TEMPLATES
 from tidegate.deploy.core.history import PARTITIONS
@@ -30,7 +30,7 @@ def connection_service(connection: str) -> str:
 
 
 def codepipeline_statements(
-    place: Place, *, artifacts: str, connection: str, project: str
+    place: Place, *, artifacts: str, connection: str, repositories: Sequence[str], project: str
 ) -> tuple[Statement, ...]:
     """What CodePipeline may do: fetch the code and start the build. ``project`` is an ARN."""
     return (
@@ -45,17 +45,33 @@ def codepipeline_statements(
             ("s3:GetBucketAcl", "s3:GetBucketLocation", "s3:GetBucketVersioning"),
             (place.bucket(artifacts),),
         ),
-        Statement("Connection", _use(connection), (connection,)),
+        _use_connection(connection, repositories),
         Statement("Build", ("codebuild:BatchGetBuilds", "codebuild:StartBuild"), (project,)),
     )
 
 
-def _use(connection: str) -> tuple[str, ...]:
-    return (f"{connection_service(connection)}:UseConnection",)
+def _use_connection(connection: str, repositories: Sequence[str]) -> Statement:
+    """Use the connection to GitHub, for the named repositories only.
+
+    Without the condition, it gives access to every repository of the organization. Source: Service
+    Authorization Reference, "Actions, resources, and condition keys for AWS CodeConnections".
+    """
+    service = connection_service(connection)
+    return Statement(
+        "Connection",
+        (f"{service}:UseConnection",),
+        (connection,),
+        {"StringEquals": {f"{service}:FullRepositoryId": list(repositories)}},
+    )
 
 
 def build_statements(
-    names: Names, place: Place, *, artifacts: str, connection: str | None
+    names: Names,
+    place: Place,
+    *,
+    artifacts: str,
+    connection: str | None,
+    repositories: Sequence[str] = (),
 ) -> tuple[Statement, ...]:
     """What a build may do: make images, and have CloudFormation deploy the branch's stacks."""
     statements = [
@@ -93,7 +109,7 @@ def build_statements(
         *_look_statements(names, place),
     ]
     if connection is not None:
-        statements.append(Statement("Connection", _use(connection), (connection,)))
+        statements.append(_use_connection(connection, repositories))
     return tuple(statements)
 
 

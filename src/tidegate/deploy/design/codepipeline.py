@@ -145,7 +145,11 @@ def _project(
     options: CodePipelineOptions,
 ) -> Project:
     statements = build_roles.build_statements(
-        names, place, artifacts=artifacts, connection=_connection(keys)
+        names,
+        place,
+        artifacts=artifacts,
+        connection=_connection(keys),
+        repositories=_repositories(keys),
     )
     arn = place.arn("codebuild", f"project/{names.build_project}")
     arm = options.architecture == "arm64"
@@ -182,6 +186,12 @@ def _connection(keys: AwsKeys) -> str | None:
     return keys.github_codestar_arn if whole else None
 
 
+def _repositories(keys: AwsKeys) -> tuple[str, ...]:
+    """The full names of the repositories that are cloned: of the pipelines, of the deployment."""
+    names = (keys.pipelines_repo_name, keys.aws_repo_name)
+    return tuple(dict.fromkeys(f"{keys.github_org}/{name}" for name in names if name))
+
+
 def _pipeline(
     keys: AwsKeys,
     names: Names,
@@ -194,7 +204,11 @@ def _pipeline(
     if connection is None:
         return None
     statements = build_roles.codepipeline_statements(
-        place, artifacts=artifacts, connection=connection, project=project.arn
+        place,
+        artifacts=artifacts,
+        connection=connection,
+        repositories=_repositories(keys),
+        project=project.arn,
     )
     return CodePipeline(
         name=names.codepipeline,
@@ -231,10 +245,9 @@ def _repository(names: Names, place: Place, pipelines: Sequence[str], keep: int)
             "Functions",
             ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
             (),
-            {
-                "StringEquals": {"aws:SourceAccount": place.account},
-                "ArnLike": {"aws:SourceArn": functions},
-            },
+            # Not aws:SourceAccount: AWS documents this key alone. Source: Lambda, "Create a Lambda
+            # function using a container image", section "Amazon ECR permissions".
+            {"ArnLike": {"aws:SourceArn": functions}},
         ),
     )
 

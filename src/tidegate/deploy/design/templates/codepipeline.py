@@ -54,9 +54,7 @@ def codepipeline_template(plan: CodePipelinePlan) -> Template:
 
 def _resources(plan: CodePipelinePlan) -> Iterator[Resource]:
     """All but the pipeline and its role."""
-    yield from alerts_topic(
-        plan.topic, plan.place, plan.tags, [rule.arn for rule in plan.notifications]
-    )
+    yield from alerts_topic(plan.topic, plan.place, plan.tags, eventbridge=True)
     yield _repository(plan, plan.repository)
     yield Resource(
         "Boundary",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tidegate.deploy.core.place import Place
@@ -82,20 +82,19 @@ def ledger_table(name: str, tags: Mapping[str, str]) -> Resource:
 
 
 def alerts_topic(
-    name: str, place: Place, tags: Mapping[str, str], rules: Sequence[str] = ()
+    name: str, place: Place, tags: Mapping[str, str], *, eventbridge: bool = False
 ) -> tuple[Resource, Resource]:
-    """The topic for alarms and for messages of the EventBridge ``rules`` (ARNs), and its policy."""
+    """The topic for alarms, and for messages of rules of ``eventbridge``, and its policy."""
     topic = Resource("Alerts", "AWS::SNS::Topic", {"TopicName": name}, tags)
     arn = place.arn("sns", name)
 
-    def allow(sid: str, service: str, condition: Mapping[str, Any]) -> dict[str, Any]:
+    def allow(sid: str, service: str) -> dict[str, Any]:
         return {
             "Sid": sid,
             "Effect": "Allow",
             "Principal": {"Service": service},
             "Action": "sns:Publish",
             "Resource": arn,
-            "Condition": condition,
         }
 
     deny = {
@@ -107,10 +106,12 @@ def alerts_topic(
         "Condition": ONLY_TLS,
     }
     own_account = {"StringEquals": {"aws:SourceAccount": place.account}}
-    statements = [deny, allow("Alarms", "cloudwatch.amazonaws.com", own_account)]
-    if rules:
-        own_rules = {"ArnEquals": {"aws:SourceArn": list(rules)}}
-        statements.append(allow("Builds", "events.amazonaws.com", own_rules))
+    statements = [deny, {**allow("Alarms", "cloudwatch.amazonaws.com"), "Condition": own_account}]
+    if eventbridge:
+        # EventBridge does not support conditions in the policies of topics: with one, it drops
+        # messages silently. Source: EventBridge, "Using resource-based policies for Amazon
+        # EventBridge", section "Amazon SNS permissions".
+        statements.append(allow("Builds", "events.amazonaws.com"))
     policy = Resource(
         "AlertsPolicy",
         "AWS::SNS::TopicPolicy",
