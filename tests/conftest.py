@@ -34,7 +34,15 @@ TIERS = ("unit", "functional", "integration")
 
 _FIXTURES = {
     "integration": {"aws", "stack", "moto", "cloud", "world", "registry", "store", "base"},
-    "functional": {"worker", "tsdat_python", "run_tsdat", "git", "small_disk", "read_only"},
+    "functional": {
+        "executor",
+        "worker",
+        "tsdat_python",
+        "run_tsdat",
+        "git",
+        "small_disk",
+        "read_only",
+    },
 }
 """Fixtures that start something, by the tier of the tests that use them."""
 

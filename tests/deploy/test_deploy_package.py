@@ -42,7 +42,7 @@ class TestWheel:
         with zipfile.ZipFile(package.wheel) as archive:
             assert archive.testzip() is None
             packed = {n: archive.read(n) for n in archive.namelist() if n.startswith("tidegate/")}
-        for name in ("cli/__init__.py", "runtime/dispatch.py", "targets/aws/ledger.py"):
+        for name in ("cli/__init__.py", "runtime/dispatch.py", "targets/aws/function.py"):
             assert packed[f"tidegate/{name}"] == (SOURCE / name).read_bytes()
         there = {f"tidegate/{p.relative_to(SOURCE).as_posix()}" for p in SOURCE.rglob("*.py")}
         assert there <= set(packed)

@@ -325,7 +325,7 @@ def test_a_broken_environment_in_the_repository_is_not_passed_over(
 def test_a_repository_that_asks_for_nothing(repository: Path, workspace: Path) -> None:
     (repository / "requirements.txt").unlink()
     for ask in (found, made):
-        with pytest.raises(PythonEnvironmentError, match="does not say what") as caught:
+        with pytest.raises(PythonEnvironmentError, match="does not list the packages") as caught:
             ask(repository, workspace)
         assert "--python" in caught.value.next
 
