@@ -132,6 +132,22 @@ def test_megabytes_of_output(real, body):
     assert all(line["run"] for line in run.log)
 
 
+def test_a_program_that_floods_its_output_is_limited_while_it_runs(real):
+    flood = "echo first; yes | head -c 300000000; echo last"
+    run = real(
+        f"subprocess.run({flood!r}, shell=True)\nwork = os.environ['TMPDIR'] + '/..'\n"
+        "print('BYTES', sum(os.stat(work + '/' + n).st_size for n in os.listdir(work)))"
+    )
+    record = run.arrive()
+    assert record.state == "succeeded"
+    (size,) = [int(text.split()[1]) for text in run.said("print") if text.startswith("BYTES")]
+    assert size < 10_000_000
+    said = run.said("output")
+    assert (said[0], said[-1]) == ("first", "last")
+    assert any("bytes of output are left out" in text for text in said)
+    assert any("lines of output are left out" in text for text in said)
+
+
 # --- how it ends ---------------------------------------------------------------------------------
 
 

@@ -2,8 +2,8 @@
 
 It collects Python's ``sys.stdout`` and ``sys.stderr``, the ``logging`` and ``warnings`` modules,
 and the file descriptors 1 and 2, which C libraries and child processes write to. Output to the
-descriptors goes to a file of its own, which survives the death of the process, and is added to the
-log afterwards.
+descriptors goes to a pipe, which the process that started the worker reads (``output.py``); it is
+added to the log afterwards.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ RAW = "output.txt"
 """The name of the file with the output to the file descriptors 1 and 2."""
 LIMIT = 8 * 1024 * 1024
 """A run's log is cut off after so many bytes: a print in a loop must not fill the disk."""
+MOST_LINES = 20_000
+"""Of the output to the file descriptors, this many lines are kept: half from each end."""
+LEFT_OUT = "of output are left out here]"
+"""The end of a line in the place of output that was not kept."""
 LONGEST = 100_000
 """A longer message is cut off after so many characters."""
 
@@ -70,9 +74,15 @@ class RunLog:
         with suppress(OSError):
             with raw.open("rb") as file:
                 content = file.read(LIMIT)
-            for line in content.decode("utf-8", "replace").splitlines():
-                if line.strip():
-                    self.write("INFO", "output", line)
+            lines = [li for li in content.decode("utf-8", "replace").splitlines() if li.strip()]
+            if len(lines) > MOST_LINES:
+                half = MOST_LINES // 2
+                cut = lines[half:-half]
+                notes = [li for li in cut if li.endswith(LEFT_OUT)]  # how many bytes were dropped
+                note = f"[{len(cut) - len(notes)} lines {LEFT_OUT}"
+                lines = [*lines[:half], *notes, note, *lines[-half:]]
+            for line in lines:
+                self.write("INFO", "output", line)
             raw.unlink()
 
     def close(self) -> None:
@@ -160,29 +170,30 @@ class _Handler(logging.Handler):
 
 
 @contextmanager
-def capture(log: RunLog, raw: Path, level: str = "INFO") -> Iterator[None]:
-    """Collect everything that user code prints, logs or warns in ``log``, inside the block."""
-    with _descriptors(raw), _streams(log), _logging(log, level), warnings.catch_warnings():
+def capture(log: RunLog, output: int, level: str = "INFO") -> Iterator[None]:
+    """Collect everything that user code prints, logs or warns in ``log``, inside the block.
+
+    The file descriptors 1 and 2 lead to ``output``.
+    """
+    with _descriptors(output), _streams(log), _logging(log, level), warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = _show_warning(log)
         yield
 
 
 @contextmanager
-def _descriptors(raw: Path) -> Iterator[None]:
+def _descriptors(output: int) -> Iterator[None]:
     _flush()
     saved = [os.dup(1), os.dup(2)]
-    target = os.open(raw, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.dup2(target, 1)
-        os.dup2(target, 2)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         yield
     finally:
         _flush()
         for fd, old in zip((1, 2), saved):
             os.dup2(old, fd)
             os.close(old)
-        os.close(target)
 
 
 def _flush() -> None:

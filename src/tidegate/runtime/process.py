@@ -26,7 +26,9 @@ from tidegate.errors import (
     TidegateError,
     WorkerLost,
 )
+from tidegate.runtime.log import RAW
 from tidegate.runtime.manifest import Pipeline
+from tidegate.runtime.output import RunOutput
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.summary import Summary
 from tidegate.runtime.task import Limits, Outcome, Task
@@ -89,6 +91,8 @@ class WorkerProcess:
         self._fork = fork
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
+        self._output: int | None = None
+        """Where this process reads what the worker's file descriptors 1 and 2 get during a run."""
         self.ready: Mapping[str, str] = {}
         """The versions of the worker's Python and Tsdat."""
         self.runs = 0
@@ -120,17 +124,24 @@ class WorkerProcess:
         environment = {**os.environ, **ENVIRONMENT, **self._environment}
         for name in ("TSDAT_STORAGE_ROOT", "PYTHONHOME", "VIRTUAL_ENV"):
             environment.pop(name, None)
+        output, written = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [*self._python, "-c", BOOT, str(PACKAGE)],
+                [*self._python, "-c", BOOT, str(PACKAGE), str(written)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 cwd=self._repository,
                 env=environment,
                 start_new_session=True,
+                pass_fds=(written,),
             )
         except OSError as error:
+            os.close(output)
             raise _broken(self._python[0], str(error)) from error
+        finally:
+            os.close(written)
+        os.set_blocking(output, False)
+        self._output = output
         self.runs, self.ready = 0, {}
 
     def _wait_until_ready(self, timeout: float) -> None:
@@ -154,7 +165,12 @@ class WorkerProcess:
         self.start()
         self.runs += 1
         limits = limits or Limits.of(task.config)
-        answer = self._ask({"op": "run", "task": to_json(task)}, limits.timeout, limits.memory)
+        output = RunOutput()
+        try:
+            request = {"op": "run", "task": to_json(task)}
+            answer = self._ask(request, limits.timeout, limits.memory, output)
+        finally:
+            output.write_to(Path(task.work) / RAW)
         if "outcome" not in answer:
             self.kill()
             raise WorkerLost("the worker could not read its task", why=_error(answer).what)
@@ -234,13 +250,20 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if self._output is not None:
+            os.close(self._output)
+            self._output = None
         for pipe in (process.stdin, process.stdout):
             if pipe:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
     def _ask(
-        self, request: Mapping[str, Any], timeout: float, memory: int | None
+        self,
+        request: Mapping[str, Any],
+        timeout: float,
+        memory: int | None,
+        output: RunOutput | None = None,
     ) -> dict[str, Any]:
         assert self._process is not None
         assert self._process.stdin is not None
@@ -249,7 +272,7 @@ class WorkerProcess:
         try:
             asked = {**request, "fork": True} if self._fork else request
             self._send(json.dumps(asked).encode() + b"\n", deadline)
-            answer = self._answer(deadline, memory)
+            answer = self._answer(deadline, memory, output)
         except RunTimeout as error:
             raise RunTimeout(
                 f"the run was stopped after {timeout:g} s",
@@ -291,28 +314,39 @@ class WorkerProcess:
                 except OSError as error:
                     raise self._lost() from error
 
-    def _answer(self, deadline: float, memory: int | None) -> dict[str, Any]:
-        """The next line from the worker, within its limits."""
+    def _answer(
+        self, deadline: float, memory: int | None, output: RunOutput | None = None
+    ) -> dict[str, Any]:
+        """The next line from the worker, within its limits; its output is collected meanwhile."""
         assert self._process is not None
         assert self._process.stdout is not None
-        pipe = self._process.stdout.fileno()
+        assert self._output is not None
+        answers, printed = self._process.stdout.fileno(), self._output
+        collected = output or RunOutput()
+        check_at = time.monotonic() + _MEMORY_CHECK
         with selectors.DefaultSelector() as selector:
-            selector.register(pipe, selectors.EVENT_READ)
+            selector.register(answers, selectors.EVENT_READ)
+            selector.register(printed, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    self.kill()
+                    self._stop(collected)
                     raise RunTimeout("no answer in time")
-                if selector.select(min(left, _MEMORY_CHECK)):
-                    block = os.read(pipe, 1 << 20)
+                ready = [key.fd for key, _ in selector.select(min(left, _MEMORY_CHECK))]
+                if printed in ready and not collected.read(printed):
+                    selector.unregister(printed)  # the worker has closed it, or is dead
+                if answers in ready:
+                    block = os.read(answers, 1 << 20)
                     if not block:
-                        raise self._lost()
+                        raise self._lost(collected)
                     self._buffer += block
-                elif self._process.poll() is not None and not selector.select(0):
+                elif not ready and self._process.poll() is not None and not selector.select(0):
                     # A process that it started can hold the pipe open for longer than it lives.
-                    raise self._lost()
-                elif memory is not None:
-                    self._check_memory(memory)
+                    raise self._lost(collected)
+                elif memory is not None and time.monotonic() >= check_at:
+                    self._check_memory(memory, collected)
+                    check_at = time.monotonic() + _MEMORY_CHECK
+        collected.drain(printed)
         line, self._buffer = self._buffer.split(b"\n", 1)
         try:
             answer = json.loads(line)
@@ -323,24 +357,31 @@ class WorkerProcess:
             raise WorkerLost("the worker broke its protocol", why=repr(line[:200]))
         return answer
 
-    def _check_memory(self, limit: int) -> None:
+    def _stop(self, output: RunOutput) -> None:
+        """Kill the process, and keep what it had printed."""
+        self.interrupt()
+        if self._output is not None:
+            output.drain(self._output)
+        self.kill()
+
+    def _check_memory(self, limit: int, output: RunOutput) -> None:
         assert self._process is not None
         used = resident_memory(self._process.pid)
         if self._fork:  # the run is the child's; the process that it is a copy of only waits
             used -= resident_memory(self._process.pid, children=False)
         if used > limit:
-            self.kill()
+            self._stop(output)
             raise RunOutOfMemory(
                 f"the run was stopped when it used {used:.0f} MB; its limit is {limit} MB",
                 next="raise `memory` for this config, or give it smaller files",
             )
 
-    def _lost(self) -> WorkerLost:
+    def _lost(self, output: RunOutput | None = None) -> WorkerLost:
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
         code = self._process.returncode
-        self.kill()
+        self._stop(output or RunOutput())
         return _died(code)
 
 

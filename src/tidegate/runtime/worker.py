@@ -14,7 +14,7 @@ If that copy died, the answer is ``{"died": exit code, or minus the signal}``.
 
 The first line out is ``{"ready": {…}}``, once Tsdat is imported. A line in another form is answered
 with an error, and the next one is read. Standard output is used for this protocol only: what user
-code prints goes to the run's log.
+code prints goes to the run's log, or to a pipe with the number that is the second argument.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import importlib
 import json
 import os
@@ -40,7 +41,7 @@ from typing import Any, BinaryIO
 
 from tidegate.errors import TidegateError
 from tidegate.runtime import tsdat_adapter
-from tidegate.runtime.log import LOG, RAW, RunLog, capture
+from tidegate.runtime.log import LOG, RunLog, capture
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.summary import summarize_file
 from tidegate.runtime.task import Outcome, Task
@@ -51,6 +52,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C
     _die_with_parent()
     requests, answers = _take_standard_streams()
+    _output()
     faulthandler.enable()
     _be_expendable()
     sys.path.insert(0, os.getcwd())
@@ -105,11 +107,20 @@ def perform(task: Task) -> Outcome:
     level = task.config.environment.get("LOG_LEVEL") or os.environ.get("LOG_LEVEL", "INFO")
     _reset_peak_memory()
     try:
-        with capture(log, work / RAW, level.upper()):
+        with capture(log, _output(), level.upper()):
             outcome = tsdat_adapter.run(task)
     finally:
         log.close()
     return Outcome(**{**vars(outcome), "peak_memory": _peak_memory()})
+
+
+@functools.cache
+def _output() -> int:
+    """The pipe for what a run writes to the file descriptors 1 and 2; its number is an argument."""
+    if len(sys.argv) < 3:
+        return os.open(os.devnull, os.O_WRONLY)
+    os.set_inheritable(int(sys.argv[2]), False)
+    return int(sys.argv[2])
 
 
 def _call(name: str, arguments: dict[str, Any]) -> Any:
