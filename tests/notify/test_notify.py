@@ -18,7 +18,7 @@ from tidegate.notify import Notice, Notifier, load_channels
 from tidegate.notify.digest import GATHER, Digest, Message
 from tidegate.notify.notice import KINDS
 from tidegate.notify.notifier import Group
-from tidegate.runtime.runs import Failure, Input, Run, RunRecord
+from tidegate.runtime.runs import Failure, Input, Product, Run, RunRecord
 from tidegate.runtime.testing import MemoryLedger
 
 # Apprise imports modules that Python 3.13 has no more, where they are there.
@@ -286,3 +286,15 @@ def test_an_address_in_the_config_is_refused_and_not_repeated(tmp_path: Path) ->
     [problem] = read(file, files=False).problems
     assert "top-secret" not in str(problem)
     assert problem.line == 2
+
+
+def test_an_empty_variable_is_reported() -> None:
+    digest = Digest("station", HOUR)
+    group = Group(digest, lambda message: (), frozenset({"empty"}))
+    notifier = Notifier({"all": group}, lambda config: "all", now=lambda: NOW)
+    run = Run("lidar/humboldt", inputs=(Input("lidar/humboldt/a.csv", "1", 1),))
+    product = Product("a.nc", "data", 1, "x", valid={"wind": 0.0}, empty=("wind",))
+    notifier.record(RunRecord(run, "succeeded", 1, NOW, products=(product,)))
+    (notice,) = digest.waiting
+    assert (notice.kind, notice.config) == ("empty", "lidar/humboldt")
+    assert "wind" in notice.text

@@ -62,7 +62,7 @@ def test_a_run_that_succeeds(bench):
         "a.nc", "sub/b.nc", warnings=("mind this",), peak_memory=12.5, seconds={"run": 0.25}
     )
     (record,) = bench.arrive()
-    assert (record.state, record.outcome) == ("succeeded", "succeeded")
+    assert (record.state, record.outcome) == ("succeeded", "succeeded with warnings")
     assert (record.attempt, record.tries, record.owner, record.failure) == (1, 1, "owner-1", None)
     assert (record.started, record.finished, record.release) == (NOON, NOON, "release 1")
     assert (record.warnings, record.peak_memory) == (("mind this",), 12.5)

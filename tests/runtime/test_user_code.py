@@ -351,6 +351,25 @@ def test_saving_without_a_file_is_a_failure(real):
     assert "left no file" in record.failure.message
 
 
+def test_an_empty_variable_and_errors_in_the_log_are_warnings(real):
+    run = real("""
+logging.getLogger("mine").error("the transform is missing")
+dataset["value"][:] = float("nan")
+""")
+    record = run.arrive()
+    assert (record.state, record.outcome) == ("succeeded", "succeeded with warnings")
+    (product,) = record.products
+    assert (product.empty, product.valid) == (("value",), {"value": 0.0})
+    assert any("the transform is missing" in warning for warning in record.warnings)
+    assert any("value" in warning for warning in record.warnings)
+
+
+def test_the_valid_share_of_each_variable_is_on_record(real):
+    record = real("pass").arrive()
+    assert record.outcome == "succeeded"
+    assert record.products[0].valid["value"] == pytest.approx(2 / 3, abs=1e-5)
+
+
 @pytest.mark.parametrize("given", [{}, {"CODE_VERSION": "from the recipe"}], ids=["git", "given"])
 def test_code_version_is_what_plain_tsdat_writes(given, repository, tmp_path, monkeypatch):
     monkeypatch.delenv("CODE_VERSION", raising=False)

@@ -131,6 +131,9 @@ def run(
 def runs(
     config: OnlyConfig = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only failed runs.")] = False,
+    warnings: Annotated[
+        bool, typer.Option("--warnings", help="Only runs that succeeded with warnings.")
+    ] = False,
     state: Annotated[
         str | None,
         typer.Option(
@@ -150,10 +153,11 @@ def runs(
     """List runs, latest first; queued runs come before them."""
     out = View(as_json=as_json)
     opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))
-    states = commands.states("failed" if failed else state)
+    states = commands.states("failed" if failed else "succeeded" if warnings else state)
     waiting = list(islice(opened.queued_runs(config, states), limit))
     with opened.ledger() as ledger:
-        records = [] if states == ("queued",) else list(_records(ledger, config, states, limit))
+        known = [] if states == ("queued",) else _records(ledger, config, states, limit, warnings)
+        records = list(islice(known, limit))
     if as_json:
         queued = [view.queued_data(run, due) for run, due in waiting]
         out.data(queued + [view.run_data(record) for record in records])
@@ -165,10 +169,11 @@ def runs(
 
 
 def _records(
-    ledger: Ledger, config: str | None, states: Sequence[str], limit: int
+    ledger: Ledger, config: str | None, states: Sequence[str], limit: int, warnings: bool
 ) -> Iterator[RunRecord]:
     known: list[State] = [state for state in states if state != "queued"]  # type: ignore[misc]
-    return ledger.records(config=config, states=known, limit=limit)
+    records = ledger.records(config=config, states=known, limit=None if warnings else limit)
+    return (record for record in records if record.warnings or not warnings)
 
 
 @app.command(epilog="Example: tidegate show 3f9a")

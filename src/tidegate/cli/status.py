@@ -202,7 +202,7 @@ def _row(config: Config) -> tuple[str, ...]:
         began = _unknown(last)
     elif last is not None:
         began = view.moment(last.started)
-        colour = view.COLOURS.get(last.outcome.split(",")[0], "white")
+        colour = view.COLOURS.get(last.outcome.split(",")[0], "yellow")
         outcome = f"[{colour}]{plain(last.outcome)}[/]"
         lag = view.duration(last.lag) if last.lag is not None else "-"
     return (

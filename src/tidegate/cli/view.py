@@ -147,7 +147,8 @@ def plain_lines(text: str) -> str:
 
 def outcome(record: RunRecord) -> str:
     """The outcome of a run, in its colour."""
-    colour = "yellow" if record.plots_failed else COLOURS.get(record.state, "white")
+    marked = record.plots_failed or (record.state == "succeeded" and record.warnings)
+    colour = "yellow" if marked else COLOURS.get(record.state, "white")
     return f"[{colour}]{record.outcome}[/]"
 
 
@@ -191,6 +192,7 @@ def record_line(record: RunRecord) -> str:
         data = sum(product.kind == "data" for product in record.products)
         others = len(record.products) - data
         parts.append(f"{data} data" + (f", {others} other" if others else ""))
+        parts += quality_words(record.products)
     parts.append(duration(record.seconds.get("total", 0.0)))
     line = "  ".join(parts)
     reason = record.failure.message if record.failure else record.plots_failed
@@ -199,6 +201,17 @@ def record_line(record: RunRecord) -> str:
     for warning in record.warnings:
         line += f"\n          [yellow]{plain(warning)}[/]"
     return line
+
+
+def quality_words(products: Iterable[Product]) -> list[str]:
+    """The share of bad samples, and of missing values, where there are any."""
+    products = list(products)
+    checked = sum(quality.samples for product in products for quality in product.quality)
+    bad = sum(quality.bad for product in products for quality in product.quality)
+    shares = [share for product in products for share in product.valid.values()]
+    missing = 1 - sum(shares) / len(shares) if shares else 0.0
+    words = [f"{100 * bad / checked:.1f} % bad"] if checked else []
+    return words + ([f"{100 * missing:.1f} % missing"] if missing >= 0.0005 else [])
 
 
 def run_row(record: RunRecord) -> tuple[str, ...]:
@@ -304,6 +317,9 @@ def show_run(view: View, record: RunRecord, log: Iterable[str]) -> None:
     for product in record.products:
         rows.append((product.kind, f"{plain(product.key)}  {size(product.size)}"))
     rows += [("replaced", plain(key)) for key in record.retired]
+    for product in record.products:
+        if product.empty:
+            rows.append(("empty", f"[yellow]{plain(', '.join(product.empty))}[/]"))
     view.table(("", ""), rows)
     quality = [
         q for product in record.products for q in product.quality if q.bad or q.indeterminate

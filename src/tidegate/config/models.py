@@ -58,6 +58,9 @@ Memory = Annotated[
 Architecture = Annotated[
     Literal["x86_64", "arm64"], BeforeValidator(values.choice("x86_64", "arm64"))
 ]
+OnEmpty = Annotated[
+    Literal["warn", "fail", "keep"], BeforeValidator(values.choice("warn", "fail", "keep"))
+]
 EphemeralStorage = Annotated[
     int,
     BeforeValidator(values.whole("of MB", 512, 10_240)),
@@ -228,6 +231,13 @@ class Settings(_Keys):
         "expect_every",
         "Raise an alarm if no new data arrive for this long: seconds, or 20min, 6h, 1d.",
         "20min",
+    )
+    on_empty: OnEmpty | None = _setting(
+        "on_empty",
+        "What to do when a variable of a product came out empty, or a product is clearly poorer"
+        " than the one that it replaces. warn: publish it, with a warning. fail: the run fails"
+        " where a variable is empty. keep: keep the older product, where there is one.",
+        "keep",
     )
     architecture: Architecture | None = _setting(
         "architecture", "On AWS: the processor of the functions, x86_64 or arm64.", "arm64"

@@ -74,6 +74,7 @@ _PLAIN = (
     "settle",
     "concurrency",
     "expect_every",
+    "on_empty",
     "architecture",
     "ephemeral_storage",
 )

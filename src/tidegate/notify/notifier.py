@@ -17,6 +17,7 @@ from tidegate.config.values import quiet_hours
 from tidegate.notify.digest import GATHER, Digest, Message
 from tidegate.notify.notice import KINDS, Notice, NoticeKind
 from tidegate.notify.sending import load_channels
+from tidegate.runtime.product_checks import empty_warnings
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.listener import Problem
@@ -90,6 +91,8 @@ class Notifier:
             self.add(Notice("failure", config, text, self._now(), subject))
         elif record.state in ("succeeded", "empty"):
             self.resolved(config, subject, f"{record.run.title} works again")
+            for text in empty_warnings(record.products):
+                self.add(Notice("empty", config, text, self._now(), subject))
 
     def add(self, notice: Notice) -> None:
         """Something that a person should know; those who want this kind are told."""

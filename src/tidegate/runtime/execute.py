@@ -25,6 +25,7 @@ from tidegate.errors import (
 from tidegate.runtime.key_locks import KeyLocks
 from tidegate.runtime.log import LOG, RAW, RunLog
 from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.product_checks import empty_failure
 from tidegate.runtime.protocols import Claim, ClaimLost, Executor, QueuedRun, Target
 from tidegate.runtime.publish import keys_to_change, publish
 from tidegate.runtime.runs import Failure, FailureKind, Run, RunRecord
@@ -139,12 +140,18 @@ def _carry_out(
         if outcome.failure is not None:
             log.write("ERROR", "failed", outcome.failure.message)
             return _failed(record, config, outcome.failure)
+        empty = empty_failure(record, config, outcome.products)
+        if empty is not None:
+            log.write("ERROR", "failed", empty.message)
+            return _failed(record, config, empty)
         keys = keys_to_change(context.target.ledger, record, outcome.products)
         afterwards.enter_context(context.publishing.holding(keys))
         if any(context.target.inputs.replaced(input) for input in record.run.inputs):
             raise InputChanged("the input was replaced while it was being processed")
         with _stopwatch() as publishing:
-            record = publish(context.target, record, outcome.products, work, context.now())
+            record = publish(
+                context.target, record, outcome.products, work, context.now(), config.on_empty
+            )
         record = replace(record, seconds={**record.seconds, "publish": publishing()})
         return replace(record, state="succeeded" if outcome.products else "empty")
     except InputChanged as error:

@@ -44,6 +44,10 @@ class RunLog:
         self._lock = threading.RLock()
         self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
         self._left = LIMIT - path.stat().st_size
+        self.errors = 0
+        """How many lines of level ERROR or CRITICAL were written."""
+        self.first_error = ""
+        """The message of the first of them."""
 
     def write(self, level: str, action: str, message: str, **more: Any) -> None:
         """Add one line; ``action`` says in one word what happened."""
@@ -59,6 +63,9 @@ class RunLog:
         }
         text = json.dumps(line, default=str) + "\n"
         with self._lock:
+            if level in ("ERROR", "CRITICAL"):
+                self.errors += 1
+                self.first_error = self.first_error or message
             if self._left <= 0 or self._file.closed:
                 return
             self._left -= len(text)

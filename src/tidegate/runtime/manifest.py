@@ -15,6 +15,7 @@ from tidegate.runtime.records import check_aware
 
 Kind = Literal["Ingest", "VAP"]
 Trigger = Literal["S3", "Cron"]
+OnEmpty = Literal["warn", "fail", "keep"]
 Architecture = Literal["x86_64", "arm64"]
 
 
@@ -84,6 +85,10 @@ class Config:
     """How many runs of this config may go on at once; None: as many as there are workers."""
     expect_every: int | None = None
     """No run for longer than this raises an alarm, s."""
+    on_empty: OnEmpty = "warn"
+    """What to do with a product that has an empty variable, or is clearly poorer than the one that
+    it replaces. warn: publish it. fail: the run fails where a variable is empty. keep: the older
+    product is kept, where there is one."""
     architecture: Architecture | None = None
     """On AWS, the processor architecture; None: the deployment's default."""
     ephemeral_storage: int | None = None

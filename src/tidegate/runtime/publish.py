@@ -8,11 +8,13 @@ last: the caller holds the keys of ``keys_to_change`` from before ``publish`` un
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from tidegate.runtime.manifest import OnEmpty
+from tidegate.runtime.product_checks import empty_warnings, poorer_products
 from tidegate.runtime.protocols import Ledger, Target
 from tidegate.runtime.runs import Product, Run, RunRecord
 
@@ -28,12 +30,19 @@ def keys_to_change(ledger: Ledger, record: RunRecord, products: Sequence[Product
 
 
 def publish(
-    target: Target, record: RunRecord, products: Sequence[Product], work: Path, now: datetime
+    target: Target,
+    record: RunRecord,
+    products: Sequence[Product],
+    work: Path,
+    now: datetime,
+    on_empty: OnEmpty = "warn",
 ) -> RunRecord:
     """Publish a run's products; returns the record with them, ready for ``Ledger.finish``.
 
     The keys are noted in the ledger first: after a crash, the next attempt knows which keys may
     have been published. Products that a later input has made are left as they are, with a warning.
+    With ``on_empty="keep"``, a run that made an empty or a clearly poorer product replaces no
+    present product.
 
     Raises:
         StorageError: the outputs cannot be written.
@@ -44,14 +53,24 @@ def publish(
     )
     later = _made_by_later(target.ledger, record, made)
     made = tuple(product for product in made if product.key not in later)
+    present = target.ledger.products_at(product.key for product in made)
+    worse = poorer_products(made, present)
+    warnings = (*record.warnings, *later.values(), *empty_warnings(made))
+    kept: frozenset[str] = frozenset()
+    if on_empty == "keep" and (worse or any(p.empty for p in made if p.key in present)):
+        kept = frozenset(present)
+        made = tuple(product for product in made if product.key not in kept)
+    new = "is kept, since the new one is" if kept else "is replaced by one that is"
+    warnings += tuple(f"{key} {new} clearly poorer: {why}" for key, why in worse.items())
+    if kept and not worse:
+        warnings += ("the older product is kept (`on_empty: keep`)",)
     target.ledger.intend(
         record.key, owner=record.owner, attempt=record.attempt, products=[p.key for p in made]
     )
-    warnings = record.warnings + tuple(later.values())
-    warnings += _taken_over(target.ledger, record, made)
+    warnings += _taken_over(target.ledger, record, made, present)
     target.outputs.publish([(product, work / STORE / product.key) for product in made])
     replaces = _replaced(target.ledger, record)
-    retired = _retired(target.ledger, record, replaces, made)
+    retired = _retired(target.ledger, record, replaces, {p.key for p in made} | kept)
     target.outputs.remove(retired)
     return replace(
         record,
@@ -79,9 +98,9 @@ def _replaced(ledger: Ledger, record: RunRecord) -> tuple[str, ...]:
 
 
 def _retired(
-    ledger: Ledger, record: RunRecord, replaces: Sequence[str], made: Sequence[Product]
+    ledger: Ledger, record: RunRecord, replaces: Sequence[str], current: Collection[str]
 ) -> tuple[str, ...]:
-    """Keys that the replaced runs published, and this one did not.
+    """Keys that the replaced runs published, and that are not ``current`` any more.
 
     A key that another run has published since then belongs to that run.
     """
@@ -91,7 +110,7 @@ def _retired(
     for key in record.publishing:
         if key not in present or present[key].run in earlier:
             old.add(key)
-    return tuple(sorted(old - {product.key for product in made}))
+    return tuple(sorted(old - set(current)))
 
 
 def _made_by_later(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> dict[str, str]:
@@ -117,10 +136,11 @@ def _made_by_later(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -
     return later
 
 
-def _taken_over(ledger: Ledger, record: RunRecord, made: Sequence[Product]) -> tuple[str, ...]:
+def _taken_over(
+    ledger: Ledger, record: RunRecord, made: Sequence[Product], there: Mapping[str, Product]
+) -> tuple[str, ...]:
     """A warning for each product that replaces one made from other inputs."""
     warnings = []
-    there = ledger.products_at(product.key for product in made)
     for product in made:
         present = there.get(product.key)
         if present is None or present.run == record.key or product.kind != "data":

@@ -200,6 +200,10 @@ class Product:
     """The length of each dimension."""
     quality: tuple[QualitySummary, ...] = ()
     """A summary for each variable with a ``qc_`` variable."""
+    valid: Mapping[str, float] = field(default_factory=dict)
+    """The share of values that are not missing, 0 to 1, of each variable without ``qc_``."""
+    empty: tuple[str, ...] = ()
+    """The retrieved variables without any valid value."""
     run: str = ""
     """The key of the run that made it."""
     config: str = ""
@@ -282,7 +286,11 @@ class RunRecord:
     @property
     def outcome(self) -> str:
         """The state, as a person should read it."""
-        return "succeeded, plots failed" if self.plots_failed else self.state
+        if self.plots_failed:
+            return "succeeded, plots failed"
+        if self.state == "succeeded" and self.warnings:
+            return "succeeded with warnings"
+        return self.state
 
 
 _UNITS = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}

@@ -32,6 +32,8 @@ class Summary:
     """The length of each dimension."""
     quality: tuple[QualitySummary, ...] = ()
     """A summary of each ``qc_`` variable."""
+    valid: Mapping[str, float] = field(default_factory=dict)
+    """The share of values that are not missing, 0 to 1, of each variable."""
     inputs: tuple[str, ...] = ()
     """The global attribute ``inputs``: what it was made from, as the pipeline was given it."""
 
@@ -46,6 +48,7 @@ def summarize(dataset: Any) -> Summary:
         end=end,
         dimensions={str(name): int(size) for name, size in dict(dataset.sizes).items()},
         quality=_or_default(lambda: tuple(_quality(dataset)), ()),
+        valid=_or_default(lambda: _valid(dataset), {}),
         inputs=_or_default(lambda: _inputs(dataset.attrs.get("inputs", ())), ()),
     )
 
@@ -93,6 +96,24 @@ def _times(dataset: Any) -> tuple[datetime | None, datetime | None]:
 
 
 _NAT = -(2**63)
+
+
+def _valid(dataset: Any) -> dict[str, float]:
+    """For each numeric variable with values, the share that is neither NaN nor a fill value."""
+    shares = {}
+    for name in dataset.data_vars:
+        variable = dataset[name]
+        if str(name).startswith("qc_") or variable.dtype.kind not in "fiumM" or not variable.size:
+            continue
+        values = variable.values
+        valid = values == values  # NaN and NaT do not equal themselves
+        if variable.dtype.kind in "fiu":
+            for attribute in ("_FillValue", "missing_value"):
+                fill = variable.attrs.get(attribute, variable.encoding.get(attribute))
+                if fill is not None:
+                    valid &= values != fill
+        shares[str(name)] = round(float(valid.sum()) / variable.size, 6) if valid.any() else 0.0
+    return shares
 
 
 def _quality(dataset: Any) -> list[QualitySummary]:

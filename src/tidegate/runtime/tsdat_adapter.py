@@ -29,6 +29,7 @@ from tidegate.runtime.pipeline_failures import (
     message_of,
     place_of,
 )
+from tidegate.runtime.product_checks import with_empty
 from tidegate.runtime.publish import STORE, content_hash
 from tidegate.runtime.runs import Product
 from tidegate.runtime.stage import INPUTS
@@ -112,7 +113,10 @@ def run(task: Task) -> Outcome:
             _close_figures()
     ran = time.monotonic()
     seconds["run"] = ran - began - seconds.get("load", 0.0)
-    products = tuple(_products(work / STORE, staged, saves))
+    retrieved = frozenset(map(str, getattr(pipeline.retriever, "data_vars", None) or ()))
+    products = tuple(
+        with_empty(product, retrieved) for product in _products(work / STORE, staged, saves)
+    )
     seconds["sum up"] = time.monotonic() - ran
     return Outcome(products=products, plots_failed=plots_failed, seconds=seconds)
 
@@ -417,7 +421,7 @@ def _products(
         data = key in summaries
         summary = summaries.get(key) or summarize_file(store / key)
         if summary is None:
-            summary = replace(plots.get(key, last), dimensions={}, quality=())
+            summary = replace(plots.get(key, last), dimensions={}, quality=(), valid={})
         else:
             data = True
         yield Product(
@@ -430,6 +434,7 @@ def _products(
             end=summary.end,
             dimensions=summary.dimensions,
             quality=summary.quality,
+            valid=summary.valid,
         )
 
 

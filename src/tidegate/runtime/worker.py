@@ -36,6 +36,7 @@ import threading
 import time
 import traceback
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,6 +46,7 @@ from tidegate.runtime.log import LOG, RunLog, capture
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.summary import summarize_file
 from tidegate.runtime.task import Outcome, Task
+from tidegate.runtime.wording import quantity
 
 
 def main() -> int:
@@ -111,7 +113,11 @@ def perform(task: Task) -> Outcome:
             outcome = tsdat_adapter.run(task)
     finally:
         log.close()
-    return Outcome(**{**vars(outcome), "peak_memory": _peak_memory()})
+    warnings = outcome.warnings
+    if log.errors and not outcome.plots_failed:  # a failure of the plots is logged as an error
+        first = " ".join(log.first_error.split())[:200]
+        warnings += (f"the log has {quantity(log.errors, 'error')}; the first: {first}",)
+    return replace(outcome, warnings=warnings, peak_memory=_peak_memory())
 
 
 @functools.cache
