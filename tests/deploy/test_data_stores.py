@@ -194,7 +194,7 @@ def test_what_is_there_is_adopted_and_what_others_set_stays(
     thing = of(plan, "input")
     assert (thing.state, thing.action) == ("ours", "adopt")
     assert set_by(thing) == {"tls", "private", "uploads", "events"}
-    assert "its other notifications (2) stay" in describe(plan)
+    assert "its other notifications (2) are kept" in describe(plan)
     said: list[str] = []
     apply(plan, clients, said.append)
     assert said[0].startswith(f"changed the bucket {bucket} (input): ")
