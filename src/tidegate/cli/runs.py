@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import islice
 from typing import Annotated, Literal
@@ -33,6 +33,7 @@ from tidegate.cli.options import (
 from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
 from tidegate.notify import Notifier, notifying
+from tidegate.runtime.open_failures import open_failures
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Run, RunRecord, State
 from tidegate.runtime.wording import quantity
@@ -130,7 +131,9 @@ def run(
 @app.command(epilog="Example: tidegate runs --failed --config lidar/humboldt")
 def runs(
     config: OnlyConfig = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only failed runs.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only failures that are open: nothing succeeded since.")
+    ] = False,
     warnings: Annotated[
         bool, typer.Option("--warnings", help="Only runs that succeeded with warnings.")
     ] = False,
@@ -156,8 +159,12 @@ def runs(
     states = commands.states("failed" if failed else "succeeded" if warnings else state)
     waiting = list(islice(opened.queued_runs(config, states), limit))
     with opened.ledger() as ledger:
-        known = [] if states == ("queued",) else _records(ledger, config, states, limit, warnings)
-        records = list(islice(known, limit))
+        found: Iterable[RunRecord] = ()
+        if failed:
+            found = open_failures(ledger, config)
+        elif states != ("queued",):
+            found = _records(ledger, config, states, limit, warnings)
+        records = list(islice(found, limit))
     if as_json:
         queued = [view.queued_data(run, due) for run, due in waiting]
         out.data(queued + [view.run_data(record) for record in records])
@@ -245,7 +252,10 @@ def retry(
         list[str] | None, typer.Argument(metavar="RUN", help="The first digits of keys.")
     ] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="All failed runs that no later run has put right.")
+        bool, typer.Option("--failed", help="All failures that are open, as in `runs --failed`.")
+    ] = False,
+    plots: Annotated[
+        bool, typer.Option("--plots", help="All runs that succeeded except for their plots.")
     ] = False,
     directory: In = HERE,
     python: Python = None,
@@ -259,22 +269,23 @@ def retry(
 ) -> None:
     """Run failed runs again."""
     out = View(as_json=as_json)
-    if bool(keys) == failed:
+    if bool(keys) + failed + plots != 1:
         raise UsageError(
-            "name the runs to retry, or use --failed", next="`tidegate runs --failed` lists them"
+            "name the runs to retry, or use --failed or --plots",
+            next="`tidegate runs --failed` lists open failures",
         )
     where = TargetOptions(directory, target, branch, profile, region)
     opened = session.open_session(where, RunOptions(python, workers, wait, out.note))
     with opened.ledger() as ledger:
         now = datetime.now(timezone.utc)
-        wanted = rerun.to_retry(opened.manifest, ledger, keys or [], now)
+        wanted = rerun.to_retry(opened.manifest, ledger, keys or [], now, plots=plots)
     # First, so that a run which is also in the ledger as failed is not done twice.
     if failed and (count := opened.redrive()):
         out.note(
             f"moved {quantity(count, 'message')} from the dead-letter queues back to their queues"
         )
     elif not wanted:
-        out.note("no failed runs")
+        out.note("no run with failed plots" if plots else "no failed runs")
     _carry_out(out, opened, wanted, wait)
 
 

@@ -6,13 +6,14 @@ Works on any target's ledger; does not carry out runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
 from tidegate.errors import UsageError
 from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.open_failures import open_failures, open_plots
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Input, Run, RunRecord, Window, windows_over
 from tidegate.runtime.select import takes, window_runs
@@ -44,9 +45,18 @@ def find_record(ledger: Ledger, prefix: str) -> RunRecord:
     return found[0]
 
 
-def to_retry(manifest: Manifest, ledger: Ledger, keys: Sequence[str], now: datetime) -> list[Run]:
-    """The runs of those keys; without keys, all that have failed and did not succeed later."""
-    records = [find_record(ledger, key) for key in keys] or list(failed(manifest, ledger))
+def to_retry(
+    manifest: Manifest,
+    ledger: Ledger,
+    keys: Sequence[str],
+    now: datetime,
+    *,
+    plots: bool = False,
+) -> list[Run]:
+    """The runs of those keys; without keys, those with open failures, or with failed ``plots``."""
+    records = [find_record(ledger, key) for key in keys]
+    if not keys:
+        records = list(open_plots(ledger) if plots else open_failures(ledger))[::-1]
     ids = {config.id for config in manifest.configs}
     runs: list[Run] = []
     for record in records:
@@ -64,20 +74,6 @@ def to_retry(manifest: Manifest, ledger: Ledger, keys: Sequence[str], now: datet
         else:
             runs.append(requested(record.run, now))
     return list({run.key: run for run in runs}.values())
-
-
-def failed(manifest: Manifest, ledger: Ledger) -> Iterator[RunRecord]:
-    """Failed runs about whose subject no later run has succeeded, the oldest first."""
-    records = list(ledger.records(states=("failed",)))
-    for record in reversed(records):
-        later = (
-            other
-            for subject in record.run.subjects[:1]
-            for other in ledger.about(record.run.config, subject)
-            if other.key != record.key and other.started > record.started
-        )
-        if not any(other.state in ("succeeded", "empty") for other in later):
-            yield record
 
 
 def requested(run: Run, now: datetime) -> Run:

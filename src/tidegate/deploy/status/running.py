@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
+from itertools import islice
 
 from tidegate import config as configuration
 from tidegate.deploy.core.branch import Branch
@@ -16,6 +17,7 @@ from tidegate.deploy.status.model import Config, Function, Run, Unknown, Waiting
 from tidegate.errors import StorageError
 from tidegate.runtime.manifest import Config as Wanted
 from tidegate.runtime.manifest import Manifest
+from tidegate.runtime.open_failures import open_failures
 from tidegate.runtime.runs import SETTLED, RunRecord
 from tidegate.targets.aws.clients import Clients, explained
 from tidegate.targets.aws.ledger import DynamoLedger
@@ -106,7 +108,7 @@ def _run(record: RunRecord) -> Run:
 
 def failures(ledger: DynamoLedger, id: str) -> int:
     """How many runs have failed and not succeeded since, up to ``MOST_FAILURES``."""
-    return sum(1 for _ in ledger.records(config=id, states=("failed",), limit=MOST_FAILURES))
+    return sum(1 for _ in islice(open_failures(ledger, id), MOST_FAILURES))
 
 
 def waiting(clients: Clients, names: Names, wanted: Wanted) -> Waiting | None:
