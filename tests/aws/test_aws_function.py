@@ -401,6 +401,44 @@ def test_a_run_that_functions_die_of_is_given_up(
     assert len(bench.dead) == 1
 
 
+def visibilities(bench: Bench) -> list[int]:
+    """The visibility timeouts that a function asks of SQS, one for each message."""
+    asked: list[int] = []
+
+    def note(params: Any, **more: Any) -> None:
+        asked.extend(one["VisibilityTimeout"] for one in params.get("Entries", [params]))
+
+    events = bench.clients.sqs.meta.events
+    for name in ("ChangeMessageVisibility", "ChangeMessageVisibilityBatch"):
+        events.register(f"provide-client-params.sqs.{name}", note)
+    return asked
+
+
+def test_messages_of_a_function_that_dies_do_not_wait_for_hours(bench: Bench) -> None:
+    asked = visibilities(bench)
+    bench.send(bench.created(bench.put(KEY)))
+    assert bench.poll(seconds=100.0) == []
+    [seconds] = asked
+    assert 150 <= seconds <= 160
+
+
+def test_an_error_outside_of_a_run_postpones_the_message(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a claim that is throttled."""
+
+    def throttled(*args: Any, **more: Any) -> Any:
+        raise StorageError("cannot write the ledger", why="DynamoDB throttles")
+
+    asked = visibilities(bench)
+    monkeypatch.setattr(bench.ledger, "claim", throttled)
+    bench.send(bench.created(bench.put(KEY)))
+    assert len(bench.poll()) == 1
+    assert 30 <= asked[-1] <= 120
+    assert len(asked) == 2
+    assert (bench.visible(), bench.hidden()) == (0, 1)
+
+
 def test_a_ledger_that_is_not_there_fails_the_message(
     clients: Clients, new: New, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

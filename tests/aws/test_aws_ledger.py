@@ -9,14 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from samples import CONFIG, LEASE, STREAM, T0, at, carry_out, claim, finish, ingest, product
 
 from tidegate.errors import StorageError
 from tidegate.runtime.protocols import ClaimLost, Span
 from tidegate.runtime.runs import Input, Product, QualitySummary, Run, RunRecord
-from tidegate.targets.aws.clients import Clients
+from tidegate.targets.aws.clients import Clients, ConditionFailed
 from tidegate.targets.aws.ledger import DynamoLedger, changes, table_definition, times
 from tidegate.targets.aws.ledger.keys import run_key, to_key
+from tidegate.targets.aws.ledger.table import Table
 
 
 class Counting:
@@ -54,6 +56,52 @@ def ledger(new_table: Callable[[], str], counting: Counting) -> DynamoLedger:
 def other(ledger: DynamoLedger, counting: Counting) -> DynamoLedger:
     """The same table, as another process has it."""
     return DynamoLedger(ledger.table, counting)  # type: ignore[arg-type]
+
+
+class Refusing:
+    """Clients of a DynamoDB that refuses the first writes for ``reasons``, one after the other."""
+
+    def __init__(self, *reasons: tuple[str, ...]) -> None:
+        self.dynamodb = self
+        self.reasons = [*reasons]
+        self.writes = 0
+
+    def transact_write_items(self, **arguments: Any) -> None:
+        self.writes += 1
+        if self.reasons:
+            codes = [{"Code": code} for code in self.reasons.pop(0)]
+            error = {"Code": "TransactionCanceledException", "Message": "cancelled"}
+            answer: Any = {"Error": error, "CancellationReasons": codes}
+            raise ClientError(answer, "TransactWriteItems")
+
+    def write_twice(self) -> None:
+        table = Table("t", self)  # type: ignore[arg-type]
+        table.transact([table.put({}), table.put({})])
+
+
+def test_a_write_that_is_cancelled_in_passing_is_sent_again() -> None:
+    passing = Refusing(("None", "TransactionConflict"), ("ThrottlingError", "None"))
+    passing.write_twice()
+    assert passing.writes == 3
+    for codes, error in (
+        (("ConditionalCheckFailed", "TransactionConflict"), ConditionFailed),
+        (("ValidationError", "ThrottlingError"), StorageError),
+    ):
+        lasting = Refusing(codes)
+        with pytest.raises(error):
+            lasting.write_twice()
+        assert lasting.writes == 1
+
+
+def test_a_write_is_not_sent_again_for_ever() -> None:
+    for code, error in (
+        ("ThrottlingError", StorageError),
+        ("TransactionConflict", ConditionFailed),
+    ):
+        busy = Refusing(*[(code,)] * 100)
+        with pytest.raises(error):
+            busy.write_twice()
+        assert 2 < busy.writes < 20
 
 
 def many(count: int, text: str = "") -> list[Any]:

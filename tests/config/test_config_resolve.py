@@ -306,6 +306,23 @@ def test_what_is_needed_for_aws(workspace):
     assert len(problems) == 8
 
 
+def test_a_connection_needs_both_repositories(workspace):
+    """The official template has these keys without values."""
+    lines = (AWS + VALID).splitlines()
+    emptied = [
+        line.partition(":")[0] + ":" if line.startswith(("github_org", "aws_repo")) else line
+        for line in lines
+    ]
+    reading = workspace.read("\n".join(emptied) + "\n")
+    where = [n for n, line in enumerate(emptied, 1) if line in ("github_org:", "aws_repo_name:")]
+    for codepipeline in (True, False):
+        keys, problems = aws_problems(reading, "main", codepipeline=codepipeline)
+        assert keys is None
+        assert [problem.line for problem in problems] == where
+    notes = [note for note in resolve(reading).notes if "has no value" in note.what]
+    assert [note.line for note in notes] == where
+
+
 def test_what_a_function_cannot_have(workspace):
     content = AWS + workspace.valid(
         ("  type: Ingest", "  type: Ingest\n  timeout: 901"),

@@ -16,6 +16,7 @@ from ministack_process import CREDENTIALS, REGION, MiniStack, ministack
 
 from tidegate.config.models import AwsKeys, PipelinesConfig
 from tidegate.deploy.bootstrap import data_stores
+from tidegate.deploy.bootstrap.buckets import SETTINGS
 from tidegate.deploy.bootstrap.data_stores import (
     DataStore,
     DataStores,
@@ -212,6 +213,35 @@ def test_what_is_there_is_adopted_and_what_others_set_stays(
     assert tags == [{"Key": "owner", "Value": "them"}]
     assert s3.get_object(Bucket=bucket, Key="data")["Body"].read() == b"1"
     assert of(plan_data_stores(keys, names, clients), "input").action == "nothing"
+
+
+class AnsweringBucket:
+    """A bucket with an old lifecycle rule; the emulator does not keep where its prefix was."""
+
+    def __init__(self) -> None:
+        self.written: Any = None
+
+    def call(self, action: str, *absent: str, **arguments: Any) -> Any:
+        if action == "get_bucket_lifecycle_configuration":
+            old = {"ID": "old", "Status": "Enabled", "Prefix": "a/", "Expiration": {"Days": 9}}
+            return {"Rules": [old]}
+        self.written = arguments["LifecycleConfiguration"]["Rules"]
+        return None
+
+
+def test_an_old_lifecycle_rule_is_converted() -> None:
+    """S3 refuses rules with ``Prefix`` at the top beside rules with ``Filter``."""
+    bucket: Any = AnsweringBucket()
+    SETTINGS["uploads"].add(bucket)
+    converted, own = bucket.written
+    assert converted == {
+        "ID": "old",
+        "Status": "Enabled",
+        "Filter": {"Prefix": "a/"},
+        "Expiration": {"Days": 9},
+    }
+    assert "Filter" in own
+    assert "Prefix" not in own
 
 
 def test_a_policy_that_refuses_plain_http_in_other_words_is_enough(

@@ -315,6 +315,20 @@ class TestRoles:
                 readers = made.repository.readers.condition["ArnLike"]["aws:SourceArn"]
                 assert any(fnmatch.fnmatchcase(function, pattern) for pattern in readers)
 
+    @pytest.mark.parametrize("bucket", ["waves-raw", "waves-products"])
+    def test_no_role_writes_to_the_input_bucket(self, bucket: str) -> None:
+        """Unless it is the output bucket, too."""
+        made = plan(keys=CODEPIPELINE.model_copy(update={"input_bucket_name": bucket}))
+        on_inputs = {
+            action
+            for statement in made.boundary_statements
+            for action in statement.actions
+            if any(f":::{bucket}" in resource for resource in statement.resources)
+        }
+        reading = {"s3:GetObject", "s3:ListBucket"}
+        assert on_inputs >= reading
+        assert (on_inputs == reading) == (bucket == "waves-raw")
+
     def test_other_branches_are_out_of_reach(self) -> None:
         made = plan()
         for arn in (

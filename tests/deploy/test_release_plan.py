@@ -32,7 +32,7 @@ from tidegate.deploy.design.plan import OVERHEAD, Options, plan_release
 from tidegate.deploy.design.roles import literal
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.events import ScheduleDue
-from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.targets.aws.messages import FunctionScope, read
 from tidegate.targets.aws.settings import Settings
 
@@ -216,8 +216,19 @@ class TestRole:
         for config in several():
             for pairs in statements(only(config)).values():
                 for action, resource in pairs:
-                    if action in ("s3:PutObject", "s3:DeleteObject"):
+                    if action == "s3:PutObject":
                         assert resource == "arn:aws:s3:::waves-products/*"
+
+    def test_products_are_deleted_below_the_storage_root_only(self) -> None:
+        other = ingest(tsdat=Pipeline("a.B", storage_root="data/new"))
+        for config, root in (
+            (ingest(), "storage/root"),
+            (vap(), "storage/root"),
+            (other, "data/new"),
+        ):
+            pairs = {pair for pairs in statements(only(config)).values() for pair in pairs}
+            deleted = {resource for action, resource in pairs if action == "s3:DeleteObject"}
+            assert deleted == {f"arn:aws:s3:::waves-products/{root}/*"}
 
     def test_only_its_own_queue(self) -> None:
         for config in several():

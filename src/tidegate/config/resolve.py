@@ -187,6 +187,10 @@ def _datastreams(pairs: Pairs) -> Iterator[tuple[KeyPath, str]]:
 
 def _ignored(model: PipelinesConfig) -> Iterator[tuple[KeyPath, str]]:
     """Notes on keys without effect."""
+    for key in ("github_org", "aws_repo_name") if model.github_codestar_arn else ():
+        if getattr(model, key) is None:
+            where: KeyPath = (key,)
+            yield where, f"'{key}' has no value: without it, no push starts a release on AWS"
     if not model.pipelines:
         yield ("pipelines",), "'pipelines' is empty: `tidegate new ingest` adds the first pipeline"
     for number, pipeline in enumerate(model.pipelines):
@@ -227,17 +231,32 @@ def aws_problems(
     problems = [
         Problem(
             config_file.file,
-            1,
+            config_file.line(name),
             f"'{name}' is needed to deploy to AWS",
             f"write, for example, '{name}: {(AwsKeys.model_fields[name].examples or [''])[0]}'",
         )
         for name in wanted
         if getattr(keys, name) is None
     ]
+    if not codepipeline and keys.github_codestar_arn is not None:
+        problems += _missing_repositories(config_file, keys)
     resolution = resolve(config_file)
     for config in resolution.manifest.configs if resolution.manifest else ():
         problems += _lambda_limits(config_file, config)
     return (None if problems else keys), in_order(problems)
+
+
+def _missing_repositories(config_file: ConfigFile, keys: AwsKeys) -> Iterator[Problem]:
+    """Keys without which a connection to GitHub is of no use: no push would start a release."""
+    for name in ("github_org", "aws_repo_name"):
+        if getattr(keys, name) is None:
+            known = (name,) in config_file.lines
+            line = config_file.line(name if known else "github_codestar_arn")
+            what = (
+                f"'{name}' is {'empty' if known else 'missing'}, but 'github_codestar_arn' is set"
+            )
+            fix = f"write your own value after '{name}:', or remove 'github_codestar_arn'"
+            yield Problem(config_file.file, line, what, fix)
 
 
 _LAMBDA_LIMITS = (("timeout", 900, "seconds"), ("memory", 10_240, "MB"))

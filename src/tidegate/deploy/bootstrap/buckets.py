@@ -232,12 +232,23 @@ def _lifecycle(bucket: Bucket) -> dict[str, Any]:
 def _add_rules(bucket: Bucket, *rules: Mapping[str, Any]) -> None:
     found = _lifecycle(bucket)
     own = {rule["ID"] for rule in rules}
-    others = [rule for rule in found.pop("Rules", []) if rule.get("ID") not in own]
+    others = [_with_filter(rule) for rule in found.pop("Rules", []) if rule.get("ID") not in own]
     bucket.call(
         "put_bucket_lifecycle_configuration",
         LifecycleConfiguration={"Rules": [*others, *rules]},
         **found,
     )
+
+
+def _with_filter(rule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A lifecycle rule with its prefix in ``Filter``, where older rules have it at the top.
+
+    S3 refuses a configuration that has both kinds. Source: S3 API Reference, "LifecycleRule".
+    """
+    if "Prefix" not in rule:
+        return rule
+    rest = {key: value for key, value in rule.items() if key != "Prefix"}
+    return {**rest, "Filter": {"Prefix": rule["Prefix"]}}
 
 
 def _lacks_abortion(bucket: Bucket) -> str:

@@ -105,7 +105,11 @@ def plan_codepipeline(
         ),
         boundary=names.boundary,
         boundary_statements=deploy_role.boundary_statements(
-            names, place, buckets=_buckets(keys), indexes=ledger_indexes()
+            names,
+            place,
+            inputs=keys.input_bucket_name,
+            outputs=keys.output_bucket_name,
+            indexes=ledger_indexes(),
         ),
         notifications=tuple(
             _notifications(names, place, pipeline, successes=options.notify_successes)

@@ -159,23 +159,15 @@ def _role_statements(names: Names, place: Place, boundary: str) -> Iterable[Stat
 
 
 def boundary_statements(
-    names: Names, place: Place, *, buckets: Iterable[str], indexes: Iterable[str]
+    names: Names, place: Place, *, inputs: str | None, outputs: str | None, indexes: Iterable[str]
 ) -> tuple[Statement, ...]:
-    """The most that roles of functions and schedules may do, whatever their policies allow."""
+    """The most that roles of functions and schedules may do, whatever their policies allow.
+
+    ``inputs`` and ``outputs`` are the buckets. Raw files may be read only, unless both are one.
+    """
     table = f"table/{names.ledger_table}"
     return (
-        Statement(
-            "Data",
-            (
-                "s3:AbortMultipartUpload",
-                "s3:DeleteObject",
-                "s3:GetObject",
-                "s3:ListBucket",
-                "s3:PutObject",
-            ),
-            tuple(arn for name in buckets for arn in (place.bucket(name), place.bucket(name, "*"))),
-            why="The boundary is for all functions; each function's own policy names its prefix.",
-        ),
+        *_bucket_statements(place, inputs, outputs),
         Statement(
             "Ledger",
             (
@@ -211,6 +203,25 @@ def boundary_statements(
             why=ANY_NAME,
         ),
     )
+
+
+def _bucket_statements(
+    place: Place, inputs: str | None, outputs: str | None
+) -> Iterable[Statement]:
+    why = "The boundary is for all functions; each function's own policy names its prefix."
+    buckets = [name for name in dict.fromkeys((inputs, outputs)) if name is not None]
+    if buckets:
+        arns = tuple(
+            arn for name in buckets for arn in (place.bucket(name), place.bucket(name, "*"))
+        )
+        yield Statement("ReadData", ("s3:GetObject", "s3:ListBucket"), arns, why=why)
+    if outputs is not None:
+        yield Statement(
+            "WriteProducts",
+            ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject"),
+            (place.bucket(outputs, "*"),),
+            why=why,
+        )
 
 
 _FUNCTIONS = (

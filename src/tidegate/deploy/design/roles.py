@@ -13,6 +13,9 @@ from typing import Any, Literal
 from tidegate.deploy.core.place import Place
 from tidegate.runtime.manifest import Config
 
+DEFAULT_STORAGE = "storage/root"
+"""Where products are, if Tsdat was not asked."""
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -72,7 +75,7 @@ def function_statements(
     """What the function of one config may do; ``queue`` and ``log_group`` are ARNs."""
     return (
         *_reading(config, place, input_bucket, output_bucket),
-        *_writing(place, output_bucket),
+        *_writing(config, place, output_bucket),
         Statement(
             "Ledger",
             (
@@ -143,13 +146,21 @@ def _reading(
     )
 
 
-def _writing(place: Place, bucket: str) -> tuple[Statement, ...]:
+def _writing(config: Config, place: Place, bucket: str) -> tuple[Statement, ...]:
+    """Products are written anywhere in the bucket, but deleted below the storage root only."""
+    root = (config.tsdat.storage_root if config.tsdat else "") or DEFAULT_STORAGE
     return (
         Statement(
             "WriteProducts",
-            ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject"),
+            ("s3:AbortMultipartUpload", "s3:PutObject"),
             (place.bucket(bucket, "*"),),
             why="Pipelines choose the keys of their products when they run.",
+        ),
+        Statement(
+            "ReplaceProducts",
+            ("s3:DeleteObject",),
+            (place.bucket(bucket, f"{literal(root.strip('/'))}/*"),),
+            why="A run deletes products that it replaces by others of other names.",
         ),
         Statement("ListProducts", ("s3:ListBucket",), (place.bucket(bucket),)),
     )

@@ -237,12 +237,15 @@ def build_bundle(
 def check_pipeline_keys(branch: Branch) -> None:
     """Raises ConfigurationError: without keys for GitHub, nothing would start a release."""
     keys = branch.keys
-    if keys.github_org and keys.aws_repo_name and keys.github_codestar_arn:
+    needed = ("github_org", "aws_repo_name", "github_codestar_arn")
+    missing = [name for name in needed if not getattr(keys, name)]
+    if not missing:
         return
     raise ConfigurationError(
-        "the config does not say where the pipelines repository is",
-        why="without github_org, aws_repo_name and github_codestar_arn there is no CodePipeline",
-        next="add them to the config (docs/deploying.md), or upload the code from this machine:"
+        f"the config does not say where the repositories are on GitHub: {', '.join(missing)}"
+        f" {'has no value' if len(missing) == 1 else 'have no values'}",
+        why="without them, there is no CodePipeline that makes a release of each push",
+        next="write them into the config (docs/deploying.md), or upload the code from this machine:"
         f" `tidegate deploy {branch.name} --from DIR`",
         where=branch.reading.file,
     )

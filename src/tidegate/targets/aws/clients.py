@@ -48,6 +48,11 @@ _TEMPORARY = {
     "503",
     "504",
 }
+_CANCELLED_IN_PASSING = {
+    "ProvisionedThroughputExceeded",
+    "ThrottlingError",
+    "TransactionConflict",
+}
 _DENIED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "Forbidden", "403"}
 _MISSING = {
     "NoSuchBucket": "the bucket does not exist",
@@ -341,6 +346,21 @@ def _cancelled(error: Any, what: str) -> Exception:
     if codes & {"ConditionalCheckFailed", "TransactionConflict", "DuplicateItem"}:
         return ConditionFailed(", ".join(sorted(codes)))
     return StorageError(what, why=f"AWS cancelled the write: {', '.join(sorted(codes)) or error}")
+
+
+def cancelled_in_passing(error: BaseException) -> bool:
+    """Whether a write was only cancelled because of throttling or of another one at that moment.
+
+    Then nothing was written, and the same write may be sent again. Source: DynamoDB API Reference,
+    "TransactWriteItems", section "Errors".
+    """
+    answer = getattr(error.__cause__, "response", None) or {}
+    code = str(answer.get("Error", {}).get("Code", ""))
+    reasons = {str(one.get("Code", "")) for one in answer.get("CancellationReasons") or ()}
+    reasons -= {"None", ""}
+    if code == "TransactionCanceledException":
+        return bool(reasons) and reasons <= _CANCELLED_IN_PASSING
+    return code == "TransactionConflictException"
 
 
 def _allow(error: Any, resource: str, message: str) -> str:

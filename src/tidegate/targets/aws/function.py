@@ -14,11 +14,12 @@ SQS only says whether a message must be delivered again:
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,10 @@ from tidegate.targets.aws.settings import Settings
 from tidegate.targets.aws.worker import FunctionExecutor
 
 Answer = dict[str, Any]
+_AFTER_THE_END = 60.0
+"""If a function dies, its messages are delivered again this long after its time was over, s."""
+_PAUSE = (30.0, 120.0)
+"""After an error outside of a run, the message is delivered again so much later, s."""
 
 
 class NotDone(Exception):
@@ -107,6 +112,8 @@ class Function:
         try:
             if _is_batch(event):
                 deliveries = [Delivery.of(record) for record in event["Records"]]
+                left = context.get_remaining_time_in_millis() / 1000
+                self._queue.limit_wait(deliveries, left + _AFTER_THE_END)
                 # Each message on its own: one that fails does not affect the others.
                 failed = [delivery.id for delivery in deliveries if not self._message(delivery)]
                 return {"batchItemFailures": [{"itemIdentifier": id} for id in failed]}
@@ -144,6 +151,10 @@ class Function:
             self._log.exception(
                 "a message could not be handled", extra={"action": "failed_message", **about}
             )
+            # Such as a throttled ledger. Without this, it would wait until the invocation's end.
+            now = self._now()
+            pause = timedelta(seconds=random.uniform(*_PAUSE))
+            self._queue.deliver_again(delivery, now + pause, now)
         return False
 
     def _carry_out(self, delivery: Delivery) -> bool:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 _LONGEST_WAIT = timedelta(hours=11)
 """SQS hides a message for 12 hours at most."""
 
+_MESSAGES_AT_ONCE = 10
+
 
 @dataclass
 class Delivery:
@@ -167,6 +169,34 @@ class SqsQueue:
                 )
         except Exception as error:  # then it comes when its present visibility timeout ends
             logger.warning("%s", error, extra={"action": "postpone"})
+
+    def limit_wait(self, deliveries: Sequence[Delivery], seconds: float) -> None:
+        """Have messages delivered again after ``seconds`` if nothing is said about them before.
+
+        Otherwise, messages of a function that dies would wait for the queue's visibility timeout,
+        which has to be several times the function's (Lambda Developer Guide, "Using Lambda with
+        Amazon SQS"). SQS takes ten messages in a request.
+        """
+        entries = [
+            {
+                "Id": str(n),
+                "ReceiptHandle": delivery.receipt,
+                "VisibilityTimeout": int(seconds),
+            }
+            for n, delivery in enumerate(deliveries)
+            if delivery.receipt
+        ]
+        if not self._url:
+            return
+        for n in range(0, len(entries), _MESSAGES_AT_ONCE):
+            batch: Any = entries[n : n + _MESSAGES_AT_ONCE]
+            try:
+                with explained("postpone messages of", self._url):
+                    self._clients.sqs.change_message_visibility_batch(
+                        QueueUrl=self._url, Entries=batch
+                    )
+            except Exception as error:  # they have the queue's visibility timeout then
+                logger.warning("%s", error, extra={"action": "postpone"})
 
     def close(self, delivery: Delivery, *, failed: bool = False) -> bool:
         """End with a message. Returns whether it is done; then its state is kept."""

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tidegate.errors import LedgerError, StorageError
-from tidegate.targets.aws.clients import Clients, ConditionFailed, explained
+from tidegate.targets.aws.clients import Clients, ConditionFailed, cancelled_in_passing, explained
 from tidegate.targets.aws.ledger.keys import Key, key_of, to_key
 from tidegate.targets.aws.ledger.values import Item
 
@@ -23,6 +23,8 @@ QUERIES_AT_ONCE = 8
 """Requests that are made at the same time."""
 ROUNDS = 12
 """How often a write is tried while others write to the same items."""
+TRIES = 6
+"""How often a write is sent that DynamoDB cancels for a reason that passes."""
 PAGE = 200
 """Items of an index or a list that are read in one request."""
 
@@ -89,7 +91,21 @@ class Table:
             return getattr(self._clients.dynamodb, name)(**arguments)
 
     def transact(self, writes: Sequence[Item]) -> None:
-        """Write all of them or none; raises ConditionFailed when one condition does not hold."""
+        """Write all of them or none; raises ConditionFailed when one condition does not hold.
+
+        What DynamoDB cancels for throttling, or for another write at that moment, is sent again.
+        """
+        turn = 1
+        while True:
+            try:
+                return self._send(writes)
+            except (ConditionFailed, StorageError) as error:
+                if turn == TRIES or not cancelled_in_passing(error):
+                    raise
+            turn += 1
+            pause(turn)
+
+    def _send(self, writes: Sequence[Item]) -> None:
         if len(writes) == 1 and "Put" in writes[0]:  # half the cost
             self.call("put_item", **writes[0]["Put"])
         elif len(writes) == 1 and "Update" in writes[0]:
