@@ -88,6 +88,7 @@ repository: ../x
 branches: {dev: {region: us-west-2, account_id: "123456789012"}}
 defaults: {timeout: 1, memory: 128, retries: 0, settle: 0.5, concurrency: 1, expect_every: 6h,
   on_empty: keep,
+  ignore: ["*.log", "test/*"],
   architecture: arm64, ephemeral_storage: 512,
   window: 6h, since: 2022-01-01, environment: {A: x}, inputs: ["{begin}"]}
 """
@@ -112,6 +113,7 @@ BAD = [
     VALID.replace("type: VAP", "type: VAP\n  ephemeral_storage: 511"),
     VALID.replace("type: VAP", "type: VAP\n  window: dya"),
     VALID.replace("type: VAP", "type: VAP\n  expect_every: often"),
+    VALID.replace("type: VAP", "type: VAP\n  ignore: '*.log'"),
     VALID.replace("name: lidar\n", "name: li dar\n"),
     VALID.replace("    humboldt:", "    hum boldt:"),
     "input_bucket_name: A_b\n" + VALID,

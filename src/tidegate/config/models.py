@@ -224,6 +224,12 @@ class Settings(_Keys):
     settle: Settle | None = _setting(
         "settle", "A file counts as arrived when it has not changed for this many seconds.", 2
     )
+    ignore: list[Annotated[str, BeforeValidator(values.pattern)]] | None = Field(
+        default=None,
+        description="Names of files that are not input, such as `*.log`; a pattern with a `/` is"
+        " compared with the path below the config's folder.",
+        examples=[["*.log", "test/*"]],
+    )
     concurrency: Concurrency | None = _setting(
         "concurrency", "How many runs of one config may run at the same time.", 4
     )

@@ -91,6 +91,7 @@ def _config(
         for level in levels:
             if getattr(level, key) is not None:
                 settings[key] = getattr(level, key)
+    ignore = next((level.ignore for level in reversed(levels) if level.ignore is not None), [])
     environment: dict[str, str] = {}
     for level in levels:
         environment.update(level.environment or {})
@@ -108,6 +109,7 @@ def _config(
             else None
         ),
         environment=environment,
+        ignore=tuple(ignore),
         tsdat=answer if isinstance(answer, Pipeline) else None,
         **settings,
         **_when(model, pipeline, entry),

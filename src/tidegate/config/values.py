@@ -273,11 +273,25 @@ def argument(value: object) -> str:
     return written
 
 
+def pattern(value: object) -> str:
+    """One of ``ignore``: a pattern with ``*``, ``?`` and ``[…]`` for names of files."""
+    written = _relative(value, "a pattern for names of files")
+    if written.startswith("/"):
+        what = f"is an absolute path: {show(written)}"
+        raise InvalidValue(what, "write it relative to the config's 'input_bucket_path'")
+    return written
+
+
 def input_path(value: object) -> str:
-    """A folder of the input bucket; returned without a leading ``/``, with a trailing ``/``."""
+    """A folder of the input bucket, without a leading ``./``; returned with a trailing ``/``."""
     written = _relative(value, "a folder of the input bucket")
-    while written.startswith(("./", "/")):
-        written = written[2:] if written.startswith("./") else written[1:]
+    if written.startswith("/") or re.match(r"[A-Za-z]:", written):
+        inside = re.sub(r"^([A-Za-z]:)?/*(\./)*", "", written)
+        what = f"is an absolute path: {show(value)}"
+        fix = f"write {show(inside)}" if inside else "write a folder"
+        raise InvalidValue(what, f"{fix}: it lies in the input bucket, or in input/")
+    while written.startswith("./"):
+        written = written[2:].lstrip("/")
     written = written.removesuffix("/")
     if written in ("", "."):
         raise InvalidValue(f"is not a folder: {show(value)}")

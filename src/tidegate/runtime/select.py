@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from fnmatch import fnmatchcase
 
 from tidegate.runtime.events import Event, FileArrived, ScheduleDue
 from tidegate.runtime.ledger_rules import overlaps
 from tidegate.runtime.manifest import Config, Pipeline
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import SETTLED, Product, Run, Window, window_at, windows_over
+from tidegate.runtime.temporary_names import is_temporary
 
 _FIRST_PAUSE = timedelta(minutes=10)
 _LONGEST_PAUSE = timedelta(days=1)
@@ -58,15 +60,27 @@ def select(
 
 def takes(config: Config, key: str) -> bool:
     """Whether a file that arrives under ``key`` starts a run of ``config``."""
-    path = config.input_path
-    return config.trigger == "S3" and path is not None and under(path, key) and counts(key)
+    return config.trigger == "S3" and _is_input(config, key)
 
 
 def counts(key: str) -> bool:
-    """Whether a file of that name counts: not a dotfile, a partial file or a backup."""
-    if not key or key.startswith(".") or "/." in key:
-        return False
-    return not key.lower().endswith((".part", ".tmp", "~", "/"))
+    """Whether a file of that name counts as arrived for any config: not if it is temporary."""
+    return not is_temporary(key)
+
+
+def is_ignored(config: Config, key: str) -> bool:
+    """Whether the config's ``ignore`` leaves out a file below its input path.
+
+    A pattern with a ``/`` is compared with the path below the input path, others with the name.
+    """
+    below = key[len(config.input_path or "") :]
+    name = key.rpartition("/")[2]
+    return any(fnmatchcase(below if "/" in p else name, p) for p in config.ignore)
+
+
+def _is_input(config: Config, key: str) -> bool:
+    path = config.input_path
+    return path is not None and under(path, key) and counts(key) and not is_ignored(config, key)
 
 
 def under(prefix: str, key: str) -> bool:
@@ -93,8 +107,7 @@ def _scheduled_ingest(config: Config, event: ScheduleDue, ledger: Ledger) -> Ite
             arrived=event.at,
         )
     elif config.input_path is not None:
-        path = config.input_path
-        files = [file for file in event.files if under(path, file.key) and counts(file.key)]
+        files = [file for file in event.files if _is_input(config, file.key)]
         new = ledger.untaken(config.id, files)
         if new:
             ordered = tuple(sorted(new, key=lambda file: file.key))

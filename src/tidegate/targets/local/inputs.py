@@ -88,8 +88,8 @@ class FolderInputs:
     def find(self, key: str) -> RawFile | None:
         """The file with that key; None when there is none that counts as arrived.
 
-        These do not count: dotfiles, files below a dot-folder, ``*.part``, ``*.tmp``, ``*~``,
-        folders, sockets, pipes, devices, and links that lead out of the root.
+        These do not count: temporary names (see ``temporary_names``), folders, sockets, pipes,
+        devices, and links that lead out of the root.
         """
         if not counts(key) or not stays_inside(key):
             return None

@@ -28,7 +28,7 @@ class OutsideInputs:
         if found is None:
             raise UsageError(
                 f"{name} is not accepted as a raw file",
-                why="dotfiles, *.part, *.tmp, *~, and links that lead out of input/ are not",
+                why="hidden and temporary names, and links that lead out of input/, are not",
                 next="give it another name, or copy it into input/",
             )
         return replace(inputs.identify(found), key=key)
