@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from tidegate.targets.local.watch import Watcher
 
 LONG = 60.0
 """A machine that is busy with other things must not fail a test, s."""
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 AN_HOUR_AGO = time.time() - 3600
 
 
@@ -39,10 +41,11 @@ class ChangingInputs(FolderInputs):
     meanwhile: Callable[[Path], None] = staticmethod(lambda path: None)
     times = 0
 
-    def hash_file(self, found: RawFile) -> SeenFile:
+    def hash_file(self, found: RawFile, size: int | None = None) -> SeenFile:
         self.times += 1
         self.meanwhile(self.root / found.key)
-        if (row := super().hash_file(found))[:5] != tuple(found):
+        row = super().hash_file(found, size)
+        if row[:5] != tuple(found) and row.size == found.size:
             raise changed(found.key)
         return row
 
@@ -193,3 +196,49 @@ def test_runs_know_when_their_file_was_written(arrivals: Arrivals) -> None:
     arrivals.intake.take_all()
     (entry,) = arrivals.queue.pending()
     assert entry.run.inputs[0].modified == datetime(2020, 9, 13, 12, 26, 40, tzinfo=UTC)
+
+
+@linux
+def test_a_file_that_is_open_for_writing_has_not_arrived(
+    arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.targets.local.intake._WAIT_FOR_WRITERS", 0.0)
+    arrivals.put("one/b")
+    with open(arrivals.put("one/a"), "ab"):
+        arrivals.intake.take_all()
+        assert arrivals.queued() == ["one/b"]
+        assert "one/a" in arrivals.said[-1]
+
+
+@linux
+def test_one_that_stays_open_and_grows_is_run_after_max_wait(arrivals: Arrivals) -> None:
+    queued, enough = threading.Event(), threading.Event()
+    path = arrivals.put("one/a")
+
+    def write() -> None:
+        with open(path, "ab", buffering=0) as file:
+            while not enough.wait(0.01):
+                file.write(b"x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        intake = arrivals.intake
+        with Watcher(
+            arrivals.inputs.root,
+            arrived=intake.arrived,
+            settle=lambda key: LONG,
+            max_wait=lambda key: 0.5,
+        ) as watcher:
+            intake.start(watcher, lambda: queued.set() if arrivals.queued() else None)
+            assert queued.wait(LONG)
+        entry = next(arrivals.queue.pending())
+        (input,) = entry.run.inputs
+        arrivals.inputs.fetch(input, path.parent.parent / "copy")  # it has grown since
+        assert (path.parent.parent / "copy").stat().st_size == input.size
+        assert not arrivals.inputs.replaced(input)
+    finally:
+        enough.set()
+        writer.join()
+    path.write_bytes(b"y" * (input.size + 1))
+    assert arrivals.inputs.replaced(input)

@@ -147,3 +147,30 @@ def test_none_is_lost_and_none_is_ready_too_early(steps: list[tuple[str, str, fl
             assert now >= written[ready] + SETTLE[ready] - 1e-9
             told[ready] = disk[ready]
     assert told == disk
+
+
+def test_a_file_that_never_settles_is_ready_each_max_wait() -> None:
+    disk, rest = Disk(), Settling(lambda key: 2.0, lambda key: 10.0)
+    ready = []
+    for now in range(31):
+        rest.changed("usual", disk.write("usual"), float(now))
+        ready += [now for key in rest.ready(float(now), disk.look)]
+    assert ready == [10, 21]  # the second wait begins with the first change after it was ready
+
+
+def test_a_file_that_is_open_for_writing_is_not_ready_until_it_is_closed() -> None:
+    disk, rest, still_open = Disk(), settling(), {"usual"}
+    rest.changed("usual", disk.write("usual"), 0.0)
+    assert rest.ready(2.0, disk.look, lambda: still_open) == []
+    assert rest.next_deadline() == 4.0
+    assert rest.ready(4.0, disk.look, lambda: still_open) == []
+    still_open.clear()
+    assert rest.ready(6.0, disk.look, lambda: still_open) == ["usual"]
+
+
+def test_one_that_stays_open_is_ready_after_max_wait() -> None:
+    disk, rest = Disk(), Settling(lambda key: 2.0, lambda key: 5.0)
+    rest.changed("usual", disk.write("usual"), 0.0)
+    assert rest.ready(4.0, disk.look, lambda: {"usual"}) == []
+    assert rest.next_deadline() == 5.0
+    assert rest.ready(5.0, disk.look, lambda: {"usual"}) == ["usual"]

@@ -224,6 +224,12 @@ class Settings(_Keys):
     settle: Settle | None = _setting(
         "settle", "A file counts as arrived when it has not changed for this many seconds.", 2
     )
+    max_wait: Duration | None = _setting(
+        "max_wait",
+        "A file that does not settle, or that a program keeps open for writing, is run this often"
+        " all the same: seconds, or 20min, 6h, 1d.",
+        "1h",
+    )
     ignore: list[Annotated[str, BeforeValidator(values.pattern)]] | None = Field(
         default=None,
         description="Names of files that are not input, such as `*.log`; a pattern with a `/` is"
@@ -425,6 +431,7 @@ NUMBERS = frozenset(
         "memory",
         "retries",
         "settle",
+        "max_wait",
         "concurrency",
         "expect_every",
         "ephemeral_storage",

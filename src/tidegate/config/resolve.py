@@ -72,6 +72,7 @@ _PLAIN = (
     "memory",
     "retries",
     "settle",
+    "max_wait",
     "concurrency",
     "expect_every",
     "on_empty",

@@ -81,6 +81,8 @@ class Config:
     """How often a run is repeated after a transient failure."""
     settle: float = 2.0
     """A file counts as arrived when its size and time have not changed for so long, s."""
+    max_wait: int = 3600
+    """A file that does not settle, or stays open for writing, is run this often all the same, s."""
     ignore: tuple[str, ...] = ()
     """Patterns of names below the input path that are not input files, as in ``*.log``."""
     concurrency: int | None = None

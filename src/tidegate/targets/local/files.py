@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -57,14 +58,30 @@ def delete(path: Path) -> None:
             path.unlink()
 
 
-def copy_hashing(source: BufferedReader, key: str, destination: Path) -> str:
-    """Copy an open file; returns the sha256 of the copy. After an error there is no copy."""
+def hash_begin(source: BufferedReader, size: int) -> str:
+    """The sha256 of the first ``size`` bytes of an open file, or of all of it if it is shorter."""
+    digest = hashlib.sha256()
+    while size > 0 and (block := source.read(min(_BLOCK, size))):
+        digest.update(block)
+        size -= len(block)
+    return digest.hexdigest()
+
+
+def copy_hashing(
+    source: BufferedReader, key: str, destination: Path, size: int | None = None
+) -> str:
+    """Copy an open file, or its first ``size`` bytes; returns the sha256 of the copy.
+
+    After an error there is no copy.
+    """
+    left = sys.maxsize if size is None else size
     digest = hashlib.sha256()
     try:
         with destination.open("wb") as copy:
-            while block := _read(source, key):
+            while left > 0 and (block := _read(source, key, min(_BLOCK, left))):
                 digest.update(block)
                 copy.write(block)
+                left -= len(block)
     except OSError as error:
         with suppress(OSError):
             destination.unlink()
@@ -76,9 +93,9 @@ def copy_hashing(source: BufferedReader, key: str, destination: Path) -> str:
     return digest.hexdigest()
 
 
-def _read(source: BufferedReader, key: str) -> bytes:
+def _read(source: BufferedReader, key: str, size: int) -> bytes:
     try:
-        return source.read(_BLOCK)
+        return source.read(size)
     except OSError as error:
         raise unreadable(key, error) from error
 

@@ -6,7 +6,6 @@ what it is given.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import stat
@@ -22,6 +21,7 @@ from tidegate.targets.local.files import (
     GONE,
     changed,
     copy_hashing,
+    hash_begin,
     open_to_read,
     stays_inside,
     unreadable,
@@ -185,19 +185,22 @@ class FolderInputs:
             self._seen.add([row])
         return row.to_input()
 
-    def hash_file(self, found: RawFile) -> SeenFile:
-        """Hash a file; raises as ``identify`` does, and stores nothing."""
+    def hash_file(self, found: RawFile, size: int | None = None) -> SeenFile:
+        """Hash a file, or its first ``size`` bytes; raises as ``identify``, and stores nothing.
+
+        Of a file that grows meanwhile, it is what was in it at first.
+        """
         path = self.root / found.key
         try:
             with open_to_read(path) as file:
                 before = to_raw_file(found.key, os.fstat(file.fileno()))
-                digest = hashlib.file_digest(file, "sha256")
+                sha256 = hash_begin(file, before.size if size is None else size)
                 after = to_raw_file(found.key, os.fstat(file.fileno()))
         except OSError as error:
             raise unreadable(found.key, error) from error
-        if before != after:
+        if before != after and after.size <= before.size:
             raise changed(found.key)
-        return SeenFile(*after, digest.hexdigest())
+        return SeenFile(*before, sha256)
 
     def list(self, prefix: str) -> Iterator[Input]:
         """The files with that prefix that count as arrived; ``on_error`` is called for bad ones."""
@@ -223,9 +226,9 @@ class FolderInputs:
             raise unreadable(input.key, error) from error
         with source:
             before = to_raw_file(input.key, os.fstat(source.fileno()))
-            if before.size != input.size:
+            if before.size < input.size:
                 raise changed(input.key)
-            version = copy_hashing(source, input.key, destination)
+            version = copy_hashing(source, input.key, destination, input.size)
             after = to_raw_file(input.key, os.fstat(source.fileno()))
         if version != input.version:
             with suppress(OSError):
@@ -249,10 +252,10 @@ class FolderInputs:
         found = self.find(input.key)
         if found is None or found == self._fetched.get(input):
             return False
-        if found.size != input.size:
+        if found.size < input.size:
             return True
-        try:
-            return self.hash_file(found).sha256 != input.version
+        try:  # a file that has grown is run again, after this run
+            return self.hash_file(found, input.size).sha256 != input.version
         except InputChanged:
             return self.find(input.key) is not None
 

@@ -19,6 +19,7 @@ from tidegate.runtime.select import takes
 from tidegate.targets.local.inputs import FolderInputs, RawFile
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger
 from tidegate.targets.local.listener import StorageTrouble, internal_error
+from tidegate.targets.local.open_files import OpenFiles
 from tidegate.targets.local.queue import SqliteQueue
 from tidegate.targets.local.sightings import BATCH, Sightings, batched
 from tidegate.targets.local.watch import Watcher
@@ -52,6 +53,7 @@ class Intake:
         configs = dispatcher.context.manifest.configs
         self._configs = [config for config in configs if config.trigger == "S3"]
         self._inputs = inputs
+        self._open_files = OpenFiles(inputs.root)
         self._sightings = sightings
         self._ledger = ledger
         self._queue = queue
@@ -227,8 +229,8 @@ class Intake:
                 return
             if time.monotonic() > deadline:
                 self._say(
-                    f"left for the next time: {_named(keys)}, which changed until just now; "
-                    "run `tidegate up --once` again when nothing writes to it any more"
+                    f"left for the next time: {_named(keys)}, which changed until just now, or is "
+                    "still open for writing; run `tidegate up --once` again when it is complete"
                 )
                 return
             self._stopping.wait(0.1)
@@ -240,7 +242,12 @@ class Intake:
         return max((c.settle for c in self._configs if takes(c, key)), default=0.0)
 
     def _has_settled(self, file: RawFile) -> bool:
-        """Whether a file was last written ``settle`` ago, or in the future, which says nothing."""
+        """Whether a file was last written ``settle`` ago, or in the future, which says nothing.
+
+        One that is open for writing has not settled.
+        """
+        if file.key in self._open_files.current():
+            return False
         age = (time.time_ns() - file.mtime_ns) / 1e9
         settle = self._settle(file.key)
         return age >= settle or age < -settle

@@ -231,10 +231,16 @@ class Service:
             """The longest that applies: the file is read once for all configs."""
             return max((s for prefix, s in settle.items() if key.startswith(prefix)), default=2.0)
 
+        waits = [(config.input_path or "", config.max_wait) for config in self._manifest.configs]
+
+        def max_wait_of(key: str) -> float:
+            return min((s for prefix, s in waits if key.startswith(prefix)), default=3600.0)
+
         watcher = Watcher(
             self._places.input,
             arrived=self._intake.arrived,
             settle=settle_of,
+            max_wait=max_wait_of,
             say=self._listener.say,
             force_polling=self._poll,
         )

@@ -23,6 +23,7 @@ from tidegate.runtime.select import counts
 from tidegate.targets.local.inotify import Change, Inotify, Kind
 from tidegate.targets.local.inputs import RawFile
 from tidegate.targets.local.mounts import network_folders
+from tidegate.targets.local.open_files import OpenFiles
 from tidegate.targets.local.polling import Notifications, WithPolling
 from tidegate.targets.local.settling import Settling, Stamp
 
@@ -61,6 +62,7 @@ class Watcher:
         root: The folder. If it vanishes, the watcher waits for it to come back.
         arrived: Called with keys: paths below ``root``, with ``/``.
         settle: For how long the file of that key must stay unchanged, s.
+        max_wait: A file that does not settle, or stays open for writing, is reported this often, s.
         arrives: Whether a file of that key counts at all.
         say: Called with sentences for a person.
         force_polling: Scan the folder regularly, for file systems without events.
@@ -75,6 +77,7 @@ class Watcher:
         *,
         arrived: Callable[[list[str]], None],
         settle: Callable[[str], float] = lambda key: 2.0,
+        max_wait: Callable[[str], float] = lambda key: 3600.0,
         arrives: Callable[[str], bool] = counts,
         say: Callable[[str], None] = lambda text: None,
         force_polling: bool = False,
@@ -84,7 +87,8 @@ class Watcher:
         self._arrives = arrives
         self._say = say
         self._settle = settle
-        self._settling = Settling(settle)
+        self._settling = Settling(settle, max_wait)
+        self._open_files = OpenFiles(self._root)
         self._lock = threading.Lock()  # over what other threads hand in
         self._given: list[tuple[str, Stamp, float]] = []
         self._stopping = threading.Event()
@@ -130,12 +134,12 @@ class Watcher:
         From any thread. If a file's modification time is in the future, its waiting time begins
         now.
         """
-        now = time.time_ns()
+        now, open_keys = time.time_ns(), self._open_files.current()
         rested: list[RawFile] = []
         others: list[tuple[str, Stamp, float]] = []
         for file in found:
             age = (now - file.mtime_ns) / 1e9
-            if age >= self._settle(file.key):
+            if age >= self._settle(file.key) and file.key not in open_keys:
                 rested.append(file)
             else:
                 others.append((file.key, Stamp(file.size, file.mtime_ns), age))
@@ -159,7 +163,8 @@ class Watcher:
                     changes = [*changes, *self._sweep()]
                 self._note(changes)
                 self._take_given()
-                self._report(self._settling.ready(time.monotonic(), self._stamp))
+                now, open_keys = time.monotonic(), self._open_files.current
+                self._report(self._settling.ready(now, self._stamp, open_keys))
         except Exception as error:
             self._say(f"new files are no longer seen: watching ended with {error!r}")
             raise
