@@ -14,6 +14,7 @@ from tidegate.cli.view import View, plain
 from tidegate.config import ConfigProblems
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
+from tidegate.targets.local.skipped import find_skipped
 from tidegate.workspace.environment_options import EnvironmentOptions, make_environment
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.loading import load_workspace, read_config
@@ -32,12 +33,22 @@ def check(directory: Dir = HERE, python: Python = None, as_json: Json = False) -
             out.data({"ok": False, "problems": to_json(error.problems)})
             raise typer.Exit(2) from None
         raise
+    skipped = find_skipped(loaded.workspace.input, loaded.manifest.configs)
     rows = configuration.summary(loaded.manifest, datetime.now(timezone.utc))
     if as_json:
-        out.data({"ok": True, "configs": to_json(rows), "notes": to_json(loaded.notes)})
+        out.data(
+            {
+                "ok": True,
+                "configs": to_json(rows),
+                "notes": to_json(loaded.notes),
+                "not_taken": to_json(skipped),
+            }
+        )
         return
     for note in loaded.notes:
         out.note(f"note: {note}")
+    for files in skipped:
+        out.note(f"in input/: {files}")
     out.table(
         ("config", "kind", "runs", "processes", "next (UTC)"),
         [

@@ -38,6 +38,7 @@ from tidegate.targets.local.queue import SqliteQueue
 from tidegate.targets.local.run_loops import RunLoops
 from tidegate.targets.local.scheduler import Scheduler
 from tidegate.targets.local.sightings import Sightings
+from tidegate.targets.local.skipped import find_skipped
 from tidegate.targets.local.staleness import Staleness
 from tidegate.targets.local.watch import Watcher
 
@@ -129,6 +130,7 @@ class Service:
             TidegateError: the service cannot go on.
         """
         with self._started():
+            self._say_skipped()
             scheduler = self._scheduler()
             staleness = Staleness(self._manifest.configs, self._ledger, self._now())
             begun = time.monotonic()
@@ -153,6 +155,7 @@ class Service:
             TidegateError: the service cannot go on.
         """
         with self._started():
+            self._say_skipped()
             self._intake.take_all()
             self._drain()
             self._scheduler().submit_until_done(self._drain)
@@ -246,6 +249,10 @@ class Service:
         )
         self._intake.start(watcher, self._loops.wake)
         return watcher
+
+    def _say_skipped(self) -> None:
+        for skipped in find_skipped(self._places.input, self._manifest.configs):
+            self._listener.say(f"in {self._places.input.name}/: {skipped}")
 
     def _scheduler(self) -> Scheduler:
         return Scheduler(self._dispatcher, self._ledger, self._sightings, self._listener.say)

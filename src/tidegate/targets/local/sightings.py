@@ -71,7 +71,9 @@ class Sightings:
         listed: list[Input] = []
         oldest = time.time_ns() - int(config.settle * 1e9)
         for batch in self.scan(config.input_path or ""):
-            found = [file for file in batch if file.mtime_ns <= oldest]
+            # A time in the future says nothing about when the file was written.
+            future = time.time_ns() + int(config.settle * 1e9)
+            found = [f for f in batch if f.mtime_ns <= oldest or f.mtime_ns > future]
             known = self._ledger.seen_files.at(file.key for file in found)
             rows = [row for file in found if (row := self._row_if_stable(file, known)) is not None]
             # For a file that also sets off a run of its own, "seen" means that this run is queued.
