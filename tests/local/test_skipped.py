@@ -48,7 +48,7 @@ def test_only_the_first_ones_are_named(tmp_path: Path) -> None:
     put(tmp_path, *(f"two/{n}" for n in range(5)))
     (skipped,) = find_skipped(tmp_path, CONFIGS)
     assert (skipped.count, skipped.examples) == (5, ("two/0", "two/1", "two/2"))
-    assert str(skipped).startswith("5 in no config's folder (two/0, two/1, two/2, …): ")
+    assert str(skipped).startswith("in no config's folder: 5 files (two/0, two/1, two/2, …); ")
 
 
 def test_without_a_folder_there_are_none(tmp_path: Path) -> None:

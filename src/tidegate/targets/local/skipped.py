@@ -12,6 +12,7 @@ from pathlib import Path
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.select import is_ignored, under
 from tidegate.runtime.temporary_names import is_temporary
+from tidegate.runtime.wording import quantity
 
 _EXAMPLES = 3
 _CLOCKS_DIFFER = 60.0
@@ -50,7 +51,8 @@ class Skipped:
 
     def __str__(self) -> str:
         more = ", …" if self.count > len(self.examples) else ""
-        return f"{self.count} {self.reason} ({', '.join(self.examples)}{more}): {self.next}"
+        files = f"{quantity(self.count, 'file')} ({', '.join(self.examples)}{more})"
+        return f"{self.reason}: {files}; {self.next}"
 
 
 def find_skipped(
