@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import Input, Product, ProductRef
 from tidegate.runtime.select import counts
 from tidegate.targets.local import files
+from tidegate.targets.local import inputs as input_module
 from tidegate.targets.local import outputs as module
 from tidegate.targets.local.files import delete
 from tidegate.targets.local.inputs import FolderInputs, RawFile, to_raw_file
@@ -194,28 +196,57 @@ def test_unchanged_files_are_not_read_again(root: Path, monkeypatch: pytest.Monk
         assert again == {"a": version(b"CONTENT"), "\udcff": version()}
 
 
-def test_a_file_that_is_being_written_has_no_version_yet(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("mode", ["r+b", "wb"], ids=["same size", "shorter"])
+def test_a_file_that_is_being_replaced_has_no_version_yet(
+    root: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    path = put(root / "a")
+    path = put(root / "a", b"content")
     inputs = FolderInputs(root)
     found = inputs.find("a")
     assert found is not None
-    real = hashlib.file_digest
+    real = input_module.hash_begin
 
-    def slow(*args: object) -> object:
-        with path.open("ab") as file:
-            file.write(b"more")
-        return real(*args)  # type: ignore[arg-type]
+    def slow(file: BufferedReader, size: int) -> str:
+        with path.open(mode) as writer:
+            writer.write(b"more")
+            os.utime(writer.fileno(), (1, time.time_ns() % 10**9))
+        return real(file, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(hashlib, "file_digest", slow)
+        patch.setattr(input_module, "hash_begin", slow)
         with pytest.raises(InputChanged):
             inputs.identify(found)
         assert list(inputs.list("")) == []
     path.unlink()
     with pytest.raises(InputChanged):
         inputs.identify(found)
+
+
+def test_of_a_file_that_grows_the_version_is_what_was_in_it_at_first(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = put(root / "a", b"content")
+    inputs = FolderInputs(root)
+    found = inputs.find("a")
+    assert found is not None
+    real = input_module.hash_begin
+
+    def slow(file: BufferedReader, size: int) -> str:
+        with path.open("ab") as writer:
+            writer.write(b"more")
+        return real(file, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(input_module, "hash_begin", slow)
+        input = inputs.identify(found)
+    assert (input.size, input.version) == (7, version(b"content"))
+    inputs.fetch(input, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"content"
+    assert not inputs.replaced(input)
+    path.write_bytes(b"other content")
+    assert inputs.replaced(input)
+    with pytest.raises(InputChanged):
+        inputs.fetch(input, tmp_path / "copy")
 
 
 def test_a_fetched_file_is_not_read_again_to_see_whether_it_was_replaced(
