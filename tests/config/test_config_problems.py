@@ -139,7 +139,11 @@ SETTINGS = [
     ("retries: -1", "is -1, less than the minimum, 0", "write 0 or more"),
     ("retries: many", "must be a whole number, not 'many'", "'retries: 2'"),
     ("settle: soon", "must be a number of seconds, not 'soon'", "'settle: 2'"),
-    ("ignore: ['/x']", "is an absolute path: '/x'", "write it relative"),
+    (
+        "ignore: ['/x']",
+        "is an absolute path: '/x'",
+        "write it relative to the config's 'input_bucket_path'",
+    ),
     ("settle: -0.5", "is -0.5, less than the minimum, 0", "write 0 or more"),
     ("architecture: arm", "must be x86_64 or arm64, not 'arm'", "write 'arm64'"),
     (
@@ -339,7 +343,6 @@ def test_rules(workspace, changes, line, what, fix):
 INPUT_PATHS = [
     ("../lidar", "has an empty part, '.' or '..': '../lidar'"),
     ("lidar//humboldt", "has an empty part, '.' or '..': 'lidar//humboldt'"),
-    ("/", "is not a folder: '/'"),
     ("./", "is not a folder: './'"),
     ("''", "is empty"),
     ("lidar/*", "is a folder, not a pattern: 'lidar/*'"),
