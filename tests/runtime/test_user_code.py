@@ -167,6 +167,12 @@ def test_a_program_that_floods_its_output_is_limited_while_it_runs(real):
         ("from urllib.error import URLError; raise URLError(TimeoutError())", "transient", "URLE"),
         ("raise OSError(28, 'No space left')", "transient", "No space left"),
         ("raise OSError(2, 'No such file')", "bad-input", "No such file"),
+        (
+            "class E(Exception):\n  def __str__(self): raise OSError('no')\nraise E()",
+            "bad-input",
+            "E: its text cannot be printed (OSError)",
+        ),
+        ("dataset.no_such_variable", "bad-input", "AttributeError"),
         ("def f(): return f()\nf()", "bad-input", "RecursionError"),
         ("os.chdir('/'); raise ValueError('far from home')", "bad-input", "far from home"),
         ("raise ValueError('x' * 100_000)", "bad-input", "ValueError: xxx"),
@@ -418,6 +424,74 @@ def test_the_original_of_an_input_is_out_of_its_reach(worker, repository, tmp_pa
     run = Real(tmp_path, worker, repository.add("writes_input", body))
     assert run.arrive().state == "succeeded"
     assert run.bench.inputs.files["raw/file.csv"] == CSV.encode()
+
+
+# --- what it leaves in its store -----------------------------------------------------------------
+
+LEAVES = """
+store = Path(os.environ["TSDAT_STORAGE_ROOT"])
+store.mkdir(parents=True, exist_ok=True)
+raw = next(Path(os.environ["TMPDIR"], "..", "in").rglob("*.csv"))
+"""
+
+
+def test_links_inside_the_store_and_hard_links_become_files(real, tmp_path):
+    outside = tmp_path / "outside.txt"
+    outside.write_text("outside")
+    body = f"""
+(store / "a.txt").write_text("a")
+(store / "latest.txt").symlink_to("a.txt")
+os.link(raw, store / "raw.csv")
+os.link({str(outside)!r}, store / "hard.txt")
+"""
+    run = real(LEAVES + body)
+    record = run.arrive()
+    assert (record.state, record.failure) == ("succeeded", None)
+    root = run.root / "storage/root"
+    assert not (root / "latest.txt").is_symlink()
+    assert (root / "latest.txt").read_text() == "a"
+    assert (root / "raw.csv").stat().st_nlink == 1
+    assert outside.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "../../../in/raw/file.csv", "nothing"])
+def test_a_link_out_of_the_store_publishes_nothing(real, target):
+    run = real(LEAVES + f'(store / "link.txt").symlink_to({target!r})')
+    record = run.arrive()
+    assert (record.state, record.failure.kind) == ("failed", "bad-input")
+    assert "link.txt" in record.failure.message
+    assert not run.root.exists()
+
+
+def test_a_socket_and_a_fifo_in_the_store_are_not_published(real):
+    run = real(
+        LEAVES + "import socket\nos.chdir(store)\n"
+        'socket.socket(socket.AF_UNIX).bind("socket")\nos.mkfifo("fifo")'
+    )
+    record = run.arrive()
+    assert (record.state, record.failure) == ("succeeded", None)
+    assert len(record.warnings) == 2
+    assert [product.kind for product in record.products] == ["data"]
+
+
+def test_many_saves_are_recorded_each(real):
+    """From the tenth on, only the file that the template says is looked at."""
+    body = """
+    def hook_finalize_dataset(self, dataset):
+        import numpy
+        for day in range(1, 16):
+            other = dataset.copy(deep=True)
+            other.time.attrs.pop("units", None)
+            other["time"] = other["time"] + numpy.timedelta64(day * 10, "D")
+            self.storage.save_data(other)
+        return dataset
+    """
+    run = real(None, pipeline=body)
+    record = run.arrive()
+    assert (record.state, record.failure) == ("succeeded", None)
+    assert len(record.products) == 16
+    assert {product.kind for product in record.products} == {"data"}
+    assert len({product.begin for product in record.products}) == 16
 
 
 # --- inputs --------------------------------------------------------------------------------------

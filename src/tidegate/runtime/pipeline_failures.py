@@ -15,6 +15,12 @@ _NETWORK = ("requests", "urllib3", "botocore", "boto3", "http.client", "aiohttp"
 _LONGEST_MESSAGE = 600
 _LOOK = "see the run's log; correct the file or the pipeline, then `tidegate retry`"
 
+_PIN = (
+    "packages of the pipelines' environment do not fit each other: pin their versions in"
+    " requirements.txt or set `exclude_newer`, then `tidegate env` and `tidegate retry`"
+)
+_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
 
 def failure_of(error: BaseException) -> Failure:
     """The failure to put on record for an exception."""
@@ -26,6 +32,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(
             "out-of-memory", message_of(error), place_of(error), "raise `memory` for this config"
         )
+    if _is_incompatible(error):
+        return Failure("environment", message_of(error), place_of(error), _PIN)
     if isinstance(error, (ImportError, NameError, SyntaxError)):
         return Failure(
             "configuration",
@@ -38,9 +46,27 @@ def failure_of(error: BaseException) -> Failure:
             "transient", message_of(error), place_of(error), "it is tried again by itself"
         )
     if isinstance(error, SystemExit):
-        message = f"the pipeline asked Python to exit (SystemExit {error.code})"
+        message = f"the pipeline asked Python to exit (SystemExit {_text(error.code)})"
         return Failure("bad-input", message, place_of(error), _LOOK)
     return Failure("bad-input", message_of(error), place_of(error), _LOOK)
+
+
+def _is_incompatible(error: BaseException) -> bool:
+    """Whether an installed package failed on another one, not the repository's code on its data.
+
+    An attribute that the repository's code looks up is missing in the data, although a package's
+    ``__getattr__`` says so.
+    """
+    read_only = isinstance(error, ValueError) and "destination is read-only" in _text(error)
+    if not (read_only or isinstance(error, (ImportError, AttributeError))):
+        return False
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.name not in ("__getattr__", "__getattribute__")
+        and "importlib" not in frame.filename
+    ]
+    return bool(frames) and any(place in frames[-1].filename for place in _PACKAGES)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -70,8 +96,16 @@ def is_from_plots(error: BaseException) -> bool:
 
 def message_of(error: BaseException) -> str:
     """The exception's type and text in one line of bounded length."""
-    text = " ".join(str(error).split()) or "no message"
+    text = " ".join(_text(error).split()) or "no message"
     return f"{type(error).__name__}: {text}"[:_LONGEST_MESSAGE]
+
+
+def _text(value: object) -> str:
+    """``str(value)``, whatever user code does in it."""
+    try:
+        return str(value)
+    except BaseException as error:
+        return f"its text cannot be printed ({type(error).__name__})"
 
 
 def config_message_of(error: BaseException) -> str:

@@ -55,19 +55,22 @@ def publish(
     made = tuple(product for product in made if product.key not in later)
     present = target.ledger.products_at(product.key for product in made)
     worse = poorer_products(made, present)
-    warnings = (*record.warnings, *later.values(), *empty_warnings(made))
+    warnings = record.warnings + _in_one_line(tuple(later.values()))
+    warnings += _in_one_line(empty_warnings(made))
     kept: frozenset[str] = frozenset()
     if on_empty == "keep" and (worse or any(p.empty for p in made if p.key in present)):
         kept = frozenset(present)
         made = tuple(product for product in made if product.key not in kept)
     new = "is kept, since the new one is" if kept else "is replaced by one that is"
-    warnings += tuple(f"{key} {new} clearly poorer: {why}" for key, why in worse.items())
+    warnings += _in_one_line(
+        tuple(f"{key} {new} clearly poorer: {why}" for key, why in worse.items())
+    )
     if kept and not worse:
         warnings += ("the older product is kept (`on_empty: keep`)",)
     target.ledger.intend(
         record.key, owner=record.owner, attempt=record.attempt, products=[p.key for p in made]
     )
-    warnings += _taken_over(target.ledger, record, made, present)
+    warnings += _in_one_line(_taken_over(target.ledger, record, made, present))
     target.outputs.publish([(product, work / STORE / product.key) for product in made])
     replaces = _replaced(target.ledger, record)
     retired = _retired(target.ledger, record, replaces, {p.key for p in made} | kept)
@@ -141,17 +144,25 @@ def _taken_over(
 ) -> tuple[str, ...]:
     """A warning for each product that replaces one made from other inputs."""
     warnings = []
+    makers = {key: ledger.record(key) for key in {p.run for p in there.values()} - {record.key}}
     for product in made:
         present = there.get(product.key)
         if present is None or present.run == record.key or product.kind != "data":
             continue
-        maker = ledger.record(present.run)
+        maker = makers[present.run]
         if maker and not maker.run.adopted and not _same_series(maker.run, record.run):
             warnings.append(
                 f"{product.key} replaces the product that {maker.run.config} made from "
                 f"{maker.run.title}: both have the same name"
             )
     return tuple(warnings)
+
+
+def _in_one_line(warnings: tuple[str, ...]) -> tuple[str, ...]:
+    """The first of several warnings of one sort, and how many more there are."""
+    if len(warnings) <= 1:
+        return warnings
+    return (f"{warnings[0]}; and {len(warnings) - 1} more products",)
 
 
 def _same_series(one: Run, other: Run) -> bool:

@@ -28,7 +28,9 @@ ADOPTER = "tidegate adopt"
 """The owner of adopted runs. It is the same each time, so that an adoption takes over the claims of
 one that was interrupted."""
 
-FailureKind = Literal["bad-input", "transient", "timeout", "out-of-memory", "configuration"]
+FailureKind = Literal[
+    "bad-input", "transient", "timeout", "out-of-memory", "configuration", "environment"
+]
 
 
 @dataclass(frozen=True)

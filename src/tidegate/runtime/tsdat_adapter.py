@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
+from stat import S_ISLNK, S_ISREG
 from typing import Any
 
 from tidegate.errors import ConfigurationError, ProductError
+from tidegate.runtime.links import separate_links
 from tidegate.runtime.manifest import Pipeline
 from tidegate.runtime.pipeline_failures import (
     config_message_of,
@@ -113,12 +115,17 @@ def run(task: Task) -> Outcome:
             _close_figures()
     ran = time.monotonic()
     seconds["run"] = ran - began - seconds.get("load", 0.0)
+    try:
+        warnings = separate_links(work / STORE, _unchanged(work / STORE, staged))
+    except (ProductError, OSError) as error:
+        logger.error("%s", message_of(error))
+        return Outcome(failure=failure_of(error), seconds=seconds)
     retrieved = frozenset(map(str, getattr(pipeline.retriever, "data_vars", None) or ()))
     products = tuple(
         with_empty(product, retrieved) for product in _products(work / STORE, staged, saves)
     )
     seconds["sum up"] = time.monotonic() - ran
-    return Outcome(products=products, plots_failed=plots_failed, seconds=seconds)
+    return Outcome(products=products, plots_failed=plots_failed, warnings=warnings, seconds=seconds)
 
 
 # --- loading ---------------------------------------------------------------------------------
@@ -313,12 +320,18 @@ class _Save:
     """Keys of the files that were new before: plots of the ``save_data`` before this one."""
 
 
+_LOOKS = 10
+"""In so many saves of a run, all files are looked at. If each wrote only the file that its template
+says, that file alone is looked at from then on: the cost stays linear."""
+
+
 def _record_saves(
     storage: Any, work: Path, staged: Mapping[str, tuple[int, int]], saves: list[_Save]
 ) -> None:
     """Look over the shoulder of ``save_data``: what is in a dataset is known best in memory."""
     original: Callable[..., Any] = storage.save_data
     known = dict(staged)
+    predictable = True
 
     def new() -> tuple[str, ...]:
         written = _files(work / STORE)
@@ -326,12 +339,25 @@ def _record_saves(
         known.update(written)
         return keys
 
+    def written_to(path: str) -> tuple[str, ...]:
+        key = _key(work, path)
+        if not path or not os.path.isfile(path):
+            return ()
+        stat = os.lstat(path)
+        known[key] = (stat.st_mtime_ns, stat.st_ino)
+        return (key,)
+
     def save_data(dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal predictable
         _name_arrival(dataset, work / INPUTS)
-        before = new()
-        _check_path(storage, dataset)
+        looks = len(saves) < _LOOKS or not predictable
+        before = new() if looks else ()
+        path = _check_path(storage, dataset)
         result = original(dataset, *args, **kwargs)
-        files = new()
+        files = () if looks else written_to(path)
+        if not files:
+            files = new()
+            predictable = predictable and files == (_key(work, path),)
         if not files:
             raise ProductError(
                 f"saving {_datastream(dataset)!r} left no file in the storage folder",
@@ -351,12 +377,19 @@ def _record_saves(
     object.__setattr__(storage, "save_ancillary_file", save_ancillary)
 
 
+def _key(work: Path, path: str) -> str:
+    return os.path.relpath(path, work / STORE) if path else ""
+
+
 def _datastream(dataset: Any) -> str:
     return str(dataset.attrs.get("datastream", ""))
 
 
-def _check_path(storage: Any, dataset: Any) -> None:
-    """Raise ProductError if the product would be written outside the storage folder."""
+def _check_path(storage: Any, dataset: Any) -> str:
+    """Where the product will be written, "" if that is not known.
+
+    Raises ProductError if that is outside the storage folder.
+    """
     name = _datastream(dataset)
     if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
         raise ProductError(
@@ -368,8 +401,9 @@ def _check_path(storage: Any, dataset: Any) -> None:
         values = storage._get_substitutions(datastream=name, dataset=dataset)
         path = storage.data_filepath_template.substitute(values, allow_missing=False)
     except Exception:  # Tsdat does the same next, and its own message says what is missing
-        return
+        return ""
     _check_inside(storage, str(path), f"the product {name!r}")
+    return os.path.abspath(str(path))
 
 
 def _check_inside(storage: Any, path: str, what: str) -> None:
@@ -450,9 +484,15 @@ def _files(root: Path) -> dict[str, tuple[int, int]]:
                 stamp = max((s.st_mtime_ns for s in inside), default=0)
                 found[(here / name).relative_to(root).as_posix()] = (stamp, len(inside))
         for name in names:
-            stat = (here / name).stat()
+            stat = (here / name).lstat()
+            if not (S_ISREG(stat.st_mode) or S_ISLNK(stat.st_mode)):
+                continue  # such as a socket; opening a fifo would wait for ever
             found[(here / name).relative_to(root).as_posix()] = (stat.st_mtime_ns, stat.st_ino)
     return found
+
+
+def _unchanged(store: Path, staged: Mapping[str, tuple[int, int]]) -> set[str]:
+    return {key for key, stamp in _files(store).items() if staged.get(key) == stamp}
 
 
 def _close_figures() -> None:
