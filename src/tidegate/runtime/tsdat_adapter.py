@@ -116,7 +116,8 @@ def run(task: Task) -> Outcome:
     ran = time.monotonic()
     seconds["run"] = ran - began - seconds.get("load", 0.0)
     try:
-        warnings = separate_links(work / STORE, _unchanged(work / STORE, staged))
+        unchanged = {key for key, stamp in _files(work / STORE).items() if staged.get(key) == stamp}
+        warnings = separate_links(work / STORE, unchanged)
     except (ProductError, OSError) as error:
         logger.error("%s", message_of(error))
         return Outcome(failure=failure_of(error), seconds=seconds)
@@ -489,10 +490,6 @@ def _files(root: Path) -> dict[str, tuple[int, int]]:
                 continue  # such as a socket; opening a fifo would wait for ever
             found[(here / name).relative_to(root).as_posix()] = (stat.st_mtime_ns, stat.st_ino)
     return found
-
-
-def _unchanged(store: Path, staged: Mapping[str, tuple[int, int]]) -> set[str]:
-    return {key for key, stamp in _files(store).items() if staged.get(key) == stamp}
 
 
 def _close_figures() -> None:
