@@ -162,7 +162,7 @@ def test_concurrency_bounds_one_config_and_not_the_others(running):
 
 
 def test_silence_is_told_once_and_so_is_its_end(running):
-    running.service.says("tiny/quiet is stale: no run since")
+    running.service.says("tiny/quiet is stale: no new data since")
     running.put("quiet/after.csv", csv("2021-01-02T00:00:00"))
     running.service.says("tiny/quiet is no longer stale")
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Literal
 
 from tidegate.errors import StorageError, TidegateError
@@ -53,7 +54,7 @@ class Listener:
 
     def report(self, problem: Problem) -> None:
         """Say what the problem is, and pass it on."""
-        self.say(problem.text)
+        self.say(f"{datetime.now(timezone.utc):%H:%M:%S}  {problem.text}")
         self.problem(problem)
 
 

@@ -1,4 +1,4 @@
-"""Staleness: a config with ``expect_every`` that has had nothing to do for longer than that."""
+"""Staleness: a config with ``expect_every`` for which no data have arrived for longer than that."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.protocols import Ledger
 from tidegate.targets.local.listener import Problem
+
+_RECENT = 20
+"""How many of the latest runs are looked at: those that were asked for are among them."""
 
 
 class Staleness:
@@ -23,19 +26,34 @@ class Staleness:
         """One problem for each config that has become stale, or is no longer stale."""
         found = []
         for config in self._configs:
-            last = self._last_run(config)
+            last = self._last_arrival(config)
             expected = timedelta(seconds=config.expect_every or 0)
             is_stale = now - (last or self._start) > expected
             if is_stale and config.id not in self._stale:
                 self._stale.add(config.id)
                 since = f"since {last:%Y-%m-%d %H:%M} UTC" if last else "since the start"
-                text = f"{config.id} is stale: no run {since}, but one is expected every {expected}"
+                text = (
+                    f"{config.id} is stale: no new data {since}, but expected every {expected}; "
+                    + _advice(config)
+                )
                 found.append(Problem("silence", config.id, text))
             elif not is_stale and config.id in self._stale:
                 self._stale.discard(config.id)
-                text = f"{config.id} is no longer stale"
+                text = f"{config.id} is no longer stale: new data have arrived"
                 found.append(Problem("silence", config.id, text, over=True))
         return found
 
-    def _last_run(self, config: Config) -> datetime | None:
-        return next((r.started for r in self._ledger.records(config=config.id, limit=1)), None)
+    def _last_arrival(self, config: Config) -> datetime | None:
+        """When the newest data arrived; a run that a person asked for is no arrival."""
+        times = [
+            record.run.arrived or record.started
+            for record in self._ledger.records(config=config.id, limit=_RECENT)
+            if not record.run.again
+        ]
+        return max(times, default=None)
+
+
+def _advice(config: Config) -> str:
+    if config.input_path:
+        return f"check the instrument, and the transfer of its files to {config.input_path}"
+    return "check its inputs: `tidegate runs --config " + config.id + "`"
