@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from tidegate.runtime.disk_space import is_full_disk
 from tidegate.runtime.events import Event, Requested
 from tidegate.runtime.execute import Context, execute
 from tidegate.runtime.ledger_rules import is_new_request
@@ -31,6 +32,8 @@ REQUESTED = 1
 """The queue priority of runs that a person asked for; it is 0 for new arrivals and schedules."""
 BACKLOG = -1
 """The queue priority of runs of files that were there before the service was started."""
+FULL_DISK = timedelta(seconds=10)
+"""How long after a run met a full disk it is tried again."""
 _AFTER_LEASE = timedelta(seconds=5)
 
 
@@ -111,7 +114,8 @@ class Dispatcher:
     def _return_ended(self, record: RunRecord, run: Run) -> None:
         now = self.context.now()
         if record.state == "retrying":
-            self.queue.postpone(run, now + backoff(record.tries), now)
+            full = is_full_disk(record.failure)
+            self.queue.postpone(run, now + (FULL_DISK if full else backoff(record.tries)), now)
         else:
             self.queue.drop(run, given_up=gave_up(record))
 

@@ -22,6 +22,7 @@ from tidegate.errors import (
     StorageError,
     WorkerLost,
 )
+from tidegate.runtime.disk_space import explain_full_disk, is_full_disk
 from tidegate.runtime.key_locks import KeyLocks
 from tidegate.runtime.log import LOG, RAW, RunLog
 from tidegate.runtime.manifest import Config, Manifest
@@ -91,7 +92,8 @@ def execute(queued: QueuedRun, context: Context) -> RunRecord | Claim:
                 if record.failure is not None:
                     remove(work)  # if it filled the disk, there must be room for the record
             except StorageError as error:  # the work folder could not be made
-                record = _failed(record, config, _failure("transient", error))
+                failure = explain_full_disk(_failure("transient", error), context.work)
+                record = _failed(record, config, failure)
             record = _ended(record, context, started)
             context.target.ledger.finish(record)
     except ClaimLost:
@@ -138,8 +140,9 @@ def _carry_out(
         outcome = _perform(task, Limits.of(config), context.executor, log)
         record = _with_outcome(record, outcome, {"stage": staging(), **outcome.seconds})
         if outcome.failure is not None:
-            log.write("ERROR", "failed", outcome.failure.message)
-            return _failed(record, config, outcome.failure)
+            failure = explain_full_disk(outcome.failure, work)
+            log.write("ERROR", "failed", failure.message)
+            return _failed(record, config, failure)
         empty = empty_failure(record, config, outcome.products)
         if empty is not None:
             log.write("ERROR", "failed", empty.message)
@@ -165,7 +168,7 @@ def _carry_out(
         # Some products may have been published already: the next attempt must know which.
         noted = context.target.ledger.record(record.key)
         record = replace(record, publishing=noted.publishing if noted else record.publishing)
-        return _failed(record, config, _failure("transient", error))
+        return _failed(record, config, explain_full_disk(_failure("transient", error), work))
     finally:
         log.absorb(work / RAW)
         log.close()
@@ -239,8 +242,12 @@ def _with_outcome(record: RunRecord, outcome: Outcome, seconds: Mapping[str, flo
 
 
 def _failed(record: RunRecord, config: Config, failure: Failure) -> RunRecord:
-    """A transient failure is tried again, up to ``retries`` times; any other is final."""
+    """A transient failure is tried again, up to ``retries`` times; any other is final.
+
+    A full disk is not counted: it is tried again until there is room.
+    """
     again = failure.kind == "transient" and record.tries <= config.retries
+    again = again or is_full_disk(failure)
     return replace(record, state="retrying" if again else "failed", failure=failure)
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from tidegate.errors import StorageError, TidegateError
-from tidegate.runtime.dispatch import Dispatcher
+from tidegate.runtime.disk_space import is_full_disk
+from tidegate.runtime.dispatch import FULL_DISK, Dispatcher
 from tidegate.runtime.protocols import Interrupted, QueuedRun
 from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.ledger import SqliteLedger
@@ -48,6 +49,7 @@ class RunLoops:
         self._running: Counter[str] = Counter()
         self._only: Collection[str] | None = None
         self._awaited: set[str] | None = None
+        self._no_room_until = 0.0
         self._threads: list[threading.Thread] = []
         self.failure: TidegateError | None = None
         """Why a loop ended before it was asked to."""
@@ -126,6 +128,9 @@ class RunLoops:
         """The next run that may go on now; waits for one. None when it is time to end."""
         with self._changed:
             while not self.over():
+                if time.monotonic() < self._no_room_until:
+                    self._changed.wait(_TICK)
+                    continue
                 now = self._dispatcher.context.now()
                 try:
                     queued = self._queue.take(now, exclude_configs=self._full(), only=self._only)
@@ -164,4 +169,9 @@ class RunLoops:
 
     def _ended(self, record: RunRecord) -> None:
         self.tally[record.state] += 1
+        if record.state == "retrying" and record.failure and is_full_disk(record.failure):
+            # The other runs would fail in the same way: the queue pauses.
+            self._no_room_until = time.monotonic() + FULL_DISK.total_seconds()
+            work = self._dispatcher.context.work
+            self._trouble.report(StorageError(f"the disk of {work.parent} is full"))
         self._tell(record)

@@ -1,0 +1,43 @@
+"""A full disk: runs wait for room, however often they were tried."""
+
+from datetime import timedelta
+
+import pytest
+from runtime_doubles import Bench
+
+from tidegate.runtime import disk_space
+from tidegate.runtime.disk_space import explain_full_disk, is_full_disk
+from tidegate.runtime.runs import Failure
+from tidegate.runtime.task import Outcome
+
+VAGUE = Failure("bad-input", "RuntimeError: NetCDF: HDF error")
+
+
+def test_the_libraries_errors_are_explained_by_the_free_space(tmp_path, monkeypatch):
+    assert explain_full_disk(VAGUE, tmp_path) == VAGUE
+    monkeypatch.setattr(disk_space, "_SPACE", 1 << 62)
+    found = explain_full_disk(VAGUE, tmp_path)
+    assert (found.kind, is_full_disk(found)) == ("transient", True)
+    assert found.next
+    other = Failure("bad-input", "ValueError: the header is wrong")
+    assert explain_full_disk(other, tmp_path) == other
+
+
+@pytest.mark.parametrize("kind", ["bad-input", "transient"])
+def test_a_clear_message_needs_no_look_at_the_disk(tmp_path, kind):
+    failure = Failure(kind, "OSError: [Errno 28] No space left on device")
+    assert is_full_disk(explain_full_disk(failure, tmp_path))
+
+
+def test_a_run_is_tried_until_there_is_room(bench: Bench):
+    full = Failure("transient", "OSError: [Errno 28] No space left on device")
+    bench.perform = lambda task: Outcome(failure=full)
+    bench.arrive()
+    for _ in range(10):
+        bench.now += timedelta(seconds=11)
+        (record,) = bench.handle()
+        assert record.state == "retrying"
+    bench.perform = bench.writes("out.nc")
+    bench.now += timedelta(seconds=11)
+    (record,) = bench.handle()
+    assert record.state == "succeeded"
