@@ -12,7 +12,7 @@ from tidegate.runtime.runs import Failure
 _FULL = "the disk is full: "
 _SPACE = 4_000_000
 _INODES = 10
-_SAID = ("No space left", "Disk quota exceeded", "disk is full")
+_SAID = ("no space left", "disk quota exceeded", "disk is full")
 _VAGUE = ("HDF error", "NetCDF", "Unable to", "cannot stage", "cannot make", "cannot write")
 
 
@@ -24,7 +24,7 @@ def explain_full_disk(failure: Failure, folder: Path) -> Failure:
     """
     if is_full_disk(failure):
         return failure
-    clear = any(words in failure.message for words in _SAID)
+    clear = any(words in failure.message.lower() for words in _SAID)
     vague = any(words in failure.message for words in _VAGUE)
     if not clear and not (vague and _is_low(folder)):
         return failure

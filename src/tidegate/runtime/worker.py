@@ -114,7 +114,8 @@ def perform(task: Task) -> Outcome:
     finally:
         log.close()
     warnings = outcome.warnings
-    if log.errors and not outcome.plots_failed:  # a failure of the plots is logged as an error
+    # A failure, of the plots too, is logged as an error itself.
+    if log.errors and not outcome.plots_failed and outcome.failure is None:
         first = " ".join(log.first_error.split())[:200]
         warnings += (f"the log has {quantity(log.errors, 'error')}; the first: {first}",)
     return replace(outcome, warnings=warnings, peak_memory=_peak_memory())
