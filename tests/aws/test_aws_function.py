@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aws_bench import INGEST, NOON, VAP, Bench, FakeWorker, again, raises, writes
 
+from tidegate.deploy.costs import estimate
 from tidegate.errors import RunTimeout, StorageError, WorkerLost
 from tidegate.runtime.runs import Failure, Input, Run
 from tidegate.runtime.task import Outcome, Task
@@ -60,8 +61,10 @@ def test_a_raw_file_becomes_products_and_a_record(
     assert (metrics["pipeline"], metrics["config"]) == ("lidar", "humboldt")
     assert metrics["Runs"] == [1.0]
     assert metrics["Failures"] == [0.0]
-    assert metrics["Bytes"] == [8.0]
     assert metrics["Lag"][0] > 0
+    sent = {metric["Name"] for metric in metrics["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    assert sent == {"Runs", "Failures", "Products", "Lag", "Duration"}
+    assert len(sent) == estimate.METRICS
 
 
 NAMES = [

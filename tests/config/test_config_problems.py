@@ -502,6 +502,11 @@ OTHER = [
         3,
         "a variable's name is one that AWS or Tidegate sets: 'AWS_REGION'",
     ),
+    (
+        "defaults:\n  environment:\n    A: 'x{{resolve:secretsmanager:y}}'",
+        3,
+        "'A' has '{{resolve:' in it, which CloudFormation would replace",
+    ),
     ("defaults:\n  environment:\n    A: [x]", 3, "'A' must be text, not a list"),
     ("defaults:\n  environment:\n    A:", 3, "'A' has no value"),
     ("defaults:\n  inputs: []", 2, "'inputs' is empty"),

@@ -84,12 +84,12 @@ class TestEstimate:
         assert amount(found, "sqs") == 4000 + POLLS
         assert amount(found, "eventbridge") == 1000
         assert amount(found, "logs") == pytest.approx(0.02)
-        assert amount(found, "metrics") == 8
+        assert amount(found, "metrics") == 5
         assert amount(found, "dynamodb-write") == 53_000
         by_hand = {
             "lambda-x86": 0.333334, "lambda-requests": 0.0002, "lambda-tmp": 0.000618,
             "s3-put": 0.025, "s3-get": 0.0008, "sqs": 0.2644, "eventbridge": 0.001,
-            "logs": 0.01, "metrics": 2.4, "dynamodb-write": 0.033125,
+            "logs": 0.01, "metrics": 1.5, "dynamodb-write": 0.033125,
         }  # fmt: skip
         assert {
             line.price: round(line.monthly, 6) for line in found.lines if line.price in by_hand
@@ -234,7 +234,7 @@ class TestLoads:
     def test_a_rare_run_is_cheap(self) -> None:
         """Metrics are paid for in hours in which they are told of."""
         found = one(assumed_usage(texts(schedule="0 3 1 * *")))
-        assert amount(found, "metrics") == pytest.approx(8 / 730, rel=0.01)
+        assert amount(found, "metrics") == pytest.approx(5 / 730, rel=0.01)
 
 
 class TestPrices:

@@ -22,6 +22,8 @@ from tidegate.deploy.design import placement
 from tidegate.deploy.design.model import Plan, Zip
 from tidegate.deploy.design.plan import Options
 from tidegate.deploy.design.templates import LARGEST, Template, synthesize
+from tidegate.errors import ConfigurationError
+from tidegate.runtime.manifest import Pipeline
 
 ZIP = {"wave_vap": Zip("waves-code", "abc.zip")}
 
@@ -43,6 +45,14 @@ def test_resources_of_several(snapshot: Callable[[str, str], None]) -> None:
     _, [template] = all_kinds()
     lines = [f"{id}: {resource['Type']}" for id, resource in sorted(resources(template).items())]
     snapshot("template-several.txt", "\n".join(lines) + "\n")
+
+
+def test_cloudformation_reads_no_secrets_for_pipelines() -> None:
+    """It would replace such a text in a template, with the rights of who deploys."""
+    secret = "{{resolve:secretsmanager:theirs}}"
+    for config in (ingest(environment={"A": secret}), vap(tsdat=Pipeline("a.B", (secret,)))):
+        with pytest.raises(ConfigurationError):
+            synthesize(plan_of(config))
 
 
 class TestTemplate:

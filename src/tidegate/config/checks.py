@@ -14,8 +14,13 @@ from tidegate.config.problems import Finding, KeyPath
 Line = Callable[[KeyPath], int]
 
 
+DYNAMIC_REFERENCE = "{{resolve:"
+"""How CloudFormation's dynamic references begin."""
+
+
 def check(data: dict[str, Any], line: Line) -> Iterator[Finding]:
     """All findings; ``line`` gives the line of a value."""
+    yield from _dynamic_references(data, ())
     pipelines = data.get("pipelines")
     if not isinstance(pipelines, list):
         return
@@ -27,6 +32,23 @@ def check(data: dict[str, Any], line: Line) -> Iterator[Finding]:
             for path, config in _configs(pipeline, number):
                 yield from _settings(pipeline, config, path)
                 yield from _inputs(data, pipeline, config, path)
+
+
+def _dynamic_references(value: object, path: KeyPath) -> Iterator[Finding]:
+    """CloudFormation would replace these by a secret, with the rights of who deploys.
+
+    Source: CloudFormation User Guide, "Get values stored in other services using dynamic
+    references".
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _dynamic_references(inner, (*path, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _dynamic_references(inner, (*path, number))
+    elif isinstance(value, str) and DYNAMIC_REFERENCE in value:
+        what = f"'{path[-1]}' has '{DYNAMIC_REFERENCE}' in it, which CloudFormation would replace"
+        yield Finding(path, what, "remove it; let the pipeline read secrets when it runs")
 
 
 def _configs(pipeline: dict[str, Any], number: int) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

@@ -31,8 +31,8 @@ MESSAGES = 4
 POLLS = 5 * 3 * 60 * HOURS
 """Requests to SQS a month for an idle queue: Lambda has five connections, and each sends a request
 every 20 seconds (AWS: *Why are my Amazon SQS charges higher than expected?*)."""
-METRICS = 8
-"""Custom metrics that each config writes (``targets.aws.function.measures``)."""
+METRICS = 5
+"""Custom metrics that each config writes (``targets.aws.reporting.measures``)."""
 RECORD, RECORD_EACH = 5_000, 2_500
 """Bytes in the ledger for a run, and for each of its products, with indexes and overhead."""
 _GB = 1e9

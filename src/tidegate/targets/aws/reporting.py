@@ -78,17 +78,22 @@ class _Formatter(LambdaPowertoolsFormatter):
 
 
 def measures(record: RunRecord, now: datetime) -> Iterator[tuple[str, MetricUnit, float]]:
-    """The metrics of an attempt; alarms and the dashboard use them."""
+    """The metrics of an attempt that alarms and the dashboard use; others only if not zero.
+
+    CloudWatch charges for each metric in every hour in which it gets a value. Source: CloudWatch
+    User Guide, "CloudWatch billing and cost".
+    """
     yield "Runs", MetricUnit.Count, 1
     yield "Failures", MetricUnit.Count, float(record.state == "failed")
-    yield "Retries", MetricUnit.Count, float(record.state == "retrying")
+    if record.state == "retrying":
+        yield "Retries", MetricUnit.Count, 1.0
     yield "Duration", MetricUnit.Seconds, record.seconds.get("total", 0.0)
     if record.state not in ("succeeded", "empty"):
         return
     yield "Products", MetricUnit.Count, float(len(record.products))
-    yield "Bytes", MetricUnit.Bytes, float(sum(input.size for input in record.run.inputs))
     bad = sum(quality.bad for product in record.products for quality in product.quality)
-    yield "BadSamples", MetricUnit.Count, float(bad)
+    if bad:
+        yield "BadSamples", MetricUnit.Count, float(bad)
     if record.run.arrived is not None and not record.run.again:
         lag = (now - record.run.arrived).total_seconds()
         yield "Lag", MetricUnit.Seconds, max(lag, 0.0)

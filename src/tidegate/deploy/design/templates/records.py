@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tidegate.config.checks import DYNAMIC_REFERENCE
+from tidegate.errors import ConfigurationError
+
 INLINE = 51_200
 """Bytes of a template that CloudFormation takes in a request; a longer one must be in S3."""
 LARGEST = 1_000_000
@@ -91,6 +94,7 @@ def make_template(
 
     Raises:
         ValueError: two resources have the same logical id.
+        ConfigurationError: a value has a dynamic reference of CloudFormation in it.
     """
     documents: dict[str, Any] = {}
     reasons: dict[str, Mapping[str, str]] = {}
@@ -101,7 +105,14 @@ def make_template(
         if resource.reasons:
             reasons[resource.id] = resource.reasons
     data = {"Description": description, **(sections or {}), "Resources": documents}
-    return Template(stack, json.dumps(data, separators=(",", ":")), dict(tags), reasons)
+    body = json.dumps(data, separators=(",", ":"))
+    if DYNAMIC_REFERENCE in body:  # `check` names the line, but values also come from Tsdat's files
+        raise ConfigurationError(
+            f"the template of {stack} would have '{DYNAMIC_REFERENCE}' in it",
+            why="CloudFormation would replace it by a secret, with the rights of who deploys",
+            next=f"remove '{DYNAMIC_REFERENCE}' from the config and the pipelines' files",
+        )
+    return Template(stack, body, dict(tags), reasons)
 
 
 def logical_id(path: Sequence[str]) -> str:
