@@ -258,7 +258,6 @@ CHANGES = {
     "detaches stdout": "sys.__stdout__.close()",
     "changes its directory": "os.chdir('/')",
     "changes its environment": "e = os.environ; e['MINE'] = 'x'; del e['PATH'], e['MPLBACKEND']",
-    "leaves threads": "for _ in '123': threading.Thread(target=time.sleep, args=(600,)).start()",
     "leaves a child": "subprocess.Popen(['sleep', '600'])",
     "reads stdin": "assert sys.stdin.read() == ''; assert os.read(0, 1) == b''",
     "sets a handler": "logging.basicConfig(force=True); logging.getLogger().handlers.clear()",
@@ -291,6 +290,47 @@ def test_changes_to_its_process_end_with_the_run(real, worker, repository, tmp_p
     assert after.arrive().failure is None
     assert {"heard", "logged", "written", "UserWarning: warned"} <= set(after.said())
     assert worker.pid == pid
+
+
+LEAKS = {
+    "threads": "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+    "umask": "os.umask(0o077)",
+    "limit": "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))",
+    "handler": "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    "alarm": "import signal; signal.alarm(500)",
+    "numpy": "import numpy; numpy.seterr(all='raise')",
+    "decimal": "import decimal; decimal.getcontext().prec = 2",
+    "socket": "import socket; socket.setdefaulttimeout(0.001)",
+    "matplotlib": "import matplotlib; matplotlib.rcParams['font.size'] = 33",
+    "recursion": "sys.setrecursionlimit(5000)",
+}
+
+
+@pytest.mark.parametrize("body", LEAKS.values(), ids=list(LEAKS))
+def test_a_worker_that_a_run_has_changed_is_replaced(real, worker, body):
+    record = real(body).arrive()
+    assert (record.state, record.failure) == ("succeeded", None)
+    assert worker.pid is None
+
+
+def test_a_worker_that_no_run_has_changed_is_kept(real, worker):
+    run = real(
+        "import concurrent.futures as f; pool = f.ThreadPoolExecutor(); "
+        "pool.submit(int).result(); sys.kept_pool = pool"
+    )
+    run.arrive("raw/one.csv")
+    pid = worker.pid
+    assert pid is not None
+    run.arrive("raw/two.csv")
+    assert worker.pid == pid
+
+
+@pytest.mark.parametrize("how", ["", "setsid ", "setsid sh -c 'sleep 600 & exit' & exec "])
+def test_what_a_run_has_started_ends_with_it(real, worker, how):
+    run = real(f"subprocess.Popen({how + 'sleep 600'!r}, shell=True); time.sleep(0.3)")
+    assert run.arrive().state == "succeeded"
+    children = [p.read_text() for p in Path(f"/proc/{worker.pid}/task").glob("*/children")]
+    assert "".join(children).split() == []
 
 
 def test_its_variables(real):

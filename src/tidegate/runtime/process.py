@@ -175,10 +175,13 @@ class WorkerProcess:
             self.kill()
             raise WorkerLost("the worker could not read its task", why=_error(answer).what)
         try:
-            return from_json(Outcome, answer["outcome"])
+            outcome = from_json(Outcome, answer["outcome"])
         except ValueError as error:
             self.kill()
             raise WorkerLost("the worker's answer cannot be read", why=str(error)) from error
+        if answer.get("changed") and not self._fork:
+            self.kill()  # what the run has changed in the process must not reach the next run
+        return outcome
 
     def describe(self, config_file: str) -> Pipeline | TidegateError:
         """What Tsdat says of a config file, or why it rejects it."""
@@ -247,9 +250,13 @@ class WorkerProcess:
         process, self._process, self._buffer = self._process, None, b""
         if process is None:
             return
+        started = _descendants(process.pid)[1:]  # some may be in a session of their own
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        for pid in started:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         if self._output is not None:
             os.close(self._output)
             self._output = None
@@ -397,16 +404,21 @@ def is_worn(worker: WorkerProcess, memory: int, runs: int | None = None) -> bool
 
 def resident_memory(pid: int, *, children: bool = True) -> float:
     """Resident memory of a process (and its children), MB; 0 where there is no /proc."""
-    total, waiting = 0, [pid]
-    while waiting:
-        one = waiting.pop()
-        try:
+    total = 0
+    for one in _descendants(pid) if children else [pid]:
+        with contextlib.suppress(OSError, ValueError, IndexError):
             total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE
-            for listed in Path(f"/proc/{one}/task").glob("*/children") if children else ():
-                waiting += map(int, listed.read_text().split())
-        except (OSError, ValueError, IndexError):
-            continue
     return total / 2**20
+
+
+def _descendants(pid: int) -> list[int]:
+    """A process and all that it has started, as far as they are known; the process is the first."""
+    found = [pid]
+    for one in found:
+        with contextlib.suppress(OSError, ValueError):
+            for listed in Path(f"/proc/{one}/task").glob("*/children"):
+                found += map(int, listed.read_text().split())
+    return found
 
 
 def _readable(fd: int, seconds: float) -> bool:

@@ -2,7 +2,7 @@
 
 One line in, one line out:
 
-    {"op": "run", "task": {…}}                →  {"outcome": {…}}
+    {"op": "run", "task": {…}}                →  {"outcome": {…}, "changed": ["umask", …]}
     {"op": "describe", "file": "pipelines/…"} →  {"pipeline": {…}} or {"error": {…}}
     {"op": "summarize", "path": "/….nc"}      →  {"summary": {…}}, null if it cannot be read
     {"op": "call", "function": "tidegate.quality.…", "arguments": {…}} →  {"result": …}
@@ -11,6 +11,9 @@ With ``"fork": true`` a request is carried out in a copy of this process, which 
 need not be imported again, and no code or state of the repository is left for the next request.
 Packages that the copy imported are imported here afterwards, so that the next copy has them.
 If that copy died, the answer is ``{"died": exit code, or minus the signal}``.
+
+``changed`` names what the run has changed in its process; the worker should then be replaced. What
+it has started has ended.
 
 The first line out is ``{"ready": {…}}``, once Tsdat is imported. A line in another form is answered
 with an error, and the next one is read. Standard output is used for this protocol only: what user
@@ -43,6 +46,12 @@ from typing import Any, BinaryIO
 from tidegate.errors import TidegateError
 from tidegate.runtime import tsdat_adapter
 from tidegate.runtime.log import LOG, RunLog, capture
+from tidegate.runtime.process_state import (
+    adopt_orphans,
+    differences,
+    end_children,
+    process_state,
+)
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.summary import summarize_file
 from tidegate.runtime.task import Outcome, Task
@@ -53,6 +62,7 @@ def main() -> int:
     """Serve until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C
     _die_with_parent()
+    adopt_orphans()
     requests, answers = _take_standard_streams()
     _output()
     faulthandler.enable()
@@ -84,7 +94,7 @@ def respond(line: bytes) -> dict[str, Any]:
         if request.get("fork"):
             return _respond_in_fork(json.dumps({**request, "fork": False}).encode())
         if op == "run":
-            return {"outcome": to_json(perform(from_json(Task, request["task"])))}
+            return _run(from_json(Task, request["task"]))
         if op == "describe":
             with _quiet():
                 return {"pipeline": to_json(tsdat_adapter.describe(str(request["file"])))}
@@ -97,6 +107,17 @@ def respond(line: bytes) -> dict[str, Any]:
         raise ValueError(f"unknown op {op!r}")
     except BaseException as error:
         return {"error": _error(error)}
+
+
+def _run(task: Task) -> dict[str, Any]:
+    """The outcome of a run, and what it has changed in this process."""
+    before = process_state()
+    me = os.getpid()
+    outcome = to_json(perform(task))
+    if os.getpid() != me:
+        os._exit(0)  # a fork that user code made
+    end_children()
+    return {"outcome": outcome, "changed": differences(before, process_state())}
 
 
 def perform(task: Task) -> Outcome:
@@ -162,6 +183,7 @@ def _respond_in_fork(line: bytes) -> dict[str, Any]:
         data, status = _read_line(reading, child)
     finally:
         os.close(reading)
+    end_children()  # of the copy
     if not data.endswith(b"\n"):
         return {"died": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)}
     answer = json.loads(data)

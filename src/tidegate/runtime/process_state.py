@@ -1,0 +1,164 @@
+"""What a run can leave in its process: changed settings, threads, child processes.
+
+The worker notes it before a run and compares afterwards; that takes well under a millisecond.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_SIGNALS = tuple(signal.valid_signals())
+_IDLE = ("concurrent/futures/thread.py", "multiprocessing/pool.py", "tqdm/_monitor.py")
+
+
+def process_state() -> dict[str, Any]:
+    """The state by name; two of them can be compared."""
+    state: dict[str, Any] = {}
+    for name, read in _READERS.items():
+        try:
+            state[name] = read()
+        except Exception as error:  # such as a module that user code has damaged
+            state[name] = type(error).__name__
+    return state
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The names of what has changed.
+
+    What was None belongs to a module that was not imported yet. Threads may have ended.
+    """
+    changed = [
+        name
+        for name, value in before.items()
+        if name != "threads" and value is not None and not _equal(value, after.get(name))
+    ]
+    if set(after["threads"]) - set(before["threads"]):
+        changed.append("threads")
+    return changed
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    try:
+        return bool(one == other)
+    except Exception:  # such as an array, which has no single truth value
+        return False
+
+
+def _limits() -> Any:
+    import resource
+
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    return {name: resource.getrlimit(getattr(resource, name)) for name in names}
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _signals() -> Any:
+    return (
+        {number: signal.getsignal(number) for number in _SIGNALS},
+        signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        signal.getitimer(signal.ITIMER_REAL)[0] > 0,
+    )
+
+
+def _numpy() -> Any:
+    numpy = sys.modules.get("numpy")
+    return dict(numpy.geterr()) if numpy is not None else None
+
+
+def _decimal() -> Any:
+    import decimal
+
+    now = decimal.getcontext()
+    limits = now.prec, now.rounding, now.Emin, now.Emax, now.capitals, now.clamp
+    return limits, {trap.__name__: on for trap, on in now.traps.items()}
+
+
+def _socket_timeout() -> Any:
+    import socket
+
+    return (socket.getdefaulttimeout(),)
+
+
+def _matplotlib() -> Any:
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is None:
+        return None
+    return {k: v for k, v in dict.items(matplotlib.rcParams) if not k.startswith("backend")}
+
+
+def _threads() -> tuple[int, ...]:
+    """Threads that may do something; those of a pool that wait for work are harmless."""
+    frames = sys._current_frames()
+    return tuple(
+        thread.ident
+        for thread in threading.enumerate()
+        if thread.ident is not None and not _is_idle(frames.get(thread.ident))
+    )
+
+
+def _is_idle(frame: Any) -> bool:
+    while frame is not None and frame.f_code.co_filename.endswith(("threading.py", "queue.py")):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.endswith(_IDLE)
+
+
+_READERS: dict[str, Callable[[], Any]] = {
+    "resource limits": _limits,
+    "umask": _umask,
+    "working directory": os.getcwd,
+    "environment": lambda: dict(os.environ),
+    "signal handlers": _signals,
+    "recursion limit": sys.getrecursionlimit,
+    "numpy.seterr": _numpy,
+    "decimal context": _decimal,
+    "socket timeout": _socket_timeout,
+    "matplotlib.rcParams": _matplotlib,
+    "threads": _threads,
+}
+
+
+def end_children() -> None:
+    """Kill the processes that this one has started, and what they have started. Linux only.
+
+    Needs ``adopt_orphans``, or else a process that was left by its parent is not found.
+    """
+    for _ in range(20):  # again: one that is killed leaves its own children to this process
+        children = _children()
+        if not children:
+            return
+        for pid in children:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(OSError):
+                os.waitpid(pid, 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all processes below this one that lose their own parent."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def _children() -> list[int]:
+    found: list[int] = []
+    for task in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError, ValueError):
+            found += map(int, task.read_text().split())
+    return found
