@@ -34,57 +34,71 @@ Overwrite = Annotated[
 ]
 
 
+Name = Annotated[str, typer.Argument(help="The pipeline's name, such as met_station.")]
+Source = Annotated[
+    list[Path], typer.Option("--from", metavar="RAWFILE...", help="Sample raw files.")
+]
+More = Annotated[list[Path] | None, typer.Argument(hidden=True)]
+Location = Annotated[
+    str | None, typer.Option("--location", help="Where it is: the product's location_id.")
+]
+Dataset = Annotated[
+    str | None, typer.Option("--dataset", help="The dataset_name; by default, NAME.")
+]
+InputPath = Annotated[
+    str | None, typer.Option("--input-path", help="Where below input/ its files arrive.")
+]
+Timezone = Annotated[
+    str | None,
+    typer.Option("--timezone", help="The zone of the times: UTC, -08:00, Europe/Berlin."),
+]
+DayFirst = Annotated[
+    bool | None, typer.Option("--dayfirst/--monthfirst", help="How 03/04/2022 is read.")
+]
+TimeColumn = Annotated[str | None, typer.Option("--time-column", help="The column with the times.")]
+TimeFormat = Annotated[
+    str | None, typer.Option("--time-format", help="Their format, as of Python's strptime.")
+]
+TimeKind = Annotated[
+    str | None,
+    typer.Option(
+        "--time-kind",
+        help="What numbers count: unix, unix-ms, unix-us, gps, labview, excel, matlab.",
+    ),
+]
+TimeUnits = Annotated[
+    str | None,
+    typer.Option("--time-units", help="netCDF without units: 'seconds since 2022-06-01'."),
+]
+Year = Annotated[
+    int | None, typer.Option("--year", help="The year, where files have the day of it only.")
+]
+Sheet = Annotated[str | None, typer.Option("--sheet", help="The sheet of a workbook.")]
+Unit = Annotated[
+    list[str] | None,
+    typer.Option("--unit", metavar="COLUMN=UNIT", help="The unit of a column; repeatable."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what was recognized; write nothing.")]
+
+
 def ingest(
-    name: Annotated[str, typer.Argument(help="The pipeline's name, such as met_station.")],
-    source: Annotated[
-        list[Path], typer.Option("--from", metavar="RAWFILE...", help="Sample raw files.")
-    ],
-    more: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    name: Name,
+    source: Source,
+    more: More = None,
     workspace: In = HERE,
-    location: Annotated[
-        str | None, typer.Option("--location", help="Where it is: the product's location_id.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", help="The dataset_name; by default, NAME.")
-    ] = None,
-    input_path: Annotated[
-        str | None, typer.Option("--input-path", help="Where below input/ its files arrive.")
-    ] = None,
-    timezone: Annotated[
-        str | None,
-        typer.Option("--timezone", help="The zone of the times: UTC, -08:00, Europe/Berlin."),
-    ] = None,
-    dayfirst: Annotated[
-        bool | None, typer.Option("--dayfirst/--monthfirst", help="How 03/04/2022 is read.")
-    ] = None,
-    time_column: Annotated[
-        str | None, typer.Option("--time-column", help="The column with the times.")
-    ] = None,
-    time_format: Annotated[
-        str | None, typer.Option("--time-format", help="Their format, as of Python's strptime.")
-    ] = None,
-    time_kind: Annotated[
-        str | None,
-        typer.Option(
-            "--time-kind",
-            help="What numbers count: unix, unix-ms, unix-us, gps, labview, excel, matlab.",
-        ),
-    ] = None,
-    time_units: Annotated[
-        str | None,
-        typer.Option("--time-units", help="netCDF without units: 'seconds since 2022-06-01'."),
-    ] = None,
-    year: Annotated[
-        int | None, typer.Option("--year", help="The year, where files have the day of it only.")
-    ] = None,
-    sheet: Annotated[str | None, typer.Option("--sheet", help="The sheet of a workbook.")] = None,
-    unit: Annotated[
-        list[str] | None,
-        typer.Option("--unit", metavar="COLUMN=UNIT", help="The unit of a column; repeatable."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what was recognized; write nothing.")
-    ] = False,
+    location: Location = None,
+    dataset: Dataset = None,
+    input_path: InputPath = None,
+    timezone: Timezone = None,
+    dayfirst: DayFirst = None,
+    time_column: TimeColumn = None,
+    time_format: TimeFormat = None,
+    time_kind: TimeKind = None,
+    time_units: TimeUnits = None,
+    year: Year = None,
+    sheet: Sheet = None,
+    unit: Unit = None,
+    dry_run: DryRun = False,
     overwrite: Overwrite = False,
     yes: Yes = False,
     python: Python = None,
@@ -116,10 +130,7 @@ def ingest(
     if not as_json:
         show_draft(out, plan.draft)
     if dry_run:
-        if as_json:
-            out.data(draft_data(plan.draft))
-        else:
-            show_guesses(out, plan.draft)
+        _show_dry_run(out, plan.draft)
         return
     approve = asking.approval(out, overwrite=overwrite, yes=yes)
     worker = module.trial_run.start_worker(plan.workspace, plan.repository, python, out.note)
@@ -127,21 +138,25 @@ def ingest(
         created = module.create(plan, worker, approve=approve)
     finally:
         worker.close()
-    steps = _next_steps(plan, workspace)
-    if as_json:
-        files = actions_data(created.actions)
-        out.data(
-            {
-                **draft_data(plan.draft),
-                "files": files,
-                **products_data(created.trial),
-                "next": steps,
-            }
-        )
+    _show(out, plan, created, _next_steps(plan, workspace))
+
+
+def _show_dry_run(out: View, draft: Any) -> None:
+    if out.as_json:
+        out.data(draft_data(draft))
+    else:
+        show_guesses(out, draft)
+
+
+def _show(out: View, plan: Any, created: Any, steps: list[str]) -> None:
+    if not out.as_json:
+        show_created(out, created)
+        show_guesses(out, plan.draft)
+        show_steps(out, steps)
         return
-    show_created(out, created)
-    show_guesses(out, plan.draft)
-    show_steps(out, steps)
+    files = actions_data(created.actions)
+    data = {**draft_data(plan.draft), "files": files, **products_data(created.trial)}
+    out.data({**data, "next": steps})
 
 
 def _next_steps(plan: Any, workspace: Path) -> list[str]:

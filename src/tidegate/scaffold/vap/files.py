@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tidegate.runtime.runs import Window
@@ -185,10 +185,21 @@ tests:
 def pipeline_text(draft: VapDraft) -> str:
     """``pipeline.py``."""
     step = max(stream.step for stream in draft.datastreams)
-    seconds = f"{step.total_seconds():g}s"
-    names: Sequence[str] = [stream.name for stream in draft.datastreams]
-    return f'''\
-"""Means over {draft.every} of {", ".join(names)}."""
+    values = {
+        "every": str(draft.every),
+        "names": ", ".join(stream.name for stream in draft.datastreams),
+        "mark": MARK,
+        "seconds": f"{step.total_seconds():g}s",
+        "classname": draft.classname,
+        "plots": PLOTS,
+    }
+    return re.sub(
+        r"@(every|names|mark|seconds|classname|plots)@", lambda m: values[m[1]], _PIPELINE
+    )
+
+
+_PIPELINE = '''\
+"""Means over @every@ of @names@."""
 
 import logging
 from typing import Any, Dict, List
@@ -202,8 +213,8 @@ from tsdat.io.retrievers import StorageRetrieverInput
 
 logger = logging.getLogger(__name__)
 
-# {MARK}: each sample counts for the interval that begins at its time.
-INTERVAL = pd.Timedelta("{seconds}")
+# @mark@: each sample counts for the interval that begins at its time.
+INTERVAL = pd.Timedelta("@seconds@")
 """How long a sample lasts."""
 PANELS = 6
 """Variables in one picture."""
@@ -213,7 +224,7 @@ class NoDataError(ValueError):
     """There is nothing to make a product of."""
 
 
-class {draft.classname}(TransformationPipeline):
+class @classname@(TransformationPipeline):
     """Leaves bad samples out; Tsdat's BinAverage takes the means."""
 
     def run(self, inputs: List[str], **kwargs: Any) -> xr.Dataset:
@@ -228,27 +239,27 @@ class {draft.classname}(TransformationPipeline):
         self, input_datasets: Dict[str, xr.Dataset], **kwargs: Any
     ) -> Dict[str, xr.Dataset]:
         """Select the window, remove bad values, and say when each sample begins and ends."""
-        selected = {{}}
+        selected = {}
         for key, dataset in input_datasets.items():
             window = StorageRetrieverInput(key)
             if "time" not in dataset:
-                raise NoDataError(f"no data of {{window.datastream}}")
+                raise NoDataError(f"no data of {window.datastream}")
             dataset = dataset.sortby("time").drop_duplicates("time")
             begin, end = pd.Timestamp(window.start), pd.Timestamp(window.end)
             times = dataset["time"].values
             dataset = dataset.isel(time=(times >= begin.to_numpy()) & (times < end.to_numpy()))
             if not dataset.sizes["time"]:
-                raise NoDataError(f"no data of {{window.datastream}} from {{begin}} to {{end}}")
+                raise NoDataError(f"no data of {window.datastream} from {begin} to {end}")
             for name in list(dataset.data_vars):
-                if f"qc_{{name}}" in dataset:
-                    dataset[name] = dataset[name].where(~is_bad(dataset[f"qc_{{name}}"]))
+                if f"qc_{name}" in dataset:
+                    dataset[name] = dataset[name].where(~is_bad(dataset[f"qc_{name}"]))
             # BinAverage would take a time as the middle of its sample.
             times = dataset["time"].values
             bounds = np.stack([times, times + INTERVAL.to_timedelta64()], axis=1)
             selected[key] = dataset.assign(time_bounds=(("time", "bound"), bounds))
         return selected
 
-{PLOTS}
+@plots@
 
 def is_bad(flags: xr.DataArray) -> xr.DataArray:
     """Say where a variable has failed a check that was assessed as bad."""
