@@ -292,17 +292,29 @@ def test_changes_to_its_process_end_with_the_run(real, worker, repository, tmp_p
     assert worker.pid == pid
 
 
-LEAKS = {
+LEAKS = {  # what cannot be set back
     "threads": "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
-    "umask": "os.umask(0o077)",
     "limit": "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))",
     "handler": "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)",
     "alarm": "import signal; signal.alarm(500)",
-    "numpy": "import numpy; numpy.seterr(all='raise')",
-    "decimal": "import decimal; decimal.getcontext().prec = 2",
-    "socket": "import socket; socket.setdefaulttimeout(0.001)",
-    "matplotlib": "import matplotlib; matplotlib.rcParams['font.size'] = 33",
-    "recursion": "sys.setrecursionlimit(5000)",
+}
+
+SETTINGS = {
+    "umask": ("os.umask(0o077)", "os.umask(0o22) == 0o22"),
+    "numpy": ("import numpy; numpy.seterr(all='raise')", "numpy.geterr()['over'] == 'warn'"),
+    "decimal": (
+        "import decimal; decimal.getcontext().prec = 2",
+        "__import__('decimal').getcontext().prec == 28",
+    ),
+    "socket": (
+        "import socket; socket.setdefaulttimeout(0.001)",
+        "__import__('socket').getdefaulttimeout() is None",
+    ),
+    "matplotlib": (
+        "import matplotlib; matplotlib.rcParams['font.size'] = 33",
+        "__import__('matplotlib').rcParams['font.size'] == 10",
+    ),
+    "recursion": ("sys.setrecursionlimit(5000)", "sys.getrecursionlimit() != 5000"),
 }
 
 
@@ -311,6 +323,25 @@ def test_a_worker_that_a_run_has_changed_is_replaced(real, worker, body):
     record = real(body).arrive()
     assert (record.state, record.failure) == ("succeeded", None)
     assert worker.pid is None
+
+
+@pytest.mark.parametrize(("body", "check"), SETTINGS.values(), ids=list(SETTINGS))
+def test_settings_are_set_back_and_the_worker_is_kept(
+    real, worker, repository, tmp_path, body, check
+):
+    """Many pipelines change matplotlib's settings in each run: a new process each time is slow."""
+    assert real(body).arrive().failure is None
+    pid = worker.pid
+    assert pid is not None
+    hook = f"""
+        def hook_customize_dataset(self, dataset):
+            import numpy
+            assert {check}
+            return dataset
+        """
+    after = Real(tmp_path / "after", worker, repository.add("after", hook))
+    assert after.arrive().failure is None
+    assert worker.pid == pid
 
 
 def test_a_worker_that_no_run_has_changed_is_kept(real, worker):

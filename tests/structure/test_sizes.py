@@ -14,8 +14,6 @@ SOURCE = Path(__file__).parents[2] / "src" / "tidegate"
 MODULE, FUNCTION, METHODS = 500, 60, 25
 
 TOO_LARGE: dict[str, int] = {
-    "cli/new_ingest.py: ingest()": 108,
-    "scaffold/vap/files.py: pipeline_text()": 76,
     "targets/aws/names.py: Names": 33,
 }
 """What is larger than the limit, and how large it may be: make it smaller, and remove it here."""

@@ -1,6 +1,8 @@
 """What a run can leave in its process: changed settings, threads, child processes.
 
 The worker notes it before a run and compares afterwards; that takes well under a millisecond.
+Settings are set back, since many pipelines change those of matplotlib in each run. For the rest,
+the process is replaced.
 """
 
 from __future__ import annotations
@@ -43,6 +45,15 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     if set(after["threads"]) - set(before["threads"]):
         changed.append("threads")
     return changed
+
+
+def restore(before: dict[str, Any]) -> list[str]:
+    """Set back what has changed since ``before``; returns the names of what cannot be set back."""
+    for name in differences(before, process_state()):
+        if name in _SETTERS:
+            with suppress(Exception):  # such as a module that user code has damaged
+                _SETTERS[name](before[name])
+    return differences(before, process_state())
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -90,6 +101,22 @@ def _decimal() -> Any:
     return limits, {trap.__name__: on for trap, on in now.traps.items()}
 
 
+def _set_decimal(value: Any) -> None:
+    import decimal
+
+    (prec, rounding, emin, emax, capitals, clamp), traps = value
+    signals = [signal for signal in decimal.getcontext().traps if traps[signal.__name__]]
+    decimal.setcontext(
+        decimal.Context(prec, rounding, emin, emax, capitals, clamp, flags=[], traps=signals)
+    )
+
+
+def _set_socket_timeout(value: Any) -> None:
+    import socket
+
+    socket.setdefaulttimeout(value[0])
+
+
 def _socket_timeout() -> Any:
     import socket
 
@@ -131,6 +158,17 @@ _READERS: dict[str, Callable[[], Any]] = {
     "socket timeout": _socket_timeout,
     "matplotlib.rcParams": _matplotlib,
     "threads": _threads,
+}
+
+
+_SETTERS: dict[str, Callable[[Any], object]] = {
+    "umask": os.umask,
+    "recursion limit": sys.setrecursionlimit,
+    "numpy.seterr": lambda value: sys.modules["numpy"].seterr(**value),
+    "decimal context": _set_decimal,
+    "socket timeout": _set_socket_timeout,
+    # Not by `rcParams.update`, which checks each value; these were valid.
+    "matplotlib.rcParams": lambda value: dict.update(sys.modules["matplotlib"].rcParams, value),
 }
 
 

@@ -89,8 +89,8 @@ def describe(config_file: str) -> Pipeline:
     )
 
 
-def run(task: Task) -> Outcome:
-    """Run one pipeline on what is staged in ``task.work``; failures are told, not raised.
+def run(task: Task, loaded: Callable[[], None] = lambda: None) -> Outcome:
+    """Run one pipeline on what is staged in ``task.work``; failures are returned, not raised.
 
     The working directory is the repository's root. Products are left below ``store/``.
     """
@@ -102,6 +102,7 @@ def run(task: Task) -> Outcome:
     with _environment(task, work):
         try:
             pipeline = _instantiate(task.config.config_file, work / STORE)
+            loaded()  # what follows belongs to this run alone
             _record_saves(pipeline.storage, work, staged, saves)
             seconds["load"] = time.monotonic() - began
             pipeline.run(list(task.arguments))

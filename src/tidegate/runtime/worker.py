@@ -39,6 +39,7 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -46,12 +47,7 @@ from typing import Any, BinaryIO
 from tidegate.errors import TidegateError
 from tidegate.runtime import tsdat_adapter
 from tidegate.runtime.log import LOG, RunLog, capture
-from tidegate.runtime.process_state import (
-    adopt_orphans,
-    differences,
-    end_children,
-    process_state,
-)
+from tidegate.runtime.process_state import adopt_orphans, end_children, process_state, restore
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.summary import summarize_file
 from tidegate.runtime.task import Outcome, Task
@@ -113,14 +109,21 @@ def _run(task: Task) -> dict[str, Any]:
     """The outcome of a run, and what it has changed in this process."""
     before = process_state()
     me = os.getpid()
-    outcome = to_json(perform(task))
+
+    def loaded() -> None:
+        # What modules set when they are imported is no leak, and is kept. The run's variables and
+        # its working directory are undone by the adapter.
+        kept = {name: before[name] for name in ("environment", "working directory")}
+        before.update({**process_state(), **kept})
+
+    outcome = to_json(perform(task, loaded))
     if os.getpid() != me:
         os._exit(0)  # a fork that user code made
     end_children()
-    return {"outcome": outcome, "changed": differences(before, process_state())}
+    return {"outcome": outcome, "changed": restore(before)}
 
 
-def perform(task: Task) -> Outcome:
+def perform(task: Task, loaded: Callable[[], None] = lambda: None) -> Outcome:
     """Carry out a task in this process; what it prints goes to its log."""
     work = Path(task.work)
     log = RunLog(
@@ -131,7 +134,7 @@ def perform(task: Task) -> Outcome:
     _reset_peak_memory()
     try:
         with capture(log, _output(), level.upper()):
-            outcome = tsdat_adapter.run(task)
+            outcome = tsdat_adapter.run(task, loaded)
     finally:
         log.close()
     warnings = outcome.warnings
