@@ -53,9 +53,9 @@ def _config(number: int) -> Config:
     """Every third config is an hourly VAP; the others are ingests that expect data each day."""
     name = f"site{number}"
     if number % 3 == 2:
-        told = Pipeline("Class", datastreams=(f"{name}.buoy.a1",))
+        tsdat = Pipeline("Class", datastreams=(f"{name}.buoy.a1",))
         return Config(
-            "vap", name, "VAP", "Cron", "v.yaml", schedule="0 * * * *", window="hour", tsdat=told
+            "vap", name, "VAP", "Cron", "v.yaml", schedule="0 * * * *", window="hour", tsdat=tsdat
         )
     path = f"buoy/{name}/"
     return Config("buoy", name, "Ingest", "S3", "b.yaml", input_path=path, expect_every=86_400)

@@ -1,9 +1,7 @@
-"""Releases: what a branch is on AWS, planned purely, then synthesized (``stacks``).
+"""What a branch is on AWS: planned purely, then deployed by CloudFormation.
 
-    plan = plan_release(keys, manifest, branch, images)   plain records; print(describe(plan))
-    templates = synthesize(plan)                          CloudFormation, one for each stack
+    plan = plan_release(keys, manifest, branch, images)   plain records
+    templates = synthesize(plan)                          one template for each stack
 
-``plan`` makes the records of ``model``; ``roles``, ``metrics`` and ``schedules`` are parts of it;
-``placement`` says which config lies in which stack. Only ``stacks`` imports the CDK, and only when
-it is asked for templates.
+Both are in ``design``; ``workflow`` has the steps of a release and of a deployment.
 """
