@@ -13,9 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "tidegate"
 
 MODULE, FUNCTION, METHODS = 500, 60, 25
 
-TOO_LARGE: dict[str, int] = {
-    "targets/aws/names.py: Names": 33,
-}
+TOO_LARGE: dict[str, int] = {}
 """What is larger than the limit, and how large it may be: make it smaller, and remove it here."""
 
 

@@ -62,14 +62,14 @@ _DOTTED = "A-Za-z0-9_.-"
 
 @dataclass(frozen=True)
 class _Kind:
-    """What the names of one kind have in common, of what each config has."""
+    """The rules for the names of one kind of resource that each config has."""
 
     word: str
-    """What stands between the branch and the pipeline."""
+    """The word between the branch and the pipeline."""
     limit: int
-    """How long AWS takes them."""
+    """The most characters that AWS accepts."""
     allowed: str = "A-Za-z0-9_-"
-    """Of which characters."""
+    """The characters that AWS accepts."""
 
 
 _KINDS = {
@@ -88,8 +88,8 @@ _RESERVED = ("xn--", "sthree-", "amzn-s3-demo-")
 
 
 @dataclass(frozen=True)
-class Names:
-    """The names of one branch of one pipelines repository."""
+class BranchNames:
+    """The names of what one branch of one pipelines repository has once."""
 
     repository: str
     """``pipelines_repo_name``."""
@@ -100,8 +100,6 @@ class Names:
     def base(self) -> str:
         """What all names begin with: ``{pipelines_repo_name}-{branch}``."""
         return f"{self.repository}-{self.branch}"
-
-    # Once a branch
 
     @property
     def codepipeline_stack(self) -> str:
@@ -203,13 +201,21 @@ class Names:
             plain = f"x{plain}"
         return f"{plain[: room - _HASH - 1].rstrip('-')}-{_digest(self.base)}{end}"
 
-    # Once a pipeline
+    def _stack(self, what: str) -> str:
+        return fit(f"{self.base}-{what}", limit=128, allowed="A-Za-z0-9-", first="A-Za-z")
+
+
+@dataclass(frozen=True)
+class Names(BranchNames):
+    """All names of one branch: those of its pipelines and configs, too."""
+
+    # Once for each pipeline
 
     def image_tag(self, pipeline: str) -> str:
         """The tag that moves along with a pipeline's image, for people's eyes."""
         return fit(f"{pipeline}-{self.branch}", limit=128, allowed=_DOTTED, first="A-Za-z0-9_")
 
-    # Once a config
+    # Once for each config
 
     def function(self, pipeline: str, config: str) -> str:
         """The Lambda function."""
@@ -269,9 +275,6 @@ class Names:
         known = _KINDS[kind]
         name = self._of(f"{known.word}{more}", pipeline, config)
         return fit(name, limit=known.limit, allowed=known.allowed)
-
-    def _stack(self, what: str) -> str:
-        return fit(f"{self.base}-{what}", limit=128, allowed="A-Za-z0-9-", first="A-Za-z")
 
     def _of(self, what: str, pipeline: str, config: str) -> str:
         return f"{self.base}-{what}-{pipeline}-{config}"
