@@ -57,7 +57,7 @@ def all_names(names: Names, pipeline: str, config: str) -> dict[str, tuple[str, 
 
 
 def test_every_name_is_tested():
-    public = {name for name in vars(Names) if not name.startswith("_")}
+    public = {n for kind in Names.__mro__[:-1] for n in vars(kind) if not n.startswith("_")}
     assert public == {
         *(*ONCE, *EACH, "image_tag", "alarm", "artifacts_bucket", "base"),
         *("all", "moving_tags"),  # patterns of names

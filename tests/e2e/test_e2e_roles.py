@@ -127,8 +127,11 @@ def test_nobody_writes_raw_files(cloud: Cloud, probe: Callable[[str], Try], conf
     key = "lidar/humboldt/forged.7z"
     assert denied(attempt("s3", "put_object", Bucket=RAW, Key=key, Body="x"))
     assert denied(attempt("s3", "delete_object", Bucket=RAW, Key="lidar/humboldt/x"))
-    assert attempt("s3", "put_object", Bucket=PRODUCTS, Key="probe", Body="x") == "allowed"
-    assert attempt("s3", "delete_object", Bucket=PRODUCTS, Key="probe") == "allowed"
+    product = "storage/root/probe"
+    assert attempt("s3", "put_object", Bucket=PRODUCTS, Key=product, Body="x") == "allowed"
+    assert attempt("s3", "delete_object", Bucket=PRODUCTS, Key=product) == "allowed"
+    # Nothing is deleted but products.
+    assert denied(attempt("s3", "delete_object", Bucket=PRODUCTS, Key="somebody-elses"))
 
 
 def test_a_vap_reads_products_and_no_raw_files(cloud: Cloud, probe: Callable[[str], Try]) -> None:

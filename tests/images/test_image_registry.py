@@ -61,7 +61,7 @@ def test_a_tag_that_moves_along(ecr: EcrRegistry, clients: Clients) -> None:
     assert ecr.digests(["buoy-main", "buoy-1", "buoy-2"]) == {
         "buoy-main": second, "buoy-1": first, "buoy-2": second
     }  # fmt: skip
-    with pytest.raises(StorageError, match="not in waves-"):
+    with pytest.raises(StorageError, match="no longer in waves-"):
         ecr.move("buoy-main", "sha256:" + "0" * 64)
 
 
