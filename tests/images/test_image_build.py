@@ -225,7 +225,7 @@ def test_what_only_conda_has(tmp_path: Path, base: str, served: Served, micromam
     asked = f"channels: [mine]\ndependencies: [python=3.11, {rare}>=1, pip: [six==1.17.0]]\n"
     repository.write(**{"environment.yml": asked})
     images = repository.release()
-    assert f"{rare} is not on PyPI: the environment is made with conda" in repository.said
+    assert f"{rare} is not on PyPI: conda is used for the environment" in repository.said
     with container(f"{served.address}@{images['buoy'].digest}") as box:
         told = says(box, "cat", "/opt/pipelines/told")
         assert "--channel conda-forge --channel arm-doe --file" in told
