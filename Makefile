@@ -11,6 +11,9 @@ help:  ## this list
 demo: $(READY)  ## three days of lidar files, from raw file to plots, in ./demo
 	$(BIN)/tidegate demo
 
+# Without compiled code, each of the many processes would compile Tidegate and each run all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Deployments mostly wait for builds and for the emulator: more processes than cores.
 WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest --no-loadscope-reorder
