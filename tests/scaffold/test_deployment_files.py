@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import re
@@ -389,3 +390,11 @@ def test_a_wheel_is_put_beside_its_requirement(tmp_path):
     done = run(BIN / "uv", *command, folder=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("tidegate[aws,deploy]") or "./tidegate-9.9" in done.stdout
+
+
+def test_compiled_templates_are_no_templates(tmp_path):
+    """Installers compile all Python files, those among the templates too."""
+    templates = ROOT / "src" / "tidegate" / "scaffold" / "deployment" / "templates"
+    compileall.compile_dir(templates, quiet=1)
+    assert (templates / "__pycache__").is_dir()
+    assert plan(tmp_path / "new", Answers({})).files

@@ -162,12 +162,12 @@ def _show(out: View, plan: Any, created: Any, steps: list[str]) -> None:
 def _next_steps(plan: Any, workspace: Path) -> list[str]:
     """What a person does now."""
     folder = short(plan.repository / "pipelines" / plan.draft.name)
-    where = "" if workspace == HERE else f" {workspace}"
+    where = "" if workspace == HERE else f" in {workspace}"
     arrivals = short(plan.workspace.input / plan.draft.input_path)
     return [
         f"look through {folder}/config for `TODO check`, and correct what is wrong",
-        f"check the workspace: `tidegate check{where}`",
-        f"put raw files into {arrivals}, and run them as they arrive: `tidegate up{where}`",
+        f"check the workspace: `tidegate check`{where}",
+        f"put raw files into {arrivals}, and run them as they arrive: `tidegate up`{where}",
     ]
 
 

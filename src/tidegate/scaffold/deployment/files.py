@@ -142,6 +142,8 @@ def _contents(folder: Path, answers: Answers) -> dict[str, bytes]:
     values = _values(folder, answers)
     contents = {SCHEMA: schema_text().encode(), WORKSPACE: _json(_workspace(answers))}
     for template in resources.files("tidegate.scaffold.deployment").joinpath("templates").iterdir():
+        if template.is_dir():  # compiled code: one of the files is a program
+            continue
         text = template.read_text("utf-8")
         contents[PATHS.get(template.name, template.name)] = (
             _Template(text).substitute(values).encode()

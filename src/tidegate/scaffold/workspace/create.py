@@ -45,6 +45,8 @@ def workspace_files(name: str) -> dict[str, str | bytes]:
         "input/.gitkeep": "",
     }
     for template in resources.files(_PACKAGE).joinpath("templates").iterdir():
+        if template.is_dir():  # compiled code: some of the files are programs
+            continue
         text = template.read_text("utf-8")
         text = text.replace("@@name", name).replace("@@version", _release())
         contents[PLACES.get(template.name, template.name)] = text
