@@ -181,7 +181,9 @@ def test_a_program_that_floods_its_output_is_limited_while_it_runs(real):
 def test_what_it_raises(real, body, kind, message):
     run = real(body)
     record = run.arrive()
-    assert (record.state, record.failure.kind) == ("failed", kind)
+    # A full disk is tried again until there is room, whatever `retries` says.
+    state = "retrying" if "No space left" in message else "failed"
+    assert (record.state, record.failure.kind) == (state, kind)
     assert message in record.failure.message
     assert len(record.failure.message) < 1000
     assert "\n" not in record.failure.message
