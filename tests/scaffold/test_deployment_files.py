@@ -192,7 +192,7 @@ def test_a_script_works_where_it_lies(deployment, tmp_path):
     config.write_text(config.read_text().replace("region: us-east-2", "# region: us-east-2"))
     done = run(deployment / "bootstrap_cdk.sh", folder=tmp_path)
     assert done.returncode == 2
-    assert "pipelines_config.yml:1: 'region' is needed to deploy to AWS" in done.stderr
+    assert "'region' is needed to deploy to AWS" in done.stderr
 
 
 @pytest.mark.functional
