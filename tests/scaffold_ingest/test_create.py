@@ -99,12 +99,12 @@ def test_the_hourly_means_leave_out_what_is_bad(ingest, workspace, worker, tmp_p
         assert product["wind_from_direction"].units == "degree"
     begin = plan.draft.window.begin
     one_hour = Window(begin, begin + timedelta(hours=1))
-    products = {"pier.met.a1": plan.draft.datastreams[0].file}
+    products = [plan.draft.datastreams[0].file]
     config = Config(
         "met_hourly", "pier", "VAP", "Cron", "pipelines/met_hourly/config/pipeline.yaml"
     )
     short = run_window(worker, config, one_hour, products, tmp_path / "short")
-    assert not short.outcome.plots_failed  # of a single time
+    assert not short.record.plots_failed  # of a single time
     loaded = load_without_tsdat(workspace)
     config = next(c for c in loaded.manifest.configs if c.pipeline == "met_hourly")
     assert (config.kind, config.schedule) == ("VAP", "0 * * * *")

@@ -98,7 +98,7 @@ def test_the_product_has_the_known_times_units_and_values(case, workspace, worke
     readers = workspace.root / "pipelines" / case.name / "readers.py"
     assert readers.exists() == case.own_reader
     assert [path.suffix for _, path in created.trial.files].count(".png") == 1
-    assert not created.trial.outcome.plots_failed
+    assert not created.trial.record.plots_failed
 
 
 QUESTIONS = [

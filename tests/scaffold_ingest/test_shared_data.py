@@ -27,7 +27,7 @@ def product(name, raw, workspace, worker):
     wanted = Wanted(name, [raw], location="morro")
     plan = plan_ingest(workspace, wanted, Answers({"timezone": "UTC"}))
     created = create(plan, worker, approve=None)
-    assert not created.trial.outcome.plots_failed
+    assert not created.trial.record.plots_failed
     [file] = created.trial.data
     return read(file)
 

@@ -87,10 +87,10 @@ def show_trial(out: View, trial: TrialRun) -> None:
             (plain(q.variable), str(q.samples), str(q.bad), str(q.indeterminate)) for q in quality
         ]
         out.table(("variable", "samples", "bad", "indeterminate"), rows)
-    for warning in trial.outcome.warnings:
+    for warning in trial.record.warnings:
         out.note(warning)
-    if trial.outcome.plots_failed:
-        out.note(f"the plots failed: {trial.outcome.plots_failed}")
+    if trial.record.plots_failed:
+        out.note(f"the plots failed: {trial.record.plots_failed}")
 
 
 def show_guesses(out: View, draft: Draft) -> None:
@@ -136,7 +136,7 @@ def products_data(trial: TrialRun) -> dict[str, Any]:
         data = to_json(product)
         assert isinstance(data, dict)
         products.append({**data, "file": str(path)})
-    return {"products": products, "warnings": list(trial.outcome.warnings)}
+    return {"products": products, "warnings": list(trial.record.warnings)}
 
 
 def short(path: Path) -> str:

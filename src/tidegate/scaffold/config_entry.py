@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tidegate.config import ConfigProblems, read
 from tidegate.errors import ConfigurationError, UsageError
+from tidegate.scaffold.config_check import check_config
 from tidegate.scaffold.yaml_text import scalar
 from tidegate.workspace.folder import CONFIG
 
@@ -45,7 +43,8 @@ def add_entry(text: str, entry: Entry) -> str:
     pipelines = _child(root, "pipelines")
     if pipelines is None:
         changed = text.rstrip("\n") + "\n\npipelines:\n" + "\n".join(_pipeline(entry, "")) + "\n"
-        return _checked(changed)
+        check_config(changed)
+        return changed
     existing = _named(pipelines, entry.pipeline)
     if existing is not None:
         changed = _with_config(text, existing, entry)
@@ -64,7 +63,8 @@ def add_entry(text: str, entry: Entry) -> str:
             )
         blank = " " * pipelines.start_mark.column
         changed = _insert(text, _last_line(pipelines) + 1, _pipeline(entry, blank))
-    return _checked(changed)
+    check_config(changed)
+    return changed
 
 
 def _with_config(text: str, pipeline: Any, entry: Entry) -> str:
@@ -146,18 +146,3 @@ def _last_line(node: Any) -> int:
         return max(_last_line(item) for item in node.value)
     ended: int = node.end_mark.line
     return ended - 1 if node.end_mark.column == 0 and ended > node.start_mark.line else ended
-
-
-def _checked(text: str) -> str:
-    """See that Tidegate itself takes the file; whether the config files exist comes later.
-
-    Raises:
-        ConfigurationError: it does not.
-    """
-    with tempfile.TemporaryDirectory(prefix="tidegate-new-") as folder:
-        file = Path(folder) / CONFIG
-        file.write_text(text, encoding="utf-8")
-        reading = read(file, files=False)
-    if reading.model is None:
-        raise ConfigProblems(CONFIG, reading.problems)
-    return text

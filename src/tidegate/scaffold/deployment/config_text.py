@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import yaml
 
-from tidegate.config import AwsKeys, ConfigProblems, read
+from tidegate.config import AwsKeys
 from tidegate.scaffold.deployment.answers import KEYS, Answers
 from tidegate.workspace.discovery import Discovered
-from tidegate.workspace.folder import CONFIG
 
 _EXAMPLES = (
     Discovered("lidar", "Ingest", {"humboldt": "pipelines/lidar/config/pipeline_humboldt.yaml"}),
@@ -67,17 +64,3 @@ def _entry(found: Discovered) -> Iterator[str]:
 def _text(value: str) -> str:
     """A string in YAML, with quotes if it needs them."""
     return str(yaml.safe_dump(value, width=1000)).removesuffix("...\n").strip()
-
-
-def check_config(text: str) -> None:
-    """Check that the config has no problems.
-
-    Raises:
-        ConfigurationError: it has problems.
-    """
-    with tempfile.TemporaryDirectory(prefix="tidegate-new-") as folder:
-        file = Path(folder) / CONFIG
-        file.write_text(text, encoding="utf-8")
-        reading = read(file, files=False)
-    if reading.model is None:
-        raise ConfigProblems(CONFIG, reading.problems)

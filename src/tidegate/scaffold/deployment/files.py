@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from tidegate.config.schema import text as schema_text
 from tidegate.errors import StorageError, UsageError
+from tidegate.scaffold.config_check import check_config
 from tidegate.scaffold.deployment.answers import Answers
 from tidegate.scaffold.deployment.config_text import (
-    check_config,
     key_lines,
     pipeline_lines,
     repository_lines,

@@ -7,8 +7,7 @@ import importlib.util
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,14 @@ import pandas as pd
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Config, Pipeline
 from tidegate.runtime.process import WorkerProcess
-from tidegate.runtime.publish import STORE, content_hash
-from tidegate.runtime.runs import Input, Product, Run, Window
-from tidegate.runtime.stage import INPUTS, tsdat_time
-from tidegate.runtime.task import Outcome, Task
+from tidegate.runtime.protocols import Inputs
+from tidegate.runtime.runs import Product, Run, RunRecord, Window
+from tidegate.runtime.testing import MemoryInputs
 from tidegate.scaffold.ingest.records import Draft, Variable
+from tidegate.targets.local.inputs import FolderInputs
+from tidegate.targets.local.outside_inputs import OutsideInputs
+from tidegate.testing.samples import SampleProducts, product_key
+from tidegate.testing.trial import Trial, try_run
 from tidegate.workspace import environment
 from tidegate.workspace.environment_options import find_interpreter
 from tidegate.workspace.folder import Workspace
@@ -37,8 +39,8 @@ Say = Callable[[str], None]
 class TrialRun:
     """What a run of the sample made."""
 
-    outcome: Outcome
-    """What the worker answered."""
+    record: RunRecord
+    """What would be recorded: warnings, failed plots."""
     files: tuple[tuple[Product, Path], ...]
     """The products and where they are kept."""
 
@@ -62,58 +64,28 @@ def run_sample(
     Raises:
         ConfigurationError: Tsdat rejects the pipeline, or the run fails.
         PythonEnvironmentError: the worker cannot be started.
+        UsageError: a sample's name does not count as that of a raw file.
     """
-    with _work_folder() as work:
-        inputs, arguments = [], []
-        for sample in samples:
-            key = f"{config.input_path or ''}{sample.name}"
-            place = work / INPUTS / key
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(sample, place)
-            size, sha256 = content_hash(place)
-            inputs.append(Input(key, sha256, size))
-            arguments.append(str(place))
-        described = _describe(worker, config)
-        run = Run(config.id, tuple(inputs))
-        task = Task(run, replace(config, tsdat=described), tuple(arguments), str(work))
-        return _perform(worker, task, keep)
+    files = {f"{config.input_path or ''}{sample.name}": sample for sample in samples}
+    inputs = OutsideInputs(FolderInputs(samples[0].parent), files)
+    run = Run(config.id, tuple(inputs.input(key) for key in files))
+    described = _describe(worker, config)
+    return _try(worker, replace(config, tsdat=described), run, inputs, SampleProducts({}), keep)
 
 
 def run_window(
-    worker: WorkerProcess,
-    config: Config,
-    window: Window,
-    products: Mapping[str, Path],
-    keep: Path,
+    worker: WorkerProcess, config: Config, window: Window, products: Iterable[Path], keep: Path
 ) -> TrialRun:
-    """Run a VAP for a window over products, by datastream; products are left in ``keep``.
+    """Run a VAP for a window over products; its own products are left in ``keep``.
 
     Raises:
         ConfigurationError: Tsdat rejects the pipeline, or the run fails.
         PythonEnvironmentError: the worker cannot be started.
     """
-    with _work_folder() as work:
-        described = _describe(worker, config)
-        root = work / STORE / described.storage_root
-        template = described.data_path or "data/{location_id}/{datastream}"
-        for datastream, file in products.items():
-            names = {"datastream": datastream, "location_id": datastream.split(".", 1)[0]}
-            place = root / template.format(**names) / file.name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, place)
-        arguments = (tsdat_time(window.begin), tsdat_time(window.end))
-        run = Run(config.id, window=window)
-        task = Task(run, replace(config, tsdat=described), arguments, str(work))
-        return _perform(worker, task, keep)
-
-
-@contextmanager
-def _work_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="tidegate-sample-") as folder:
-        work = Path(folder)
-        for name in (INPUTS, STORE, "tmp"):
-            (work / name).mkdir()
-        yield work
+    described = _describe(worker, config)
+    source = SampleProducts({product_key(worker, described, file): file for file in products})
+    run = Run(config.id, window=window, products=source.refs())
+    return _try(worker, replace(config, tsdat=described), run, MemoryInputs(), source, keep)
 
 
 def _describe(worker: WorkerProcess, config: Config) -> Pipeline:
@@ -123,18 +95,26 @@ def _describe(worker: WorkerProcess, config: Config) -> Pipeline:
     return described
 
 
-def _perform(worker: WorkerProcess, task: Task, keep: Path) -> TrialRun:
-    outcome = worker.perform(task)
-    failure = outcome.failure
-    if failure is not None or not outcome.products:
-        raise ConfigurationError(
-            f"the pipeline fails on its sample: {failure.message}"
-            if failure
-            else "the pipeline makes no product of its sample",
-            where=failure.where if failure else task.config.config_file,
-            next=f"correct the pipeline, then `tidegate test {task.config.pipeline}`",
-        )
-    return TrialRun(outcome, tuple(_keep(outcome.products, Path(task.work) / STORE, keep)))
+def _try(
+    worker: WorkerProcess,
+    config: Config,
+    run: Run,
+    inputs: Inputs,
+    source: SampleProducts,
+    keep: Path,
+) -> TrialRun:
+    with tempfile.TemporaryDirectory(prefix="tidegate-sample-") as folder:
+        trial = try_run(worker, config, run, inputs, Path(folder), source)
+        failure = trial.record.failure
+        if failure is not None or not trial.products:
+            raise ConfigurationError(
+                f"the pipeline fails on its sample: {failure.message}"
+                if failure
+                else "the pipeline makes no product of its sample",
+                where=failure.where if failure else config.config_file,
+                next=f"correct the pipeline, then `tidegate test {config.pipeline}`",
+            )
+        return TrialRun(trial.record, tuple(_keep(trial, keep)))
 
 
 def start_worker(
@@ -164,14 +144,14 @@ def sample_interpreter(workspace: Workspace, python: str | None, say: Say) -> tu
     return find_interpreter(workspace, reading, python=python, say=say)
 
 
-def _keep(products: Sequence[Product], store: Path, keep: Path) -> list[tuple[Product, Path]]:
+def _keep(trial: Trial, keep: Path) -> list[tuple[Product, Path]]:
     shutil.rmtree(keep, ignore_errors=True)
     keep.mkdir(parents=True)
     kept = []
-    for product in products:
-        place = keep / Path(product.key).name
-        shutil.copyfile(store / product.key, place)
-        kept.append((product, place))
+    for made in trial.products:
+        place = keep / made.name
+        shutil.copyfile(made.file, place)
+        kept.append((made.product, place))
     return kept
 
 

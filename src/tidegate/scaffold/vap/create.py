@@ -123,7 +123,7 @@ def create(plan: Plan, worker: WorkerProcess, *, approve: Approve | None) -> Cre
         draft.name, plan.entry.config, "VAP", "Cron", str(plan.entry.keys["config_file_path"])
     )
     keep = plan.workspace.state / trial_run.PREVIEW / draft.name
-    products = {stream.name: stream.file for stream in draft.datastreams}
+    products = [stream.file for stream in draft.datastreams]
     trial = trial_run.run_window(worker, config, draft.window, products, keep)
     expected = plan.repository / "pipelines" / draft.name / "test" / "data" / "expected"
     shutil.rmtree(expected, ignore_errors=True)
