@@ -18,7 +18,7 @@ from tidegate.deploy.design.arn_patterns import (
     resource_arns,
     role_arns,
 )
-from tidegate.deploy.design.roles import Statement
+from tidegate.deploy.design.roles import Statement, ledger_statement
 from tidegate.targets.aws.names import Names
 
 
@@ -165,25 +165,9 @@ def boundary_statements(
 
     ``inputs`` and ``outputs`` are the buckets. Raw files may be read only, unless both are one.
     """
-    table = f"table/{names.ledger_table}"
     return (
         *_bucket_statements(place, inputs, outputs),
-        Statement(
-            "Ledger",
-            (
-                "dynamodb:BatchGetItem",
-                "dynamodb:ConditionCheckItem",
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-                "dynamodb:Query",
-                "dynamodb:UpdateItem",
-            ),
-            (
-                place.arn("dynamodb", table),
-                *(place.arn("dynamodb", f"{table}/index/{index}") for index in indexes),
-            ),
-        ),
+        ledger_statement(place, names.ledger_table, indexes),
         Statement(
             "Queues",
             (

@@ -6,7 +6,7 @@ of a log group), the statement says why, for cdk-nag.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,6 +61,26 @@ class Role:
     """The ARN of its permissions boundary; empty for none."""
 
 
+def ledger_statement(place: Place, table: str, indexes: Iterable[str]) -> Statement:
+    """What functions may do with the ledger table: in their roles, and in the boundary of these."""
+    return Statement(
+        "Ledger",
+        (
+            "dynamodb:BatchGetItem",
+            "dynamodb:ConditionCheckItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+        ),
+        (
+            place.arn("dynamodb", f"table/{table}"),
+            *(place.arn("dynamodb", f"table/{table}/index/{index}") for index in indexes),
+        ),
+    )
+
+
 def function_statements(
     config: Config,
     place: Place,
@@ -76,22 +96,7 @@ def function_statements(
     return (
         *_reading(config, place, input_bucket, output_bucket),
         *_writing(config, place, output_bucket),
-        Statement(
-            "Ledger",
-            (
-                "dynamodb:BatchGetItem",
-                "dynamodb:ConditionCheckItem",
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-                "dynamodb:Query",
-                "dynamodb:UpdateItem",
-            ),
-            (
-                place.arn("dynamodb", f"table/{table}"),
-                *(place.arn("dynamodb", f"table/{table}/index/{index}") for index in indexes),
-            ),
-        ),
+        ledger_statement(place, table, indexes),
         Statement(
             "Queue",
             (
