@@ -19,7 +19,6 @@ from tidegate.errors import StorageError, UsageError
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
 from tidegate.testing.cases import Suite, find_suites
-from tidegate.testing.junit import write_junit
 from tidegate.testing.pipelines import Pipelines, open_pipelines
 from tidegate.testing.results import CaseResult, ProductResult, State, Summary, changes
 from tidegate.testing.running import Runner
@@ -71,6 +70,8 @@ def test_command(
         try:
             summary = _run(out, pipelines, suites, place, workers, log)
             if junit is not None:
+                from tidegate.testing.junit import write_junit
+
                 texts = enumerate(summary.results)
                 write_junit(junit, summary, {n: "\n".join(_problems(r)) for n, r in texts})
             if as_json:

@@ -78,6 +78,7 @@ class Notifier:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._kept: str | None = None
         self._restore()
 
     def record(self, record: RunRecord) -> None:
@@ -186,8 +187,9 @@ class Notifier:
             data = {name: _group_data(group) for name, group in self._groups.items()}
         text = json.dumps(data, sort_keys=True)
         try:
-            if self._keep.state(_STATE) != text:
+            if text != self._kept:
                 self._keep.set_state(_STATE, text)
+                self._kept = text
         except Exception as error:
             logger.warning("the state of notifications was not kept: %s", error)
 

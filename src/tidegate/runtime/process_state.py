@@ -49,11 +49,12 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 def restore(before: dict[str, Any]) -> list[str]:
     """Set back what has changed since ``before``; returns the names of what cannot be set back."""
-    for name in differences(before, process_state()):
+    changed = differences(before, process_state())
+    for name in changed:
         if name in _SETTERS:
             with suppress(Exception):  # such as a module that user code has damaged
                 _SETTERS[name](before[name])
-    return differences(before, process_state())
+    return differences(before, process_state()) if changed else []
 
 
 def _equal(one: Any, other: Any) -> bool:
