@@ -338,6 +338,7 @@ def test_what_of_tidegate_goes_in() -> None:
     assert {name.split("/")[0] for name in inside - top} == {"targets", "runtime"}
     needed = {
         "runtime/tsdat_adapter.py",
+        "runtime/pipeline_run.py",
         "runtime/dispatch.py",
         "targets/aws/ledger/dynamo_ledger.py",
         "targets/aws/__init__.py",

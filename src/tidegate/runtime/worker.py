@@ -45,7 +45,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tidegate.errors import TidegateError
-from tidegate.runtime import tsdat_adapter
+from tidegate.runtime import pipeline_run, tsdat_adapter
 from tidegate.runtime.log import LOG, RunLog, capture
 from tidegate.runtime.process_state import adopt_orphans, end_children, process_state, restore
 from tidegate.runtime.records import from_json, to_json
@@ -134,7 +134,7 @@ def perform(task: Task, loaded: Callable[[], None] = lambda: None) -> Outcome:
     _reset_peak_memory()
     try:
         with capture(log, _output(), level.upper()):
-            outcome = tsdat_adapter.run(task, loaded)
+            outcome = pipeline_run.run(task, loaded)
     finally:
         log.close()
     warnings = outcome.warnings
