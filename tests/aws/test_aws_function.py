@@ -542,6 +542,25 @@ def test_a_scheduled_ingest_takes_all_files_together(
     assert [len(r.run.inputs) for r in bench.records()] == [1, 7]
 
 
+def test_one_bad_file_does_not_hold_up_the_others_of_a_scheduled_ingest(
+    clients: Clients, new: New, tmp_path: Path
+) -> None:
+    bench = Bench(clients, new, tmp_path, replace(INGEST, trigger="Cron", schedule="0 2 * * *"))
+    for n in range(3):
+        bench.put(f"lidar/humboldt/{n}.dat")
+    is_bad = "lidar/humboldt/1.dat"
+    bench.worker.behaviour = lambda task: (
+        bad(task) if any(i.key == is_bad for i in task.run.inputs) else writes(task)
+    )
+    bench.send({"tidegate": {"schedule": INGEST.id, "time": "2022-04-06T02:00:00Z"}})
+    bench.drain()
+    (failed,) = bench.ledger.records(states=("failed",))
+    assert [i.key for i in failed.run.inputs] == [is_bad]
+    (good,) = bench.ledger.records(states=("succeeded",))
+    assert [i.key[-5:] for i in good.run.inputs] == ["0.dat", "2.dat"]
+    assert (bench.visible(), bench.hidden()) == (0, 0)
+
+
 # The worker, and the environment.
 
 

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from tidegate.runtime.disk_space import is_full_disk
-from tidegate.runtime.events import Event, Requested
+from tidegate.runtime.events import Event, Requested, ScheduleDue
 from tidegate.runtime.execute import Context, execute
 from tidegate.runtime.ledger_rules import is_new_request
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.protocols import Claim, Queue, QueuedRun
 from tidegate.runtime.runs import FINISHED, Run, RunRecord
+from tidegate.runtime.scheduled_files import Room
 from tidegate.runtime.select import select
+from tidegate.runtime.split import next_part
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class Dispatcher:
     """Called after each attempt, with its record; also if the run will be tried again."""
     say: Callable[[str], None] = _ignore
     """Called with a sentence that a person should read."""
+    room: Callable[[], Room] = Room
+    """What one run of a scheduled ingest takes at most."""
 
     def submit(
         self,
@@ -69,7 +73,8 @@ class Dispatcher:
         """
         configs = self.context.manifest.configs if configs is None else configs
         ledger, now = self.context.target.ledger, self.context.now()
-        selections = [select(configs, event, ledger, now=now) for event in events]
+        room = self.room() if any(isinstance(e, ScheduleDue) for e in events) else None
+        selections = [select(configs, event, ledger, now=now, room=room) for event in events]
         return (put or self.queue.put)(
             [run for selection in selections for run in selection.runs],
             now,
@@ -87,6 +92,8 @@ class Dispatcher:
             it failed so more often than `retries` allows  given up
             it was done before                             dropped
             another owner is at work on it                 postponed until that one's lease ends
+
+        A run of several files that failed because of them is followed by runs of its halves.
         """
         run = queued.run
         if all(config.id != run.config for config in self.context.manifest.configs):
@@ -95,11 +102,21 @@ class Dispatcher:
             return None
         result = self._answered_before(queued) or execute(queued, self.context)
         if isinstance(result, Claim):
+            if result.record is not None and result.reason in ("done", "failed"):
+                self._put_next_part(replace(result.record, run=run))
             self._return_unclaimed(queued, result)
             return None
+        self._put_next_part(result)
         self._return_ended(result, run)
         self.ended(result)
         return result
+
+    def _put_next_part(self, record: RunRecord) -> None:
+        """Queue what comes after a run whose files are run in parts, before it is dropped."""
+        if record.state in FINISHED:
+            part = next_part(record, self.context.target.ledger)
+            if part is not None:
+                self.queue.put([part], self.context.now())
 
     def _answered_before(self, queued: QueuedRun) -> Claim | None:
         """A refused claim, if this very request was carried out and was delivered twice."""

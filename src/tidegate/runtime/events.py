@@ -32,6 +32,8 @@ class ScheduleDue:
     """When it was due; after a downtime this may be long ago."""
     files: tuple[Input, ...] = ()
     """For a Cron ingest: the files that are under its path now."""
+    waiting: tuple[Input, ...] = ()
+    """Files of runs that are in the queue, where the queue can be read."""
 
     def __post_init__(self) -> None:
         check_aware(self)

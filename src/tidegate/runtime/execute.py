@@ -30,6 +30,7 @@ from tidegate.runtime.product_checks import empty_failure
 from tidegate.runtime.protocols import Claim, ClaimLost, Executor, QueuedRun, Target
 from tidegate.runtime.publish import keys_to_change, publish
 from tidegate.runtime.runs import Failure, FailureKind, Run, RunRecord
+from tidegate.runtime.split import split
 from tidegate.runtime.stage import remove, stage, work_folder
 from tidegate.runtime.task import Limits, Outcome, Task
 
@@ -88,6 +89,7 @@ def execute(queued: QueuedRun, context: Context) -> RunRecord | Claim:
             try:
                 work = afterwards.enter_context(work_folder(context.work, record, context.discard))
                 record = _carry_out(record, config, context, work, afterwards)
+                record = split(record, config)
                 record = _keep_log(record, context, work / LOG)
                 if record.failure is not None:
                     remove(work)  # if it filled the disk, there must be room for the record

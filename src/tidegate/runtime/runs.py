@@ -16,7 +16,7 @@ State = Literal["running", "retrying", "succeeded", "empty", "failed", "supersed
 """running: claimed. retrying: failed for a reason that may pass, will be tried again. succeeded:
 its products are published. empty: ended without any product. failed: see its failure. superseded:
 an input changed before the run could publish, or a later run about the same inputs has replaced
-what it published."""
+what it published, or its files are run in parts (``split``)."""
 
 FINISHED: tuple[State, ...] = ("succeeded", "empty", "failed", "superseded")
 SETTLED: tuple[State, ...] = ("succeeded", "empty")
@@ -88,6 +88,25 @@ class ProductRef:
 
 
 @dataclass(frozen=True)
+class Search:
+    """How far the search for the files that make a run of several files fail has got.
+
+    The parts of that run are run one after the other; each has here what comes after it.
+    """
+
+    left: tuple[tuple[Input, ...], ...] = ()
+    """The parts that are run after this one."""
+    good: tuple[Input, ...] = ()
+    """The files of the parts that have succeeded."""
+    parts: int = 0
+    """How many parts these were."""
+    together: bool = True
+    """Whether the good files are run together at the end."""
+    last: bool = False
+    """Whether this is that run at the end; it is not split again."""
+
+
+@dataclass(frozen=True)
 class Run:
     """One execution of one config over named inputs or over a window."""
 
@@ -107,6 +126,8 @@ class Run:
     """When the event that started it happened; not part of the key."""
     again: bool = False
     """Run it even if it was run, or failed, before; not part of the key."""
+    search: Search | None = None
+    """If it is a part of a run that failed: what comes after it; not part of the key."""
 
     def __post_init__(self) -> None:
         check_aware(self)

@@ -14,6 +14,7 @@ from tidegate.runtime.ledger_rules import overlaps
 from tidegate.runtime.manifest import Config, Pipeline
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import SETTLED, Product, Run, Window, window_at, windows_over
+from tidegate.runtime.scheduled_files import Room, in_batches, new_files
 from tidegate.runtime.temporary_names import is_temporary
 
 _FIRST_PAUSE = timedelta(minutes=10)
@@ -35,11 +36,17 @@ class Selection:
 
 
 def select(
-    configs: Sequence[Config], event: Event, ledger: Ledger, *, now: datetime | None = None
+    configs: Sequence[Config],
+    event: Event,
+    ledger: Ledger,
+    *,
+    now: datetime | None = None,
+    room: Room | None = None,
 ) -> Selection:
     """The runs that ``event`` calls for, without those that are done.
 
     ``now`` decides which failed windows may be tried again: the event's own time may be long past.
+    ``room`` is what one run of a scheduled ingest takes at most.
     """
     if isinstance(event, FileArrived):
         runs = [
@@ -54,7 +61,8 @@ def select(
             return Selection(())
         if config.kind == "VAP":
             return _due_windows(config, event, ledger, now or event.at)
-        return Selection(tuple(_open(_scheduled_ingest(config, event, ledger), ledger)))
+        runs = list(_scheduled_ingest(config, event, ledger, room or Room()))
+        return Selection(tuple(_again(runs, ledger) if config.input_path else _open(runs, ledger)))
     return Selection(event.runs)
 
 
@@ -95,7 +103,9 @@ def _open(runs: Iterable[Run], ledger: Ledger) -> list[Run]:
     return [run for run in runs if states.get(run.key) not in (*SETTLED, "failed")]
 
 
-def _scheduled_ingest(config: Config, event: ScheduleDue, ledger: Ledger) -> Iterator[Run]:
+def _scheduled_ingest(
+    config: Config, event: ScheduleDue, ledger: Ledger, room: Room
+) -> Iterator[Run]:
     if config.inputs:
         # The period that has just ended: its data can be complete, that of the next cannot.
         period = window_at(config.window or "day", event.at)
@@ -106,12 +116,14 @@ def _scheduled_ingest(config: Config, event: ScheduleDue, ledger: Ledger) -> Ite
             due=event.at,  # a new run each time, even if the strings stay the same
             arrived=event.at,
         )
-    elif config.input_path is not None:
-        files = [file for file in event.files if _is_input(config, file.key)]
-        new = ledger.untaken(config.id, files)
-        if new:
-            ordered = tuple(sorted(new, key=lambda file: file.key))
-            yield Run(config.id, inputs=ordered, arrived=event.at)
+        return
+    if config.input_path is None:
+        return
+    files = [file for file in event.files if _is_input(config, file.key)]
+    waiting = set(event.waiting)
+    new = [file for file in new_files(config, files, ledger) if file not in waiting]
+    for batch in in_batches(config, new, room):
+        yield Run(config.id, inputs=batch, arrived=event.at)
 
 
 def render(text: str, period: Window, due: datetime) -> str:

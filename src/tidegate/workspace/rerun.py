@@ -78,7 +78,7 @@ def to_retry(
 
 def requested(run: Run, now: datetime) -> Run:
     """The same run, to be carried out even if it was carried out before."""
-    return replace(run, again=True, arrived=now)
+    return replace(run, again=True, arrived=now, search=None)
 
 
 def file_runs(

@@ -30,6 +30,7 @@ from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.protocols import Target
 from tidegate.runtime.records import loads
 from tidegate.runtime.runs import Run, RunRecord
+from tidegate.runtime.scheduled_files import room_on
 from tidegate.runtime.select import takes
 from tidegate.targets.aws import messages
 from tidegate.targets.aws.clients import Clients
@@ -92,7 +93,13 @@ class Function:
             keep_log=self._keep_log,
             now=now,
         )
-        self._dispatcher = Dispatcher(self.context, self._queue, self._ended, self._log.warning)
+        self._dispatcher = Dispatcher(
+            self.context,
+            self._queue,
+            self._ended,
+            self._log.warning,
+            room=lambda: room_on(settings.work),
+        )
         if not settings.keep_inputs:
             self._log.warning(
                 "RETAIN_INPUT_FILES is false, but raw files are kept: Tidegate deletes no data",

@@ -103,6 +103,8 @@ class SqsQueue:
             StorageError: not all could be sent; to send the others twice does no harm.
         """
         delivery = self._current
+        if delivery is None and not self._url and self._taken:
+            delivery = self._taken[-1][1]  # a run that follows the one that is carried out now
         if delivery is not None and runs and self._stays_with_message(len(runs)):
             self._waiting.extend((run, delivery) for run in runs)
             delivery.state.extend(state)

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from tidegate.runtime.dispatch import Dispatcher
 from tidegate.runtime.events import ScheduleDue
+from tidegate.runtime.split import files_of
 from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.targets.local.queue import SqliteQueue
 from tidegate.targets.local.schedule import Schedule
 from tidegate.targets.local.sightings import Sightings
 
@@ -19,10 +21,12 @@ class Scheduler:
         self,
         dispatcher: Dispatcher,
         ledger: SqliteLedger,
+        queue: SqliteQueue,
         sightings: Sightings,
         say: Callable[[str], None],
     ) -> None:
         self._dispatcher = dispatcher
+        self._queue = queue
         self._sightings = sightings
         self._schedule = Schedule(dispatcher.context.manifest.configs, ledger, say=say)
 
@@ -51,7 +55,9 @@ class Scheduler:
     def _with_files(self, event: ScheduleDue) -> ScheduleDue:
         config = self._dispatcher.context.manifest.config(event.config)
         if config.kind == "Ingest" and config.input_path is not None and not config.inputs:
-            return replace(event, files=tuple(self._sightings.list(config)))
+            waiting = [file for e in self._queue.pending(config.id) for file in files_of(e.run)]
+            files = tuple(self._sightings.list(config))
+            return replace(event, files=files, waiting=tuple(waiting))
         return event
 
     def _mark(self, due: Iterable[ScheduleDue]) -> None:

@@ -26,6 +26,7 @@ from tidegate.runtime.execute import Context
 from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.protocols import Executor, Target
 from tidegate.runtime.runs import Run, RunRecord
+from tidegate.runtime.scheduled_files import room_on
 from tidegate.targets.local.cleaner import Cleaner
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.intake import Intake
@@ -101,6 +102,7 @@ class Service:
             self._queue,
             ended=self._listener.ended,
             say=self._listener.say,
+            room=lambda: room_on(places.work, executor.slots),
         )
         self._trouble = StorageTrouble(self._listener)
         self._loops = RunLoops(self._dispatcher, self._queue, self._ledger, self._trouble)
@@ -255,7 +257,9 @@ class Service:
             self._listener.say(f"in {self._places.input.name}/: {skipped}")
 
     def _scheduler(self) -> Scheduler:
-        return Scheduler(self._dispatcher, self._ledger, self._sightings, self._listener.say)
+        return Scheduler(
+            self._dispatcher, self._ledger, self._queue, self._sightings, self._listener.say
+        )
 
     def _tick(self, scheduler: Scheduler, staleness: Staleness) -> None:
         try:
