@@ -253,6 +253,9 @@ def test_states_and_records(ledger: Ledger) -> None:
     assert told(prefix=running.key[:10], config="p/1") == []
     assert told(prefix=running.key, states=("running",)) == ["f6"]
     assert told(config="none") == told(prefix="zz") == []
+    assert told(before=at(3)) == ["f6", "f2", "f1", "f0"]
+    assert told(before=at(3), config="p/0", limit=2) == ["f6", "f2"]
+    assert told(before=at(0)) == told(before=at(1), prefix=running.key[:10]) == []
 
 
 def test_records_over_many_pages(ledger: Ledger) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from runtime_doubles import NOON, Bench
 
-from tidegate.runtime.open_failures import open_failures, open_plots
+from tidegate.runtime.open_failures import acknowledge, open_failures, open_plots
 from tidegate.runtime.runs import Failure
 from tidegate.runtime.task import Outcome
 from tidegate.workspace.rerun import to_retry
@@ -53,6 +53,17 @@ def test_a_later_failure_after_a_success_is_open(bench, arrive):
     arrive("a", b"1")
     record = arrive("a", b"2", perform=fails)
     assert [r.key for r in open_failures(bench.ledger)] == [record.key]
+
+
+def test_an_acknowledged_failure_is_closed_until_it_fails_again(bench, arrive):
+    record = arrive("a", b"1", perform=fails)
+    other = arrive("b", b"1", perform=fails)
+    acknowledge(bench.ledger, record.key, "Ada", bench.now)
+    assert [r.key for r in open_failures(bench.ledger)] == [other.key]
+    bench.now += timedelta(minutes=1)
+    bench.perform = fails
+    bench.execute(replace(record.run, again=True))
+    assert {r.key for r in open_failures(bench.ledger)} == {record.key, other.key}
 
 
 def test_a_retry_that_succeeds_closes_it(bench, arrive):

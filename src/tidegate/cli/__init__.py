@@ -30,6 +30,7 @@ from tidegate.cli import (
     test_command,
     try_command,
     view,
+    web,
 )
 from tidegate.cli.view import View
 from tidegate.errors import TidegateError
@@ -44,7 +45,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    *(setup, demo, adopt, new, try_command, test_command, runs, logs),
+    *(setup, demo, adopt, new, try_command, test_command, runs, web, logs),
     *(emulate, doctor, deploy, release, status, destroy),
 ):
     app.add_typer(module.app)
@@ -62,6 +63,7 @@ PANELS = {
         "products",
         "retry",
         "reprocess",
+        "web",
         "logs",
         "service",
         "notify",

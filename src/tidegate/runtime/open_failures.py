@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from tidegate.runtime.protocols import Ledger
+from tidegate.runtime.records import check_aware, from_json, to_json
 from tidegate.runtime.runs import RunRecord
+
+_STATE = "acknowledged"
+_KEPT = 2000
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """Somebody knows of a failure, and nothing needs to be done about it."""
+
+    who: str
+    """Who said so."""
+    when: datetime
+    """When. A later attempt that fails is open again."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
 
 
 def is_open(record: RunRecord, about: Sequence[RunRecord]) -> bool:
     """Whether a failure is open, given the other runs about one of its files, or its window.
 
     It is closed by a later run about the same that succeeded. A later run that failed takes its
-    place: there is one open failure for each file or window.
+    place: there is one open failure for each file or window. (``open_failures`` also leaves out
+    those that were acknowledged.)
     """
     return record.state == "failed" and not _has_later(record, about, "failed")
 
@@ -24,9 +45,33 @@ def has_open_plots(record: RunRecord, about: Sequence[RunRecord]) -> bool:
 
 def open_failures(ledger: Ledger, config: str | None = None) -> Iterator[RunRecord]:
     """The open failures of a config, or of all, the latest first."""
-    for record in ledger.records(config=config, states=("failed",)):
+    known = acknowledged(ledger)
+    yield from only_open(ledger, ledger.records(config=config, states=("failed",)), known)
+
+
+def only_open(
+    ledger: Ledger, failed: Iterator[RunRecord], known: Mapping[str, Acknowledgement]
+) -> Iterator[RunRecord]:
+    """Those of the ``failed`` runs that are open; ``known`` is what ``acknowledged`` returns."""
+    for record in failed:
+        noted = known.get(record.key)
+        if noted is not None and record.started <= noted.when:
+            continue
         if any(is_open(record, about) for about in _others(ledger, record)):
             yield record
+
+
+def acknowledged(ledger: Ledger) -> dict[str, Acknowledgement]:
+    """The acknowledged failures, by the keys of their runs."""
+    found = json.loads(ledger.state(_STATE) or "{}")
+    return {key: from_json(Acknowledgement, data) for key, data in found.items()}
+
+
+def acknowledge(ledger: Ledger, key: str, who: str, when: datetime) -> None:
+    """Note that the failure of a run is known: it is no longer open. Keeps the latest 2,000."""
+    known = {**acknowledged(ledger), key: Acknowledgement(who, when)}
+    latest = sorted(known.items(), key=lambda item: item[1].when)[-_KEPT:]
+    ledger.set_state(_STATE, json.dumps({key: to_json(noted) for key, noted in latest}))
 
 
 def open_plots(ledger: Ledger, config: str | None = None) -> Iterator[RunRecord]:

@@ -127,9 +127,14 @@ class Ledger(Protocol):
         config: str | None = None,
         states: Sequence[State] = (),
         prefix: str = "",
+        before: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[RunRecord]:
-        """Records, the latest started first; ``prefix`` is how the run's key begins."""
+        """Records, the latest started first; ``prefix`` is how the run's key begins.
+
+        With ``before``, only runs that started before then. The cost of the first record does not
+        depend on how many runs are later than that.
+        """
 
     def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:
         """The runs of that config about one subject (``Run.subjects``), the latest first.

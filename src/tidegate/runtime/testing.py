@@ -172,12 +172,14 @@ class MemoryLedger:
         config: str | None = None,
         states: Sequence[State] = (),
         prefix: str = "",
+        before: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[RunRecord]:
         found = [
             record
             for record in list(self._records.values())
             if matches(record, config=config, states=states, prefix=prefix)
+            and (before is None or record.started < before)
         ]
         found.sort(key=start_and_key, reverse=True)
         yield from found[:limit]

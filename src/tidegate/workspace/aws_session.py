@@ -19,14 +19,14 @@ from tidegate.errors import ConfigurationError, LedgerError, StorageError, Usage
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.records import loads
-from tidegate.runtime.runs import Input, Run, RunRecord
+from tidegate.runtime.runs import Input, Product, Run, RunRecord
 from tidegate.runtime.select import under
 from tidegate.runtime.wording import quantity
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
 from tidegate.targets.aws.requests import queue_url, redrive, send
-from tidegate.targets.aws.s3 import ETAG, S3Inputs
+from tidegate.targets.aws.s3 import ETAG, S3Inputs, S3Outputs
 from tidegate.workspace import loading, rerun
 from tidegate.workspace.environment_options import find_interpreter
 from tidegate.workspace.follow import Following
@@ -209,6 +209,39 @@ class AwsSession:
                 next=f"look at the dashboard {self.names.dashboard} on CloudWatch",
             )
         return iter(())
+
+    def waiting(self) -> dict[str, int]:
+        """What SQS says of each queue; a queue that does not exist has nothing waiting."""
+
+        def one(config: Config) -> int:
+            name = self.names.queue(config.pipeline, config.name)
+            try:
+                answer = self.clients.sqs.get_queue_attributes(
+                    QueueUrl=queue_url(name, self.clients),
+                    AttributeNames=["ApproximateNumberOfMessages"],
+                )
+            except StorageError as error:
+                if code_of(error) not in _NO_QUEUE:
+                    raise
+                return 0
+            return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+        with explained("ask how many runs wait"), ThreadPoolExecutor(_AT_ONCE) as pool:
+            counts = list(pool.map(one, self.manifest.configs))
+        return {config.id: count for config, count in zip(self.manifest.configs, counts)}
+
+    def place_problems(self) -> list[str]:
+        """Nothing: alarms watch over what can go wrong there."""
+        return []
+
+    @contextmanager
+    def product_file(self, product: Product) -> Iterator[Path]:
+        """The product, copied to a temporary folder."""
+        bucket = _needed(self.keys.output_bucket_name, "output_bucket_name", self.file)
+        with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
+            copy = Path(folder, Path(product.key).name)
+            S3Outputs(bucket, self.clients).fetch(product.ref, copy)
+            yield copy
 
     def raw_files(self, config: Config) -> list[Input]:
         """The objects under a config's prefix."""

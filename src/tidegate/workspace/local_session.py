@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -12,17 +13,22 @@ from pathlib import Path
 from tidegate.errors import StorageError
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.publish import content_hash
-from tidegate.runtime.runs import SETTLED, Input, Run, RunRecord
+from tidegate.runtime.runs import SETTLED, Input, Product, Run, RunRecord
+from tidegate.targets.local.files import existing_file
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.listener import Listener
 from tidegate.targets.local.outside_inputs import OutsideInputs
+from tidegate.targets.local.queue import SqliteQueue
 from tidegate.targets.local.sightings import batched
+from tidegate.targets.local.skipped import find_skipped
 from tidegate.workspace import commands, loading, rerun
 from tidegate.workspace.product_files import ProductFiles, StoredFile
 from tidegate.workspace.session import Ended, Job, RunOptions, Say, TargetOptions
 
 _BATCH = 500
+_LEAST_FREE = 1e9
+_LEAST_SHARE = 0.05
 
 
 def open_for_reading(target: TargetOptions, run_options: RunOptions) -> LocalSession:
@@ -69,6 +75,26 @@ class LocalSession:
         with self.ledger() as ledger:
             for entry in commands.queued_runs(ledger, config, states):
                 yield entry.run, entry.not_before
+
+    def waiting(self) -> dict[str, int]:
+        """The entries of the queue that are not being carried out."""
+        with self.ledger() as ledger:
+            return SqliteQueue(ledger).waiting()
+
+    def place_problems(self) -> list[str]:
+        """A disk that is nearly full, and raw files that are not taken."""
+        place = self.loaded.workspace
+        problems = low_disk(place.root)
+        problems += [
+            f"raw files that are not taken, {skipped}"
+            for skipped in find_skipped(place.input, self.manifest.configs)
+        ]
+        return problems
+
+    @contextmanager
+    def product_file(self, product: Product) -> Iterator[Path]:
+        """The file in ``output/``."""
+        yield existing_file(self.loaded.workspace.output, product.key)
 
     def raw_files(self, config: Config) -> list[Input]:
         """The raw files of an ingest."""
@@ -138,6 +164,19 @@ class LocalSession:
 
 def _is_done(ledger: SqliteLedger, config: Config, key: str) -> bool:
     return any(record.state in SETTLED for record in ledger.about(config.id, key))
+
+
+def low_disk(folder: Path) -> list[str]:
+    """A sentence about the disk of a folder if less than 5 % of it, or 1 GB, is free."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError as error:
+        return [f"the disk of {folder} cannot be read: {error.strerror or error}"]
+    if usage.free >= max(_LEAST_FREE, usage.total * _LEAST_SHARE):
+        return []
+    share = usage.free / usage.total if usage.total else 0.0
+    free = f"{usage.free / 1e9:.1f} GB ({100 * share:.0f} %) are free"
+    return [f"the disk is nearly full: {free}; make room on the disk of {folder}"]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Literal, Protocol, cast
 
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Ledger
-from tidegate.runtime.runs import Input, Run, RunRecord
+from tidegate.runtime.runs import Input, Product, Run, RunRecord
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.product_files import ProductFiles
 
@@ -91,6 +91,23 @@ class Session(Protocol):
         self, config: str | None, states: Sequence[str]
     ) -> Iterable[tuple[Run, datetime]]:
         """The queued runs and when they are due; none if ``states`` does not include "queued"."""
+
+    def waiting(self) -> dict[str, int]:
+        """How many runs wait of each config; configs without any may be left out."""
+
+    def place_problems(self) -> list[str]:
+        """What is wrong with the place itself, such as a disk that is nearly full; a sentence each.
+
+        It may take seconds where there are many raw files.
+        """
+
+    def product_file(self, product: Product) -> AbstractContextManager[Path]:
+        """The present file or folder of a product, to read; fetched if it is on AWS.
+
+        Raises:
+            InputChanged: it is gone, or it is no longer the version on record.
+            StorageError: it cannot be read.
+        """
 
     def raw_files(self, config: Config) -> list[Input]:
         """The raw files of an ingest, in their current versions."""

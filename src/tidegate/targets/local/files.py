@@ -26,6 +26,26 @@ def stays_inside(key: str) -> bool:
     return not any(part in ("", ".", "..") or "\0" in part for part in key.split("/"))
 
 
+def existing_file(root: Path, key: str) -> Path:
+    """The file or folder of a key below ``root``; a link that leads out of it counts as missing.
+
+    Raises:
+        InputChanged: there is none.
+    """
+    place = root / key
+    try:
+        inside = stays_inside(key) and place.resolve(strict=True).is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # it is gone, or its links are a loop
+        inside = False
+    if not inside:
+        raise InputChanged(
+            f"there is no {key} below {root.name}/",
+            why="it was moved or deleted after it was published",
+            next="reprocess its day to make it again: `tidegate reprocess --help`",
+        )
+    return place
+
+
 def sync_tree(path: Path) -> None:
     """Make sure that a file, or all of a folder, is on the disk."""
     if path.is_dir():

@@ -177,6 +177,11 @@ class SqliteQueue:
                 return
             seq = rows[-1][0]
 
+    def waiting(self) -> dict[str, int]:
+        """How many entries wait of each config; those that were taken do not count."""
+        with self._ledger.database.reading() as db:
+            return dict(db.execute(WAITING).fetchall())
+
     def count(self, config: str | None = None) -> int:
         """How many entries there are, those that were taken included."""
         only = "" if config is None else " WHERE taken IN (0, 1) AND config = :config"
@@ -214,6 +219,8 @@ STRANDED = """
         AND key NOT IN (SELECT key FROM queue)
     ORDER BY started
 """
+
+WAITING = "SELECT config, count(*) FROM queue WHERE taken = 0 GROUP BY config"
 
 PENDING = """
     SELECT seq, priority, not_before, taken, run FROM queue

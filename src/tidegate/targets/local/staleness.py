@@ -26,7 +26,7 @@ class Staleness:
         """One problem for each config that has become stale, or is no longer stale."""
         found = []
         for config in self._configs:
-            last = self._last_arrival(config)
+            last = last_arrival(self._ledger, config.id)
             expected = timedelta(seconds=config.expect_every or 0)
             is_stale = now - (last or self._start) > expected
             if is_stale and config.id not in self._stale:
@@ -43,14 +43,15 @@ class Staleness:
                 found.append(Problem("silence", config.id, text, over=True))
         return found
 
-    def _last_arrival(self, config: Config) -> datetime | None:
-        """When the newest data arrived; a run that a person asked for is no arrival."""
-        times = [
-            record.run.arrived or record.started
-            for record in self._ledger.records(config=config.id, limit=_RECENT)
-            if not record.run.again
-        ]
-        return max(times, default=None)
+
+def last_arrival(ledger: Ledger, config: str) -> datetime | None:
+    """When the newest data arrived; a run that a person asked for is no arrival."""
+    times = [
+        record.run.arrived or record.started
+        for record in ledger.records(config=config, limit=_RECENT)
+        if not record.run.again
+    ]
+    return max(times, default=None)
 
 
 def _advice(config: Config) -> str:

@@ -90,10 +90,13 @@ class DynamoLedger:
         config: str | None = None,
         states: Sequence[State] = (),
         prefix: str = "",
+        before: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[RunRecord]:
         """See ``Ledger.records``; a run that changes at the same time may be left out."""
-        return self._runs.records(config=config, states=states, prefix=prefix, limit=limit)
+        return self._runs.records(
+            config=config, states=states, prefix=prefix, before=before, limit=limit
+        )
 
     def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:
         """See ``Ledger.about``."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import get_args
 
-from tidegate.runtime.ledger_rules import matches, start_and_key
+from tidegate.runtime.ledger_rules import matches, start_and_key, to_micros
 from tidegate.runtime.runs import Input, RunRecord, State
 from tidegate.targets.aws.ledger.keys import PREFIX, Key, run_key, subject_partition, taken_key
 from tidegate.targets.aws.ledger.recent_reads import RecentReads
 from tidegate.targets.aws.ledger.run_items import RunItems
 from tidegate.targets.aws.ledger.table import PAGE, READ_AT_ONCE, Table
+from tidegate.targets.aws.ledger.times import sortable
 from tidegate.targets.aws.ledger.values import Item
 
 _STATES: tuple[State, ...] = get_args(State)
@@ -35,24 +37,43 @@ class Runs:
         return states
 
     def records(
-        self, *, config: str | None, states: Sequence[State], prefix: str, limit: int | None
+        self,
+        *,
+        config: str | None,
+        states: Sequence[State],
+        prefix: str,
+        before: datetime | None,
+        limit: int | None,
     ) -> Iterator[RunRecord]:
         """See ``Ledger.records``; a run that changes at the same time may be left out."""
         if len(prefix) >= PREFIX:
             found = (run.record for run in self._items.read_prefix(prefix))
             records = iter(sorted(found, key=start_and_key, reverse=True))
         else:
-            records = self._listed(config, states, limit)
-        fitting = (r for r in records if matches(r, config=config, states=states, prefix=prefix))
+            records = self._listed(config, states, before, limit)
+        fitting = (
+            r
+            for r in records
+            if matches(r, config=config, states=states, prefix=prefix)
+            and (before is None or r.started < before)
+        )
         yield from islice(fitting, limit)
 
     def _listed(
-        self, config: str | None, states: Sequence[State], limit: int | None
+        self,
+        config: str | None,
+        states: Sequence[State],
+        before: datetime | None,
+        limit: int | None,
     ) -> Iterator[RunRecord]:
         """The records on the lists of those states, the latest first."""
+        # Places begin with digits; one that begins with this time and nothing else sorts before
+        # all runs that started then.
+        times = None if before is None else ("0", sortable(to_micros(before)))
         lists = [
             self._table.query(
                 f"R#{state}" if config is None else f"R#{config}#{state}",
+                between=times,
                 descending=True,
                 page=PAGE if limit is None else max(1, min(limit, PAGE)),
             )

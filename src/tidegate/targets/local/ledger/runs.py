@@ -113,11 +113,12 @@ def read_records(
     config: str | None,
     states: Sequence[State],
     prefix: str,
+    before: datetime | None,
     limit: int | None,
 ) -> Iterator[RunRecord]:
     """See ``Ledger.records``; a page at a time."""
     statement, given = records_statement(config, states, prefix)
-    started, key = NO_LIMIT, ""
+    started, key = (NO_LIMIT if before is None else to_micros(before)), ""
     left = NO_LIMIT if limit is None else limit
     while left > 0:
         page = min(left, _PAGE)

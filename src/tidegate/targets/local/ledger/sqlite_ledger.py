@@ -74,10 +74,11 @@ class SqliteLedger:
         config: str | None = None,
         states: Sequence[State] = (),
         prefix: str = "",
+        before: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[RunRecord]:
         return runs.read_records(
-            self.database, config=config, states=states, prefix=prefix, limit=limit
+            self.database, config=config, states=states, prefix=prefix, before=before, limit=limit
         )
 
     def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:

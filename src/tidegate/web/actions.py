@@ -1,0 +1,240 @@
+"""What readers ask for with a button: carried out in turn, and on record with who and when."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from tidegate.errors import TidegateError, UsageError
+from tidegate.runtime.open_failures import acknowledge
+from tidegate.runtime.protocols import Ledger
+from tidegate.runtime.records import check_aware, from_json, to_json
+from tidegate.runtime.runs import Run, RunRecord
+from tidegate.runtime.wording import quantity
+from tidegate.web.site import Site
+from tidegate.workspace import rerun, session
+from tidegate.workspace.session import Job, RunOptions, Session
+
+logger = logging.getLogger(__name__)
+
+_STATE = "web actions"
+_KEPT = 500
+_LONGEST_NAME = 80
+
+ActionState = Literal["requested", "running", "done", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that a reader asked for."""
+
+    id: str
+    """Random."""
+    what: Literal["retry", "reprocess", "acknowledge"]
+    """What it is."""
+    about: str
+    """The key of the run, or the config with the days."""
+    who: str
+    """Who asked: the name that the reader gave, and the address."""
+    when: datetime
+    """When."""
+    state: ActionState = "requested"
+    """How far it is. stopped: the dashboard was stopped before it had ended."""
+    result: str = ""
+    """What came of it, in words."""
+
+    def __post_init__(self) -> None:
+        check_aware(self)
+
+
+Choose = Callable[[Session], Sequence[Run]]
+
+
+def read_actions(ledger: Ledger) -> list[Action]:
+    """What was asked for, the oldest first; the latest 500."""
+    return [from_json(Action, data) for data in json.loads(ledger.state(_STATE) or "[]")]
+
+
+class Actions:
+    """Carries out what readers ask for, one after the other, on a thread of its own."""
+
+    def __init__(self, site: Site, *, python: str | None = None, workers: int = 1) -> None:
+        self._site = site
+        self._python = python
+        self._workers = workers
+        self._lock = threading.Lock()
+        self._queue: queue.Queue[tuple[Action, Choose] | None] = queue.Queue()
+        self._job: Job | None = None
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread; what was left by an earlier dashboard is marked as stopped."""
+        if self._site.read_only:
+            return
+        with self._lock:
+            left = self._read()
+            if any(action.state in ("requested", "running") for action in left):
+                self._write([_stopped(action) for action in left])
+        self._thread = threading.Thread(target=self._work, name="tidegate-actions", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the runs that are at work."""
+        self._stopping = True
+        if self._job is not None:
+            self._job.stop()
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(60.0)
+
+    # What can be asked for.
+
+    def retry(self, key: str, who: str) -> Action:
+        """Run a run again; raises UsageError when there is none, or its config is gone."""
+        record = self._record(key)
+        rerun.named_config(self._site.manifest, record.run.config)
+
+        def choose(opened: Session) -> list[Run]:
+            with opened.ledger() as ledger:
+                return rerun.to_retry(opened.manifest, ledger, [record.key], self._site.now())
+
+        return self._put("retry", record.key, who, choose)
+
+    def acknowledge(self, key: str, who: str) -> Action:
+        """Note that a failure is known; raises UsageError when the run has not failed."""
+        record = self._record(key)
+        if record.state != "failed":
+            raise UsageError("the run has not failed", next="only failures can be acknowledged")
+        now = self._site.now()
+        with self._lock:
+            acknowledge(self._site.ledger, record.key, who, now)
+        self._site.forget()
+        return self._note(
+            Action(secrets.token_hex(6), "acknowledge", record.key, who, now, "done", "noted")
+        )
+
+    def reprocess(
+        self,
+        config: str,
+        begin: datetime | None,
+        end: datetime | None,
+        only: rerun.Only | None,
+        who: str,
+    ) -> Action:
+        """Run a part of a config again; raises UsageError when there is no such config."""
+        rerun.named_config(self._site.manifest, config)
+        if begin is not None and end is not None and begin >= end:
+            raise UsageError("the last day is before the first", next="exchange them")
+
+        def choose(opened: Session) -> list[Run]:
+            found = rerun.named_config(opened.manifest, config)
+            scope = rerun.Scope(found, begin, end, only)
+            with opened.ledger() as ledger:
+                return rerun.to_reprocess(
+                    scope,
+                    ledger,
+                    opened.manifest.release(found),
+                    lambda: opened.raw_files(found),
+                    self._site.now(),
+                )
+
+        days = f"{begin:%Y-%m-%d}" if begin else "the first day"
+        days += f" to before {end:%Y-%m-%d}" if end else " on"
+        more = f", only {only}" if only else ""
+        return self._put("reprocess", f"{config}, {days}{more}", who, choose)
+
+    # Carrying out.
+
+    def _record(self, key: str) -> RunRecord:
+        record = self._site.ledger.record(key)
+        if record is None:
+            raise UsageError(f"there is no run {key[:12]}", next="the list of runs has them all")
+        return record
+
+    def _put(
+        self, what: Literal["retry", "reprocess"], about: str, who: str, choose: Choose
+    ) -> Action:
+        action = Action(secrets.token_hex(6), what, about, who, self._site.now())
+        self._note(action)
+        self._queue.put((action, choose))
+        return action
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            action, choose = item
+            if self._stopping:
+                self._note(_stopped(action))
+                continue
+            try:
+                self._note(self._carry_out(action, choose))
+            except TidegateError as error:
+                self._note(replace(action, state="failed", result=str(error)))
+            except Exception as error:
+                logger.exception("an action failed")
+                text = f"Tidegate has failed, and not your data or your pipelines: {error!r}"
+                self._note(replace(action, state="failed", result=text))
+            self._site.forget()
+
+    def _carry_out(self, action: Action, choose: Choose) -> Action:
+        options = RunOptions(python=self._python, workers=self._workers, wait=0.0)
+        opened = session.open_session(self._site.target, options)
+        runs = choose(opened)
+        self._note(replace(action, state="running", result=quantity(len(runs), "run")))
+        outcomes: list[str] = []
+
+        def ended(record: RunRecord) -> None:
+            if record.state != "retrying":
+                outcomes.append(record.state)
+                self._site.forget()
+
+        with opened.carrying_out(runs, ended, lambda text: None) as job:
+            self._job = job
+            job.run()
+            self._job = None
+        failed = outcomes.count("failed")
+        text = f"{quantity(len(runs), 'run')}"
+        text += f", {failed} failed" if failed else ""
+        if len(outcomes) < len(runs):
+            text += f", {len(runs) - len(outcomes)} requested; the list of runs shows them"
+        return replace(action, state="stopped" if self._stopping else "done", result=text)
+
+    # The record.
+
+    def _note(self, action: Action) -> Action:
+        with self._lock:
+            others = [other for other in self._read() if other.id != action.id]
+            self._write([*others, action][-_KEPT:])
+        return action
+
+    def _read(self) -> list[Action]:
+        return read_actions(self._site.ledger)
+
+    def _write(self, actions: Sequence[Action]) -> None:
+        text = json.dumps([to_json(action) for action in actions])
+        self._site.ledger.set_state(_STATE, text)
+
+
+def _stopped(action: Action) -> Action:
+    if action.state not in ("requested", "running"):
+        return action
+    return replace(action, state="stopped", result="the dashboard was stopped; ask again")
+
+
+def reader_name(given: str, address: str) -> str:
+    """Who asked, for the record: the name that was given, with the address.
+
+    Raises:
+        UsageError: no name was given.
+    """
+    name = " ".join(given.split())[:_LONGEST_NAME]
+    if not name:
+        raise UsageError("a name is missing", next="say who you are: it goes on record")
+    return f"{name} ({address})" if address else name

@@ -1,0 +1,11 @@
+"""The pages: each module has the endpoints of one subject."""
+
+from tidegate.web.endpoints import Endpoint
+from tidegate.web.pages import overview, products, requests, runs
+
+ENDPOINTS: dict[str, Endpoint] = {
+    endpoint.name: endpoint
+    for module in (overview, runs, products, requests)
+    for endpoint in module.ENDPOINTS
+}
+"""All pages, by name, in the order of the navigation."""

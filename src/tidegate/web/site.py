@@ -1,0 +1,147 @@
+"""What the pages read: a session and its ledger, and answers that are kept for a moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+from tidegate.runtime.manifest import Manifest
+from tidegate.runtime.protocols import Ledger
+from tidegate.workspace import session
+from tidegate.workspace.overview import Attention, ConfigState, config_states, needs_attention
+from tidegate.workspace.session import Session, TargetOptions
+
+T = TypeVar("T")
+
+_OVERVIEW_SECONDS = 2.0
+_PLACE_SECONDS = 300.0
+
+
+class Site:
+    """The session of a dashboard. Safe to use from several threads; ``close`` it at the end.
+
+    Raises:
+        TidegateError: the config is not valid, or the target cannot be used.
+    """
+
+    def __init__(
+        self,
+        target: TargetOptions,
+        *,
+        read_only: bool = False,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self.target = target
+        self.read_only = read_only
+        self.now = now
+        self._kept: dict[str, tuple[float, Any]] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._session, self._config_time = session.open_for_reading(target), self._file_time()
+        self._context = self._session.ledger()
+        self.ledger: Ledger = self._context.__enter__()
+        """The ledger, open as long as the site is."""
+        self._place: list[str] = []
+        self._place_read = 0.0
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._context.__exit__(None, None, None)
+
+    @property
+    def title(self) -> str:
+        """What this is a dashboard of."""
+        target = self.target
+        name = target.workspace.root.name
+        return name if target.target == "local" else f"{name}, branch {target.branch} on AWS"
+
+    @property
+    def session(self) -> Session:
+        """The session, with the config file as it is now; the last valid one if it has problems."""
+        with self._lock:
+            changed = self._file_time()
+            if changed != self._config_time:
+                self._config_time = changed
+                try:
+                    self._session = session.open_for_reading(self.target)
+                except Exception as error:  # shown on the overview, until the file is corrected
+                    self._config_problem = str(error)
+                else:
+                    self._config_problem = ""
+            return self._session
+
+    _config_problem = ""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The configs."""
+        return self.session.manifest
+
+    def _file_time(self) -> int:
+        try:
+            return self.target.workspace.config.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def kept(self, name: str, seconds: float, make: Callable[[], T]) -> T:
+        """What ``make`` returns, made at most once in so many seconds; several readers share it."""
+        with self._lock:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            made, value = self._kept.get(name, (0.0, None))
+            if not made or time.monotonic() - made > seconds:
+                value = make()
+                self._kept[name] = (time.monotonic(), value)
+            result: T = value
+            return result
+
+    def forget(self) -> None:
+        """Make everything again: something was changed from here."""
+        with self._lock:
+            self._kept.clear()
+
+    def states(self) -> list[ConfigState]:
+        """How all configs are doing."""
+        return self.kept(
+            "states",
+            _OVERVIEW_SECONDS,
+            lambda: config_states(self.session, self.ledger, self.now()),
+        )
+
+    def attention(self) -> list[Attention]:
+        """What needs a person; what is wrong with the place is looked at in the background."""
+        found = needs_attention(self.states(), self._place_problems())
+        if self._config_problem:
+            text = f"the config has problems; the last valid one is shown. {self._config_problem}"
+            found.insert(0, Attention("place", text))
+        return found
+
+    def _place_problems(self) -> list[str]:
+        with self._lock:
+            due = not self._place_read or time.monotonic() - self._place_read > _PLACE_SECONDS
+            if due:
+                self._place_read = time.monotonic()
+        if due:
+            thread = threading.Thread(target=self._read_place, name="tidegate-place", daemon=True)
+            thread.start()
+            thread.join(0.1)  # in most workspaces that is enough
+        return self._place
+
+    def _read_place(self) -> None:
+        try:
+            self._place = self.session.place_problems()
+        except Exception as error:
+            self._place = [f"the workspace could not be looked at: {error}"]
+
+
+@contextmanager
+def opened(site: Site) -> Iterator[Site]:
+    """The site, closed at the end."""
+    try:
+        yield site
+    finally:
+        site.close()
