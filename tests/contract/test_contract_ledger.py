@@ -370,6 +370,9 @@ def test_changes_tell_new_replaced_and_retired_spans(ledger: Ledger) -> None:
     assert set(ledger.changes(STREAM, cursor)[0]) == {Span(at(0), at(1)), Span(at(2), at(3))}
     assert set(ledger.changes(STREAM, "")[0]) == {Span(at(0), at(1)), Span(at(2), at(3))}
     assert ledger.changes("other", "")[0] == [Span(at(9), at(10))]
+    assert ledger.datastreams() == sorted(ledger.datastreams())
+    assert {STREAM, "other"} <= set(ledger.datastreams())
+    assert "" not in ledger.datastreams()
 
 
 def test_a_product_that_moves_to_another_datastream_is_told_in_both(ledger: Ledger) -> None:

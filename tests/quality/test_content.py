@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tidegate.quality.content import FailedTest, describe_dataset, describe_product
+from tidegate.quality.content import describe_dataset, describe_product
 from tidegate.runtime.records import from_json, to_json
+from tidegate.runtime.runs import FailedTest
 
 
 def test_shares_and_tests(waves, tmp_path):

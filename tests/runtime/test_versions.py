@@ -266,7 +266,7 @@ def test_the_quality_summary_is_what_the_file_says(done):
     for record in [done.record, *done.vap_records[:1]]:
         (product,) = [p for p in record.products if p.kind == "data"]
         expected = counted(done.bench.outputs.root / product.key)
-        assert list(product.quality) == expected
+        assert [replace(quality, tests=()) for quality in product.quality] == expected
         assert len(expected) > 5
     wind = next(q for q in done.record.products[0].quality if q.variable == "wind_speed")
     assert wind.bad > 0

@@ -7,18 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.quality.datasets import missing, open_product, plain
-
-
-@dataclass(frozen=True)
-class FailedTest:
-    """One test of a ``qc_`` variable, and how many values failed it."""
-
-    meaning: str
-    """What the test found, in the words of ``flag_meanings``."""
-    assessment: str
-    """``Bad`` or ``Indeterminate``, as in ``flag_assessments``."""
-    failed: int
-    """How many values failed it."""
+from tidegate.runtime.runs import FailedTest
 
 
 @dataclass(frozen=True)

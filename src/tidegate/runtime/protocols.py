@@ -171,6 +171,9 @@ class Ledger(Protocol):
     def made_by(self, key: str) -> list[Product]:
         """The present products that the run with that key made."""
 
+    def datastreams(self) -> list[str]:
+        """The names of all datastreams that have, or had, products; in order."""
+
     def changes(self, datastream: str, cursor: str) -> tuple[list[Span], str]:
         """What changed in a datastream since ``cursor`` ("": ever), and the cursor for next time.
 

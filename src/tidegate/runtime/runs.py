@@ -187,6 +187,18 @@ class Run:
 
 
 @dataclass(frozen=True)
+class FailedTest:
+    """One test of a ``qc_`` variable, and how many values failed it."""
+
+    meaning: str
+    """What the test found, in the words of ``flag_meanings``."""
+    assessment: str
+    """``Bad`` or ``Indeterminate``, as in ``flag_assessments``."""
+    failed: int
+    """How many values failed it."""
+
+
+@dataclass(frozen=True)
 class QualitySummary:
     """What the ``qc_`` variable of one variable says about its samples."""
 
@@ -198,6 +210,8 @@ class QualitySummary:
     """How many failed a test that is assessed Bad."""
     indeterminate: int
     """How many failed only tests that are assessed Indeterminate."""
+    tests: tuple[FailedTest, ...] = ()
+    """The tests with a meaning that some values failed."""
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,16 @@ imported here to read a file back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tidegate.runtime.runs import QualitySummary
+from tidegate.runtime.runs import FailedTest, QualitySummary
 
 T = TypeVar("T")
+_LONGEST_MEANING = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -130,10 +131,23 @@ def _quality(dataset: Any) -> list[QualitySummary]:
         bad_mask, other_mask = _masks(variable.attrs)
         bad = (flags & bad_mask) != 0 if bad_mask or other_mask else flags != 0
         other = ((flags & other_mask) != 0) & ~bad
-        summaries.append(
-            QualitySummary(str(name)[3:], int(flags.size), int(bad.sum()), int(other.sum()))
-        )
+        counts = int(flags.size), int(bad.sum()), int(other.sum())
+        tests = tuple(_failed_tests(flags, variable.attrs))
+        summaries.append(QualitySummary(str(name)[3:], *counts, tests))
     return summaries
+
+
+def _failed_tests(flags: Any, attributes: Mapping[str, Any]) -> Iterator[FailedTest]:
+    """The tests that some values failed, where ``flag_meanings`` says what they are."""
+    masks = _listed(attributes.get("flag_masks", ()))
+    meanings = _listed(attributes.get("flag_meanings", ()))
+    assessments = _listed(attributes.get("flag_assessments", ()))
+    if not len(masks) == len(meanings) == len(assessments):
+        return
+    for mask, meaning, assessment in zip(masks, meanings, assessments):
+        failed = int(((flags & int(mask)) != 0).sum())
+        if failed:
+            yield FailedTest(str(meaning)[:_LONGEST_MEANING], str(assessment), failed)
 
 
 def _masks(attributes: Mapping[str, Any]) -> tuple[int, int]:

@@ -232,6 +232,9 @@ class MemoryLedger:
     def made_by(self, key: str) -> list[Product]:
         return [product for product in self.products() if product.run == key]
 
+    def datastreams(self) -> list[str]:
+        return sorted({p.datastream for p in self._products.values() if p.datastream})
+
     def changes(self, datastream: str, cursor: str) -> tuple[list[Span], str]:
         changes = self._changes[int(cursor or 0) :]
         spans = [span for name, span in changes if name == datastream]

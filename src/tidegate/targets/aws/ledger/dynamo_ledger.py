@@ -140,6 +140,10 @@ class DynamoLedger:
 
     # Changes and small values.
 
+    def datastreams(self) -> list[str]:
+        """See ``Ledger.datastreams``."""
+        return self._products.read_datastreams()
+
     def changes(self, datastream: str, cursor: str) -> tuple[list[Span], str]:
         """See ``Ledger.changes``."""
         return self._changes.read(datastream, cursor)

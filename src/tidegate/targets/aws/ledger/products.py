@@ -113,6 +113,10 @@ class Products:
                 if key in found:
                     yield unpack_product(found[key])
 
+    def read_datastreams(self) -> list[str]:
+        """See ``Ledger.datastreams``."""
+        return sorted(stream for stream in self._shelves.streams() if stream)
+
     def read_overlapping(self, datastream: str, begin: datetime, end: datetime) -> list[Product]:
         """See ``Ledger.overlapping``."""
         return sorted(self._within(datastream, ("data",), begin, end), key=_begin_and_key)

@@ -16,7 +16,7 @@ from tidegate.runtime.ledger_rules import to_micros
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Product
 from tidegate.targets.local.ledger.database import Database
-from tidegate.targets.local.ledger.values import NO_LIMIT, load, to_sql
+from tidegate.targets.local.ledger.values import NO_LIMIT, load, to_sql, to_text
 
 _PAGE = 200
 _SCALE_BITS = 3
@@ -85,6 +85,23 @@ def read_overlapping(
     """See ``Ledger.overlapping``."""
     given = {"datastream": to_sql(datastream), "begin": to_micros(begin), "end": to_micros(end)}
     return [load(Product, text) for (text,) in db.execute(OVERLAPPING, given).fetchall()]
+
+
+def read_datastreams(db: sqlite3.Connection) -> list[str]:
+    """See ``Ledger.datastreams``."""
+    return sorted(to_text(name) for (name,) in db.execute(DATASTREAMS).fetchall())
+
+
+DATASTREAMS = """
+    WITH RECURSIVE names (name) AS (
+        SELECT min(datastream) FROM products WHERE datastream > ''
+        UNION ALL
+        SELECT (SELECT min(datastream) FROM products WHERE datastream > names.name)
+        FROM names WHERE names.name IS NOT NULL
+    )
+    SELECT name FROM names WHERE name IS NOT NULL
+"""
+"""One step in the index for each name, however many products there are."""
 
 
 def read_products(

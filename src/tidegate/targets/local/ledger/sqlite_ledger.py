@@ -122,6 +122,10 @@ class SqliteLedger:
         with self.database.reading() as db:
             return products.read_products_of_run(db, key)
 
+    def datastreams(self) -> list[str]:
+        with self.database.reading() as db:
+            return products.read_datastreams(db)
+
     def changes(self, datastream: str, cursor: str) -> tuple[list[Span], str]:
         with self.database.reading() as db:
             return changes.read_changes(db, datastream, cursor)
