@@ -46,7 +46,7 @@ bench: $(READY)  ## the benchmarks, against plain Tsdat, as ratios
 bench-aws: $(READY)  ## the same on the AWS emulator, against plain Tsdat with its own FileSystemS3
 	$(BIN)/python -m benchmarks e f g h i
 
-lock: $(READY)  ## resolve the lock files anew
+lock: $(READY)  ## resolve the lock files again
 	UV=$(BIN)/uv sh scripts/lock.sh
 
 clean:  ## remove what make made
@@ -61,6 +61,6 @@ $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The runtime is tested beside older Tsdat too, where a Python 3.10 is to be had.
+# The runtime is tested beside older Tsdat too, where Python 3.10 can be found.
 .venvs/tsdat-%/.ready: requirements/tsdat-%.txt $(READY)
 	UV=$(BIN)/uv sh scripts/old_tsdat.sh $*

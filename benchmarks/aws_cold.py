@@ -109,11 +109,11 @@ def _imports(count: int) -> list[Figure]:
     found: dict[str, list[float]] = {}
     for _ in range(count):
         for statement in ("import tsdat", "import boto3", "import tidegate.targets.aws.function"):
-            told = subprocess.run(
+            traced = subprocess.run(
                 [sys.executable, "-X", "importtime", "-c", statement],
                 env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=True,
             )  # fmt: skip
-            for micros, name in re.findall(r"\| +(\d+) \| +(\S+)", told.stderr):
+            for micros, name in re.findall(r"\| +(\d+) \| +(\S+)", traced.stderr):
                 if name in _IMPORTED and name in (statement.split()[1], *_IMPORTED[:4]):
                     found.setdefault(name, []).append(int(micros) / 1e6)
     return [
@@ -248,10 +248,10 @@ class _Process:
         """What it tells next, which must be that."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        told: dict[str, Any] = json.loads(line) if line else {}
-        if told.get("what") != what:
+        answer: dict[str, Any] = json.loads(line) if line else {}
+        if answer.get("what") != what:
             raise RuntimeError(f"not {what}:\n{self.complaints.read_text()[-2000:]}")
-        return told
+        return answer
 
     def cpu(self) -> float:
         """Processor time of it and its worker so far, s."""

@@ -48,7 +48,7 @@ class Pair:
     transfers: float
     """For how much of that an object was on its way, s."""
     ledger: float
-    """For how much of that the ledger was asked or told, s."""
+    """How much of that was spent on requests to the ledger, s."""
     requests: dict[str, int]
     """How many requests it sent, by service and operation."""
     record: RunRecord

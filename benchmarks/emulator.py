@@ -99,7 +99,7 @@ class Traffic:
             self.spans.append((_operation(event_name), began, time.perf_counter()))
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         self.requests.clear()
         self.spans.clear()
 

@@ -1,7 +1,7 @@
 """Plain Tsdat in a warm process of its own: what everything is compared with.
 
 The pipeline is made once, and ``run`` is called on it for each file: no loop around Tsdat can be
-faster. (A pipeline that is made anew for each file costs a few ms more.)
+faster. (A pipeline that is made for each file costs a few ms more.)
 """
 
 from __future__ import annotations

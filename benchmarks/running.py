@@ -21,11 +21,11 @@ from tidegate.workspace.folder import Workspace
 
 
 @dataclass(frozen=True)
-class Told:
+class Report:
     """A run that has ended."""
 
     at: float
-    """When the service told of it, s since 1970: it is published and recorded by then."""
+    """When the service reported it, s since 1970: it is published and recorded by then."""
     record: RunRecord
     """What is on record."""
 
@@ -37,7 +37,7 @@ class Running:
         command = [sys.executable, "-m", "tidegate", "up", str(workspace.root), *options]
         command += ["--python", sys.executable, "--workers", str(workers), "--json"]
         self._complaints = (workspace.root / "complaints.txt").open("ab")
-        self._told: queue.SimpleQueue[Told | None] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
         self.began = time.time()
         """When the process was started, s since 1970."""
         self.process = subprocess.Popen(
@@ -50,22 +50,22 @@ class Running:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             at = time.time()
-            self._told.put(Told(at, from_json(RunRecord, json.loads(line))))
-        self._told.put(None)
+            self._reports.put(Report(at, from_json(RunRecord, json.loads(line))))
+        self._reports.put(None)
 
-    def next(self, timeout: float = 120.0) -> Told:
+    def next(self, timeout: float = 120.0) -> Report:
         """The next run that has ended, which must have succeeded."""
-        told = self._told.get(timeout=timeout)
-        if told is None:
+        report = self._reports.get(timeout=timeout)
+        if report is None:
             text = Path(self._complaints.name).read_text()
             raise RuntimeError(f"the service ended by itself:\n{text}")
-        if told.record.state != "succeeded":
+        if report.record.state != "succeeded":
             raise RuntimeError(
-                f"{told.record.run.title}: {told.record.state} {told.record.failure}"
+                f"{report.record.run.title}: {report.record.state} {report.record.failure}"
             )
-        return told
+        return report
 
-    def next_ones(self, count: int) -> list[Told]:
+    def next_ones(self, count: int) -> list[Report]:
         """So many runs that have ended."""
         return [self.next() for _ in range(count)]
 

@@ -105,8 +105,8 @@ def _blocks(
             alone = time.time() - began
             cpu = service.cpu()
             began = _deliver(workspace, raw, block, str(number))
-            told = service.next_ones(len(block))
-            ours = told[-1].at - began
+            reports = service.next_ones(len(block))
+            ours = reports[-1].at - began
             cpu = service.cpu() - cpu
             both, both_cpu = _side_by_side(plain, other, block)
             yield Block(alone, ours, both, sum(run.cpu for run in runs), both_cpu, cpu)
@@ -130,11 +130,11 @@ def _whole(folder: Path, raw: Path, files: Sequence[Path]) -> tuple[float, float
     with Running(workspace, "--once", workers=WORKERS) as service:
         service.rest()
         ended = time.time()
-        told = service.next_ones(len(files))
-    claims = sorted(one.record.started.timestamp() for one in told)
+        reports = service.next_ones(len(files))
+    claims = sorted(one.record.started.timestamp() for one in reports)
     # The first run of each worker waits for its import of Tsdat: it does not count here.
-    return ended - service.began, (told[-1].at - claims[WORKERS]) * len(told) / (
-        len(told) - WORKERS
+    return ended - service.began, (reports[-1].at - claims[WORKERS]) * len(reports) / (
+        len(reports) - WORKERS
     )
 
 

@@ -184,7 +184,7 @@ class _Keys(BaseModel):
 
 
 class NotifySettings(_Keys):
-    """Who is told of what goes wrong."""
+    """Who gets messages when something goes wrong."""
 
     to: list[Annotated[str, BeforeValidator(values.secret_source)]] = Field(
         description="Where the addresses are: names of environment variables, or file:PATH."
@@ -281,7 +281,7 @@ class Settings(_Keys):
 
 
 _NOTIFY: Any = _key(
-    "Who is told of failures, stale data and recoveries (docs/notify.md); the innermost one holds.",
+    "Who gets messages about failures, stale data and recoveries (docs/notify.md); the innermost one holds.",
     {"to": ["TIDEGATE_NOTIFY"]},
 )
 

@@ -76,7 +76,7 @@ class ComplianceChecker:
                 try:
                     if self.stopped:
                         self._process.kill()
-                    out, told = self._process.communicate(timeout=_SECONDS)
+                    out, errors = self._process.communicate(timeout=_SECONDS)
                 except BaseException:
                     self._process.kill()
                     raise
@@ -85,7 +85,7 @@ class ComplianceChecker:
         try:
             found = json.loads(out)
         except ValueError:
-            last = told.strip().splitlines()[-1:] or [f"exit code {self._process.returncode}"]
+            last = errors.strip().splitlines()[-1:] or [f"exit code {self._process.returncode}"]
             return Compliance(unknown=f"{_UNKNOWN}: {last[0]}")
         return Compliance(tuple(read_findings(found, [one.name for one in content.variables])))
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from tidegate.quality.comparison import Rules
 
-# What xarray.testing.assert_allclose, and so Tsdat's assert_close, takes unless told otherwise.
+# What xarray.testing.assert_allclose, and so Tsdat's assert_close, uses by default.
 _RTOL, _ATOL = 1e-5, 1e-8
 # Tsdat's assert_close compares times as seconds since 1970, with the same relative tolerance.
 _SINCE_1970 = 1.7e9

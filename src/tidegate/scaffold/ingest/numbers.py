@@ -24,7 +24,7 @@ class Numbers:
     values: Any
     """A pandas Series of floats, NaN where a value is missing."""
     texts: tuple[str, ...]
-    """Texts that stand for a missing value and that pandas must be told of."""
+    """Texts that stand for a missing value and that pandas does not know."""
     sentinels: tuple[str, ...]
     """Numbers that stand for a missing value, as they are written."""
 

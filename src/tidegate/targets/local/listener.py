@@ -18,7 +18,7 @@ _REMIND = 600.0
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that a person has to see to; or that it is over."""
+    """Something that a person has to do something about; or that it is over."""
 
     kind: Literal["silence", "disk"]
     """A config that gets no data; the disk or the ledger cannot be used."""
@@ -39,7 +39,7 @@ class Listener:
     message: Callable[[str], None] = lambda text: None
     """Called with something that a person should know."""
     problem: Callable[[Problem], None] = lambda problem: None
-    """Called with what an operator should be told of, by a message."""
+    """Called with what an operator should get a message about."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ended(self, record: RunRecord) -> None:
