@@ -281,7 +281,8 @@ class Settings(_Keys):
 
 
 _NOTIFY: Any = _key(
-    "Who gets messages about failures, stale data and recoveries (docs/notify.md); the innermost one holds.",
+    "Who gets messages about failures, stale data and recoveries (docs/notify.md); "
+    "the innermost one holds.",
     {"to": ["TIDEGATE_NOTIFY"]},
 )
 

@@ -1,4 +1,4 @@
-"""Who hears what the service does."""
+"""Passes on what the service does: ended runs, messages, problems."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Listener:
-    """Two functions; each is called from any thread, one call at a time."""
+    """Three functions; each is called from any thread, one call at a time."""
 
     record: Callable[[RunRecord], None] = lambda record: None
     """Called when a run has ended, or will be tried again."""
