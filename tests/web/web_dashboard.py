@@ -30,10 +30,15 @@ class Web:
     """The time, which a test may set."""
     _opened: list[tuple[Site, Actions]] = field(default_factory=list)
 
-    def client(self, **options: object) -> TestClient:
+    def client(self, python: str | None = None, **options: object) -> TestClient:
         """A reader of a dashboard with those options (``WebOptions``)."""
         given = WebOptions(**options)  # type: ignore[arg-type]
-        site = Site(TargetOptions(self.root), read_only=given.read_only, now=lambda: self.clock[0])
+        site = Site(
+            TargetOptions(self.root),
+            read_only=given.read_only,
+            python=python,
+            now=lambda: self.clock[0],
+        )
         actions = Actions(site)
         self._opened.append((site, actions))
         self.guard = Guard(given)

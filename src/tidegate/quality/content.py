@@ -134,7 +134,7 @@ def _flagged(flags: Any) -> tuple[tuple[FailedTest, ...], int, int]:
     tests = []
     bad = np.zeros(values.shape, bool)
     other = np.zeros(values.shape, bool)
-    for mask, meaning, assessment in _tests(flags.attrs):
+    for mask, meaning, assessment in flag_tests(flags.attrs):
         failed = (values & mask) != 0
         tests.append(FailedTest(meaning, assessment, int(failed.sum())))
         if assessment.lower() == "bad":
@@ -146,8 +146,8 @@ def _flagged(flags: Any) -> tuple[tuple[FailedTest, ...], int, int]:
     return tuple(tests), int(bad.sum()), int((other & ~bad).sum())
 
 
-def _tests(attributes: Mapping[str, Any]) -> Iterator[tuple[int, str, str]]:
-    """Mask, meaning and assessment of each test."""
+def flag_tests(attributes: Mapping[str, Any]) -> Iterator[tuple[int, str, str]]:
+    """Mask, meaning and assessment of each test of a ``qc_`` variable, from its attributes."""
     masks = _items(attributes.get("flag_masks", ()))
     meanings = _items(attributes.get("flag_meanings", ()))
     assessments = _items(attributes.get("flag_assessments", ()))

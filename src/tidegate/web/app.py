@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes
@@ -182,8 +183,14 @@ def _metrics(dashboard: Dashboard) -> Callable[[Request], Response]:
 
 
 def _json(data: Any, status: int = HTTPStatus.OK) -> Response:
-    text = json.dumps(data, indent=1)
+    text = json.dumps(data, indent=1, default=_day_text)
     return Response(text, status, media_type="application/json")
+
+
+def _day_text(value: object) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{value!r} is not for JSON")
 
 
 # Buttons.

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from tidegate.runtime.runs import Product
+from tidegate.web.endpoints import LONGEST
 from tidegate.web.links import FILES
 from tidegate.web.pages.products import PLOTS, find_product
 from tidegate.web.pages.runs import find_run
@@ -43,7 +44,19 @@ def routes(site: Site) -> dict[str, Handler]:
         content = text.encode("utf-8", "backslashreplace")
         return Response(content, headers=headers, media_type="application/x-ndjson")
 
-    return {FILES["file"]: file, FILES["image"]: image, FILES["log"]: log}
+    def quick_look(request: Request) -> Response:
+        product = find_product(site, str(request.path_params["key"]))
+        picture = site.reader.picture(product, request.query_params.get("variable", "")[:LONGEST])
+        return Response(
+            picture.png, headers=_headers("look.png", attachment=False), media_type="image/png"
+        )
+
+    return {
+        FILES["file"]: file,
+        FILES["image"]: image,
+        FILES["log"]: log,
+        FILES["quicklook"]: quick_look,
+    }
 
 
 def _send(site: Site, product: Product, *, attachment: bool) -> Response:

@@ -38,7 +38,7 @@ class WebServer:
         self._options = check_options(options)
         self._socket = _listen(options)
         try:
-            self._site = Site(target, read_only=options.read_only)
+            self._site = Site(target, read_only=options.read_only, python=python)
         except BaseException:
             self._socket.close()
             raise

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.protocols import Ledger
+from tidegate.web.reader import ProductReader
 from tidegate.workspace import session
 from tidegate.workspace.overview import Attention, ConfigState, config_states, needs_attention
-from tidegate.workspace.session import Session, TargetOptions
+from tidegate.workspace.session import RunOptions, Session, TargetOptions
 
 T = TypeVar("T")
 
@@ -33,23 +33,29 @@ class Site:
         target: TargetOptions,
         *,
         read_only: bool = False,
+        python: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self.target = target
         self.read_only = read_only
+        self._run_options = RunOptions(python=python)
         self.now = now
         self._kept: dict[str, tuple[float, Any]] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
-        self._session, self._config_time = session.open_for_reading(target), self._file_time()
+        self._config_time = self._file_time()
+        self._session = session.open_for_reading(target, self._run_options)
         self._context = self._session.ledger()
         self.ledger: Ledger = self._context.__enter__()
         """The ledger, open as long as the site is."""
+        self.reader = ProductReader(lambda: self.session)
+        """Reads products, for pages about what is in them."""
         self._place: list[str] = []
         self._place_read = 0.0
 
     def close(self) -> None:
-        """Close the ledger."""
+        """Close the ledger, and end the worker that reads products."""
+        self.reader.close()
         self._context.__exit__(None, None, None)
 
     @property
@@ -67,7 +73,7 @@ class Site:
             if changed != self._config_time:
                 self._config_time = changed
                 try:
-                    self._session = session.open_for_reading(self.target)
+                    self._session = session.open_for_reading(self.target, self._run_options)
                 except Exception as error:  # shown on the overview, until the file is corrected
                     self._config_problem = str(error)
                 else:
@@ -136,12 +142,3 @@ class Site:
             self._place = self.session.place_problems()
         except Exception as error:
             self._place = [f"the workspace could not be looked at: {error}"]
-
-
-@contextmanager
-def opened(site: Site) -> Iterator[Site]:
-    """The site, closed at the end."""
-    try:
-        yield site
-    finally:
-        site.close()

@@ -23,6 +23,7 @@ from tidegate.targets.local.queue import SqliteQueue
 from tidegate.targets.local.sightings import batched
 from tidegate.targets.local.skipped import find_skipped
 from tidegate.workspace import commands, loading, rerun
+from tidegate.workspace.environment_options import find_interpreter
 from tidegate.workspace.product_files import ProductFiles, StoredFile
 from tidegate.workspace.session import Ended, Job, RunOptions, Say, TargetOptions
 
@@ -158,8 +159,12 @@ class LocalSession:
             yield FolderProductFiles(self.loaded.workspace.output)
 
     def interpreter(self) -> tuple[Sequence[str], Path]:
-        """The pipelines' interpreter and repository."""
-        return self.loaded.python, self.loaded.repository
+        """The pipelines' interpreter and repository; looked for now if Tsdat was not asked."""
+        loaded, options = self.loaded, self.run_options
+        python = loaded.python or find_interpreter(
+            loaded.workspace, loaded.config, python=options.python, say=options.say
+        )
+        return python, loaded.repository.absolute()
 
 
 def _is_done(ledger: SqliteLedger, config: Config, key: str) -> bool:

@@ -64,6 +64,9 @@ class RunOptions:
     """Called with messages for a person."""
 
 
+_PLAIN = RunOptions()
+
+
 class Job(Protocol):
     """Runs being carried out."""
 
@@ -135,7 +138,13 @@ class Session(Protocol):
         """The product files, for ``tidegate adopt``."""
 
     def interpreter(self) -> tuple[Sequence[str], Path]:
-        """The pipelines' interpreter and repository on this machine, to read files with."""
+        """The pipelines' interpreter and repository on this machine, to read files with.
+
+        Makes the environment if it is missing.
+
+        Raises:
+            PythonEnvironmentError: it cannot be made.
+        """
 
 
 class TargetModule(Protocol):
@@ -159,13 +168,13 @@ def _module(target: Name) -> TargetModule:
     return cast(TargetModule, importlib.import_module(TARGETS[target]))
 
 
-def open_for_reading(target: TargetOptions) -> Session:
+def open_for_reading(target: TargetOptions, run_options: RunOptions = _PLAIN) -> Session:
     """A session to read the ledger with: Tsdat is not asked, and nothing is started.
 
     Raises:
         TidegateError: the config is not valid, or the target cannot be used.
     """
-    return _module(target.target).open_for_reading(target, RunOptions())
+    return _module(target.target).open_for_reading(target, run_options)
 
 
 def open_session(target: TargetOptions, run_options: RunOptions) -> Session:

@@ -30,6 +30,8 @@ class Stream:
     """The config that makes it."""
     newest: datetime | None
     """The last time in its newest product."""
+    day: date | None
+    """The day on which that product begins."""
 
 
 def streams(site: Site) -> list[Stream]:
@@ -39,7 +41,8 @@ def streams(site: Site) -> list[Stream]:
         for product in state.last_product.products if state.last_product else ():
             name, newest = product.datastream, product.end
             if name and (name not in found or _later(newest, found[name].newest)):
-                found[name] = Stream(name, state.config.id, newest)
+                day = product.begin.date() if product.begin else None
+                found[name] = Stream(name, state.config.id, newest, day)
     return [found[name] for name in sorted(found)]
 
 
@@ -81,9 +84,9 @@ def products(site: Site, parameters: Parameters) -> Page:
 
 def chosen_days(site: Site, parameters: Parameters, stream: str) -> tuple[date, date]:
     """The first and last day that are shown: as asked, or up to the newest data."""
-    newest = next((s.newest for s in streams(site) if s.name == stream and s.newest), site.now())
+    newest = next((s.day for s in streams(site) if s.name == stream and s.day), site.now().date())
     begin, end = parameters.day("begin"), parameters.day("end")
-    last = end or (begin + timedelta(days=_DAYS - 1) if begin else newest.date())
+    last = end or (begin + timedelta(days=_DAYS - 1) if begin else newest)
     first = begin or last - timedelta(days=_DAYS - 1)
     return min(first, last), max(first, last)
 
@@ -110,6 +113,7 @@ def product(site: Site, parameters: Parameters) -> Page:
             "is_plot": is_plot,
             "is_dataset": is_dataset(found.key),
             "variables": _variables(found),
+            "chosen": parameters.text("variable") or _first_variable(found),
         },
         {
             **to_json(found),
@@ -154,6 +158,30 @@ def _variables(found: Product) -> list[dict[str, Any]]:
     ]
 
 
+def _first_variable(found: Product) -> str:
+    """The variable to show first: the first of those with the most checked values."""
+    most = max((quality.samples for quality in found.quality), default=0)
+    names = [quality.variable for quality in found.quality if quality.samples == most]
+    return next(iter([*names, *found.valid]), "")
+
+
+def content(site: Site, parameters: Parameters) -> Page:
+    """What is in the file of a product: attributes, and variables with their quality tests."""
+    found = find_product(site, parameters.text("key"))
+    if not is_dataset(found.key):
+        raise NotFound(
+            f"{found.key.rsplit('/', 1)[-1]} is not netCDF or zarr",
+            next="download it, or look at the page of the product",
+        )
+    inside = site.reader.content(found)
+    return Page(
+        "content.html",
+        f"Content of {found.key.rsplit('/', 1)[-1]}",
+        {"product": found, "content": inside},
+        to_json(inside),
+    )
+
+
 ENDPOINTS = (
     Endpoint(
         "products",
@@ -172,6 +200,16 @@ ENDPOINTS = (
         "/products/{key:path}",
         "One product: times, quality, what it was made from and what was made of it.",
         product,
-        (Parameter("key", "The product's key, its path below output/.", True),),
+        (
+            Parameter("key", "The product's key, its path below output/.", True),
+            Parameter("variable", "The variable of the quick look."),
+        ),
+    ),
+    Endpoint(
+        "content",
+        "/contents/{key:path}",
+        "What is in the file of a product: attributes, and variables with their quality tests.",
+        content,
+        (Parameter("key", "The product's key.", True),),
     ),
 )

@@ -74,3 +74,22 @@ document.addEventListener("keydown", (event) => {
   const link = relation && document.querySelector(`a[rel="${relation}"]`);
   if (link) link.click();
 });
+
+// Says why a picture could not be drawn.
+for (const picture of document.querySelectorAll(".look img")) {
+  const explain = async () => {
+    const answer = await fetch(picture.src, { headers: { accept: "application/json" } });
+    if (answer.ok) return;
+    const { error, why, next } = await answer.json();
+    const text = document.createElement("span");
+    text.textContent = [error, why, next].filter(Boolean).join(": ");
+    picture.replaceWith(text);
+  };
+  picture.addEventListener("error", explain);
+  if (picture.complete && !picture.naturalWidth) explain();
+}
+
+// A choice in a form with this mark is shown at once.
+for (const form of document.querySelectorAll("form[data-submit]")) {
+  form.addEventListener("change", () => form.requestSubmit());
+}
