@@ -1,4 +1,4 @@
-"""``python -m benchmarks [a b c d e f g h i] [--quick] [--json]``: measure, then print a table."""
+"""``python -m benchmarks [a b c …] [--quick] [--json]``: measure, then print a table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import (
+    availability,
     aws_cold,
     aws_history,
     aws_warm,
@@ -28,6 +29,7 @@ LOCAL: Mapping[str, Benchmark] = {
     "b": throughput.measure,
     "c": control.measure,
     "d": memory.measure,
+    "j": availability.measure,
 }
 AWS: Mapping[str, Benchmark] = {
     "e": aws_history.measure,
@@ -37,8 +39,9 @@ AWS: Mapping[str, Benchmark] = {
     "i": templates.measure,
 }
 BENCHMARKS: Mapping[str, Benchmark] = {**LOCAL, **AWS}
-_WHICH = """a overhead, b throughput, c control, d memory (these by default); on the AWS emulator
-e a VAP's inputs, f warm invocation, g cold start, h memory at rest; i templates of many configs"""
+_WHICH = """a overhead, b throughput, c control, d memory, j pages over a long history (these by
+default); on the AWS emulator e a VAP's inputs, f warm invocation, g cold start, h memory at rest;
+i templates of many configs"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import typer
 from tidegate import __version__
 from tidegate.cli import (
     adopt,
+    availability,
     demo,
     deploy,
     destroy,
@@ -45,7 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    *(setup, demo, adopt, new, try_command, test_command, runs, web, logs),
+    *(setup, demo, adopt, new, try_command, test_command, runs, availability, web, logs),
     *(emulate, doctor, deploy, release, status, destroy),
 ):
     app.add_typer(module.app)
@@ -61,6 +62,7 @@ PANELS = {
         "runs",
         "show",
         "products",
+        "availability",
         "retry",
         "reprocess",
         "web",

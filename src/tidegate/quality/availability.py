@@ -9,7 +9,7 @@ a daily file, a snapshot every hour and a burst of twenty minutes every hour are
 the next one follows as usual. What is usual comes from the data of the thirty days around; where
 there are fewer than three products, from ``expect_every``. A pause of more than 1.5 times that is a
 gap. A product with clearly fewer samples than usual counts for a part of its time.
-Nothing is expected before the first data of a datastream.
+Nothing is expected before the first data of a datastream, nor before the next product is due.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
+from itertools import pairwise
 from statistics import median
 from typing import Literal
 
@@ -26,7 +27,9 @@ from tidegate.runtime.day_summaries import (
     TOLERANCE,
     Days,
     DaySummary,
+    Say,
     refresh_all,
+    silent,
 )
 from tidegate.runtime.protocols import Ledger
 
@@ -47,7 +50,7 @@ class Cell:
     """Its begin, UTC."""
     expected: float
     """How much of it there could be, s: less than all of it at the first data and today; 0 before
-    the first data and in the future."""
+    the first data, in the future, and until the next product is due."""
     present: float
     """How much of that is there, s."""
     products: int = 0
@@ -68,6 +71,19 @@ class Cell:
     def passed(self) -> float | None:
         """The part of the checked values that is not bad, 0 to 1; None where none was checked."""
         return 1.0 - self.bad / self.samples if self.samples else None
+
+
+def total(cells: Sequence[Cell]) -> Cell:
+    """One or more days or hours as one cell."""
+    return Cell(
+        cells[0].begin,
+        sum(cell.expected for cell in cells),
+        sum(min(cell.present, cell.expected) for cell in cells),
+        sum(cell.products for cell in cells),
+        sum(cell.samples for cell in cells),
+        sum(cell.bad for cell in cells),
+        sum(cell.indeterminate for cell in cells),
+    )
 
 
 @dataclass(frozen=True)
@@ -104,16 +120,7 @@ class Series:
     @property
     def total(self) -> Cell:
         """The whole period as one cell."""
-        first = self.cells[0].begin if self.cells else datetime.now(timezone.utc)
-        return Cell(
-            first,
-            sum(cell.expected for cell in self.cells),
-            sum(min(cell.present, cell.expected) for cell in self.cells),
-            sum(cell.products for cell in self.cells),
-            sum(cell.samples for cell in self.cells),
-            sum(cell.bad for cell in self.cells),
-            sum(cell.indeterminate for cell in self.cells),
-        )
+        return total(self.cells)
 
 
 def availability(
@@ -142,6 +149,12 @@ def availability(
     return found
 
 
+def last_day(ledger: Ledger, datastreams: Iterable[str] | None = None, say: Say = silent) -> date:
+    """The last day with data of any of these datastreams, or of all; today without any."""
+    found = [max(days.days) for days in refresh_all(ledger, datastreams, say) if days.days]
+    return max(found, default=datetime.now(timezone.utc).date())
+
+
 def measure(
     days: Days,
     begin: date,
@@ -161,7 +174,14 @@ def measure(
     usual = _Usual.of(near, expect_every)
     first = _edge(days.days, known[0], 0) if known else None
     last = _edge(days.days, known[-1], -1) if known else None
-    pieces, pauses = _pieces(near, usual, _seconds(now), last=not known[high:])
+    pieces, pauses = _pieces(near, usual)
+    until_s = _seconds(now)
+    if not known[high:] and last is not None:
+        end_s, step = last, usual.step(known[-1])
+        if until_s - end_s > TOLERANCE * max(step, usual.cadence):
+            pauses.append((end_s + step, until_s, True))
+        else:  # the next product is not due yet
+            until_s = min(until_s, end_s + step)
     length = DAY_SECONDS if by == "day" else HOUR_SECONDS
     low_s, high_s = _start(begin), _start(end)
     present = _present(pieces, length)
@@ -169,7 +189,7 @@ def measure(
     at = low_s
     while at < high_s:
         until = at + length
-        expected = 0.0 if first is None else min(until, _seconds(now)) - max(at, first)
+        expected = 0.0 if first is None else min(until, until_s) - max(at, first)
         summary = near.get(_day(at)) if by == "day" else None
         amount = present.get(at, 0.0) - (summary.missing if summary else 0.0)
         cells.append(_cell(at, expected, amount, summary))
@@ -208,6 +228,8 @@ class _Usual:
     """By block: from the end of a product to the begin of the next, s."""
     intervals: dict[int, list[float]] = field(default_factory=dict)
     """By block: from one sample to the next, s."""
+    cadence: float = 0.0
+    """How long it is from the begin of one product to the begin of the next, s."""
     expect_every: float | None = None
     """The key of the config, s."""
     _steps: dict[int, float] = field(default_factory=dict)
@@ -216,6 +238,11 @@ class _Usual:
     @classmethod
     def of(cls, days: Mapping[date, DaySummary], expect_every: float | None) -> _Usual:
         found = cls(expect_every=expect_every)
+        busy = [(day, summary.products) for day, summary in days.items() if summary.products]
+        apart = [(day - before).days for (before, _), (day, _) in pairwise(busy[-_BEFORE:])]
+        if apart:
+            products = median(count for _, count in busy[-_BEFORE:])
+            found.cadence = median(apart) * DAY_SECONDS / products
         end: float | None = None
         for day, summary in days.items():
             block, start = day.toordinal() // _BLOCK, _start(day)
@@ -265,10 +292,8 @@ _Pause = tuple[float, float, bool]
 """Begin and end in seconds, and whether it goes on."""
 
 
-def _pieces(
-    days: Mapping[date, DaySummary], usual: _Usual, now: float, *, last: bool
-) -> tuple[list[_Piece], list[_Pause]]:
-    """The times that are there, and the gaps between them; ``last``: nothing follows these days."""
+def _pieces(days: Mapping[date, DaySummary], usual: _Usual) -> tuple[list[_Piece], list[_Pause]]:
+    """The times that are there, and the gaps between them."""
     pieces: list[_Piece] = []
     gaps: list[_Pause] = []
     end = covered = step = 0.0
@@ -294,9 +319,7 @@ def _pieces(
                 pieces.append((covered, end, density))
                 covered = end
     if pieces:
-        pieces.append((covered, min(end + step, max(now, end)), density))
-        if last and now - end > TOLERANCE * step:
-            gaps.append((end + step, now, True))
+        pieces.append((covered, end + step, density))
     return pieces, gaps
 
 

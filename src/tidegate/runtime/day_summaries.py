@@ -10,15 +10,19 @@ from there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from statistics import median
 from typing import Any, NamedTuple
 
+from tidegate.errors import LedgerError, StorageError
 from tidegate.runtime.protocols import Ledger, Span
 from tidegate.runtime.runs import Product
+
+logger = logging.getLogger(__name__)
 
 DAY_SECONDS = 86400.0
 TOLERANCE = 1.5
@@ -34,6 +38,14 @@ _LONGEST = timedelta(days=3660)
 _CHUNK = 31
 _AT_ONCE = 8
 _LAST_DAY = date.max.toordinal() - 1
+
+
+Say = Callable[[str, int], object]
+"""Called when a datastream is done, with its name and how many there are."""
+
+
+def silent(name: str, of: int) -> None:
+    """Say nothing."""
 
 
 class Stretch(NamedTuple):
@@ -82,13 +94,24 @@ class Days:
     """The days with data, in order."""
 
 
-def refresh_all(ledger: Ledger, datastreams: Iterable[str] | None = None) -> list[Days]:
-    """Bring the summaries of these datastreams, or of all, up to date, and return them."""
+def refresh_all(
+    ledger: Ledger, datastreams: Iterable[str] | None = None, say: Say = silent
+) -> list[Days]:
+    """Bring the summaries of these datastreams, or of all, up to date, and return them.
+
+    ``say`` is called from several threads.
+    """
     names = list(ledger.datastreams() if datastreams is None else datastreams)
+
+    def one(name: str) -> Days:
+        days = refresh(ledger, name)
+        say(name, len(names))
+        return days
+
     if len(names) <= 1:
-        return [refresh(ledger, name) for name in names]
+        return [one(name) for name in names]
     with ThreadPoolExecutor(min(_AT_ONCE, len(names))) as pool:
-        return list(pool.map(lambda name: refresh(ledger, name), names))
+        return list(pool.map(one, names))
 
 
 def refresh(ledger: Ledger, datastream: str) -> Days:
@@ -112,7 +135,10 @@ def refresh(ledger: Ledger, datastream: str) -> Days:
             else:
                 days.pop(day, None)
     found = Days(datastream, config, cursor, {day: days[day] for day in sorted(days)})
-    ledger.set_state(_STATE + datastream, _to_text(found))
+    try:
+        ledger.set_state(_STATE + datastream, _to_text(found))
+    except (LedgerError, StorageError) as error:  # such as credentials that may only read
+        logger.warning("the summaries of days were not kept, and will be made again: %s", error)
     return found
 
 

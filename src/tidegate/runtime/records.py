@@ -35,12 +35,13 @@ def utc(moment: datetime) -> datetime:
 
 def to_json(value: Any) -> Any:
     """``value`` as what ``json.dumps`` takes; fields that hold their default are left out."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: to_json(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if not _is_default(field, getattr(value, field.name))
-        }
+    kind: Any = type(value)
+    if kind in _PLAIN:  # most values are: asking for their sort would take most of the time
+        return value
+    fields = _fields_of(kind)
+    if fields is not None:
+        pairs = ((field, getattr(value, field.name)) for field in fields)
+        return {f.name: to_json(item) for f, item in pairs if not _is_default(f, item)}
     if isinstance(value, datetime):
         return utc(value).isoformat()
     if isinstance(value, Mapping):
@@ -48,6 +49,15 @@ def to_json(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
     return value
+
+
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
+
+@functools.cache
+def _fields_of(kind: type) -> tuple[dataclasses.Field[Any], ...] | None:
+    """The fields of a class of records; None for any other class."""
+    return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else None
 
 
 def from_json(cls: type[T], data: Any) -> T:
