@@ -14,6 +14,7 @@ from web_history import INGEST, NOW, PNG, STREAM, VAP
 from tidegate.runtime.runs import Product
 from tidegate.web.pages import ENDPOINTS
 
+WEEK = {"begin": "2026-11-22", "end": "2026-11-28"}
 EVIL = "<script>alert('x')</script>&\"'"
 
 
@@ -28,7 +29,7 @@ def test_every_page_and_its_data(web: Web) -> None:
     client = web.client()
     given = {"/runs/{key}": failed(web).key, "/products/{key:path}": product.key}
     for endpoint in ENDPOINTS.values():
-        if endpoint.name == "content":  # it needs a worker: test_web_reader.py
+        if endpoint.name in ("content", "day"):  # one needs a worker, the other a datastream
             continue
         path = endpoint.path.replace("{key:path}", "{key}")
         path = path.replace("{key}", given.get(endpoint.path, ""))
@@ -97,6 +98,11 @@ def test_older_runs_are_on_further_pages(web: Web) -> None:
         ("/products?begin=0001-01-01", 400),
         ("/products/none", 404),
         ("/products/%ff%00", 404),
+        ("/availability?datastream=none", 404),
+        ("/availability?begin=x", 400),
+        ("/availability/day", 404),
+        ("/availability/day?datastream=none&day=2026-11-28", 404),
+        ("/plots?day=2026-13-01", 400),
         ("/nowhere", 404),
         ("/static/none.js", 404),
         ("/static/../security.py", 404),
@@ -106,7 +112,9 @@ def test_bad_addresses_get_a_page_that_says_so(web: Web, path: str, status: int)
     answer = web.client().get(path)
     assert answer.status_code == status, answer.text
     assert "Traceback" not in answer.text
-    if path.startswith(("/runs", "/products")) and not path.endswith("/log"):
+    if path.startswith(("/runs", "/products", "/availability", "/plots")) and not path.endswith(
+        "/log"
+    ):
         data = web.client().get(f"/api{path}")
         assert data.status_code == status
         assert status == 200 or data.json()["error"]
@@ -141,6 +149,10 @@ def test_markup_in_names_is_text(web: Web) -> None:
         client.get(f"/runs/{record.key}", params={"q": EVIL}),
         client.get("/runs", params={"config": EVIL}),
         client.get("/runs", params={"state": EVIL}),
+        client.get("/availability"),
+        client.get("/availability", params={"datastream": EVIL, **WEEK}),
+        client.get("/availability/day", params={"datastream": EVIL, "day": "2026-11-28"}),
+        client.get("/plots", params={"datastream": EVIL, "other": EVIL}),
         client.get("/products/" + key.replace("<", "%3C").replace("?", "%3F")),
     ]
     for page in pages:
@@ -188,6 +200,30 @@ def test_plots_by_day_and_side_by_side(web: Web) -> None:
     assert "day=2026-11-25&amp;beside=2026-11-27" in page
 
 
+def test_availability_of_all_one_and_a_day(web: Web) -> None:
+    client = web.client()
+    data = client.get("/api/availability?begin=2026-11-22&end=2026-11-28").json()
+    by_name = {one["datastream"]: one for one in data["series"]}
+    shares = [round(cell["available"], 2) for cell in by_name[STREAM]["cells"]]
+    assert shares[:5] == [1, 1, 1, 1, 1]
+    assert shares[5] < 0.1  # its run failed
+    one = client.get("/api/availability", params={"datastream": STREAM, **WEEK}).json()
+    assert {v["variable"] for v in one["variables"]} == {
+        "wind_speed",
+        "wind_direction",
+        "battery",
+    }
+    assert len(one["series"][0]["gaps"]) == 1
+    day = client.get(f"/api/availability/day?datastream={STREAM}&day=2026-11-26").json()
+    assert (len(day["hours"]["cells"]), len(day["products"]), len(day["runs"])) == (24, 1, 1)
+    page = client.get("/availability", params={"datastream": STREAM, **WEEK}).text
+    assert "2026-11-26: 100 % there, 1 product, 2.4 % bad" in page
+    gaps = client.get("/availability/gaps.csv", params={"datastream": STREAM, **WEEK}).text
+    assert len(gaps.splitlines()) == 2
+    days = client.get("/availability/days.csv", params={"datastream": STREAM, **WEEK}).text
+    assert len(days.splitlines()) == 8
+
+
 def test_files_outside_of_the_outputs_are_never_sent(web: Web) -> None:
     secret = web.root / "secret.nc"
     secret.write_text("secret")
@@ -231,7 +267,7 @@ def test_an_empty_workspace(tmp_path) -> None:
     try:
         client = web.client()
         for endpoint in ENDPOINTS.values():
-            if "{" not in endpoint.path:
+            if "{" not in endpoint.path and endpoint.name != "day":
                 assert client.get(endpoint.path).status_code == 200, endpoint.path
     finally:
         web.close()

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import mimetypes
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
+from tidegate.quality.availability import Series
 from tidegate.runtime.runs import Product
-from tidegate.web.endpoints import LONGEST
+from tidegate.web.endpoints import LONGEST, NotFound, Parameters
 from tidegate.web.links import FILES
+from tidegate.web.pages.availability import chosen_span, series_of
 from tidegate.web.pages.products import PLOTS, find_product
 from tidegate.web.pages.runs import find_run
 from tidegate.web.security import DATA_POLICY
@@ -51,12 +56,54 @@ def routes(site: Site) -> dict[str, Handler]:
             picture.png, headers=_headers("look.png", attachment=False), media_type="image/png"
         )
 
+    def gaps(request: Request) -> Response:
+        rows = [
+            (gap.begin.isoformat(), gap.end.isoformat(), int(gap.ongoing))
+            for gap in _series(request, site).gaps
+        ]
+        return _csv("gaps.csv", ("begin", "end", "ongoing"), rows)
+
+    def days(request: Request) -> Response:
+        rows = [
+            (
+                cell.begin.date().isoformat(),
+                *("" if n is None else f"{n:.4f}" for n in (cell.available, cell.passed)),
+                *(cell.products, cell.samples, cell.bad, cell.indeterminate),
+            )
+            for cell in _series(request, site).cells
+        ]
+        return _csv("days.csv", _DAY_COLUMNS, rows)
+
     return {
+        FILES["gaps"]: gaps,
+        FILES["days"]: days,
         FILES["file"]: file,
         FILES["image"]: image,
         FILES["log"]: log,
         FILES["quicklook"]: quick_look,
     }
+
+
+_DAY_COLUMNS = ("day", "available", "passed", "products", "samples", "bad", "indeterminate")
+
+
+def _series(request: Request, site: Site) -> Series:
+    """The series that a request asks for; raises NotFound without ``datastream``."""
+    parameters = Parameters({}, dict(request.query_params))
+    name = parameters.text("datastream")
+    if not name:
+        raise NotFound("`datastream` is missing", next="choose a datastream first")
+    first, last = chosen_span(site, parameters, name)
+    (series,) = series_of(site, first, last + timedelta(days=1), name)
+    return series
+
+
+def _csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Response:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return Response(text.getvalue(), headers=_headers(name, attachment=True), media_type="text/csv")
 
 
 def _send(site: Site, product: Product, *, attachment: bool) -> Response:

@@ -15,6 +15,8 @@ FILES = {
     "image": "/images/{key:path}",
     "quicklook": "/quicklook/{key:path}",
     "log": "/runs/{key}/log",
+    "gaps": "/availability/gaps.csv",
+    "days": "/availability/days.csv",
     "retry": "/runs/{key}/retry",
     "acknowledge": "/runs/{key}/acknowledge",
     "reprocess": "/reprocess",

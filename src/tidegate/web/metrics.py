@@ -46,7 +46,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[ConfigState], float | None]], ...] = (
     ("runs_running", "Runs being carried out.", lambda s: s.running),
     ("runs_waiting", "Runs in the queue.", lambda s: s.waiting),
     ("runs_retrying", "Runs that will be tried again.", lambda s: s.retrying),
-    ("open_failures", "Open failures, at most 50 for each config.", lambda s: len(s.failures)),
+    ("open_failures", "Open failures, at most 20 for each config.", lambda s: len(s.failures)),
     ("stale", "1: no data for longer than expect_every.", lambda s: int(s.stale)),
     (
         "last_arrival_timestamp_seconds",

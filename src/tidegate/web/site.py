@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,9 +17,11 @@ from tidegate.workspace.overview import Attention, ConfigState, config_states, n
 from tidegate.workspace.session import RunOptions, Session, TargetOptions
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 _OVERVIEW_SECONDS = 2.0
 _PLACE_SECONDS = 300.0
+_PATIENCE = 0.15
 
 
 class Site:
@@ -41,6 +44,7 @@ class Site:
         self._run_options = RunOptions(python=python)
         self.now = now
         self._kept: dict[str, tuple[float, Any]] = {}
+        self._kept_later: dict[str, tuple[float, Any]] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._config_time = self._file_time()
@@ -50,8 +54,6 @@ class Site:
         """The ledger, open as long as the site is."""
         self.reader = ProductReader(lambda: self.session)
         """Reads products, for pages about what is in them."""
-        self._place: list[str] = []
-        self._place_read = 0.0
 
     def close(self) -> None:
         """Close the ledger, and end the worker that reads products."""
@@ -105,6 +107,42 @@ class Site:
             result: T = value
             return result
 
+    def later(
+        self,
+        name: str,
+        seconds: float,
+        make: Callable[[], T],
+        until: T,
+        *,
+        patience: float = _PATIENCE,
+    ) -> T:
+        """As ``kept``, but made in the background: ``until`` is returned before it is there.
+
+        What is there already is returned while it is made again. It is waited for so long, s.
+        """
+        with self._lock:
+            begun, value = self._kept_later.get(name, (0.0, until))
+            due = not begun or time.monotonic() - begun > seconds
+            if due:
+                self._kept_later[name] = (time.monotonic(), value)
+        if due:
+
+            def work() -> None:
+                try:
+                    made = make()
+                except Exception as error:  # it is tried again when it is asked for again
+                    logger.warning("%s: %s", name, error)
+                    return
+                with self._lock:
+                    self._kept_later[name] = (time.monotonic(), made)
+
+            thread = threading.Thread(target=work, name=f"tidegate-{name}", daemon=True)
+            thread.start()
+            thread.join(patience)  # mostly, that is enough
+        with self._lock:
+            found: T = self._kept_later[name][1]
+        return found
+
     def forget(self) -> None:
         """Make everything again: something was changed from here."""
         with self._lock:
@@ -127,18 +165,11 @@ class Site:
         return found
 
     def _place_problems(self) -> list[str]:
-        with self._lock:
-            due = not self._place_read or time.monotonic() - self._place_read > _PLACE_SECONDS
-            if due:
-                self._place_read = time.monotonic()
-        if due:
-            thread = threading.Thread(target=self._read_place, name="tidegate-place", daemon=True)
-            thread.start()
-            thread.join(0.1)  # in most workspaces that is enough
-        return self._place
+        nothing: list[str] = []
+        return self.later("place", _PLACE_SECONDS, self._read_place, nothing)
 
-    def _read_place(self) -> None:
+    def _read_place(self) -> list[str]:
         try:
-            self._place = self.session.place_problems()
+            return self.session.place_problems()
         except Exception as error:
-            self._place = [f"the workspace could not be looked at: {error}"]
+            return [f"the workspace could not be looked at: {error}"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice, takewhile
 
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.open_failures import acknowledged, only_open
@@ -20,7 +20,7 @@ from tidegate.runtime.runs import Product, RunRecord
 from tidegate.targets.local.staleness import last_arrival
 from tidegate.workspace.session import Session
 
-MOST_FAILURES = 50
+MOST_FAILURES = 20
 """Of each config, so many of the latest failed runs are looked at."""
 _RECENT = 50
 _AT_ONCE = 8
@@ -82,16 +82,15 @@ def config_states(session: Session, ledger: Ledger, now: datetime) -> list[Confi
             record.state
             for record in ledger.records(config=id, states=("running", "retrying"), limit=1000)
         ]
-        done = list(ledger.records(config=id, states=("succeeded",), limit=_RECENT))
         arrived = last_arrival(ledger, id)
-        last = done[0] if done else None
-        recent = [
-            product
-            for record in done
-            if now - (record.finished or record.started) <= _LAST_DAY
-            for product in record.products
-        ]
-        samples, bad = checked(recent)
+        # Records are decoded one by one: of a config with one file a day, only two are.
+        done = ledger.records(config=id, states=("succeeded",), limit=_RECENT)
+        last = next(done, None)
+        recent = takewhile(
+            lambda record: now - (record.finished or record.started) <= _LAST_DAY,
+            chain([last] if last else [], done),
+        )
+        samples, bad = checked([product for record in recent for product in record.products])
         return ConfigState(
             config=config,
             last_arrival=arrived,
@@ -141,6 +140,14 @@ class Attention:
     """The config's id; "" for the whole workspace."""
 
 
+def _period(seconds: int) -> str:
+    """A duration as it is written in a config."""
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds % length == 0:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
 def needs_attention(states: Sequence[ConfigState], place: Sequence[str]) -> list[Attention]:
     """What needs a person; ``place`` is what ``Session.place_problems`` returned."""
     return [*_about_configs(states), *(Attention("place", text) for text in place)]
@@ -156,10 +163,9 @@ def _about_configs(states: Sequence[ConfigState]) -> Iterator[Attention]:
             noun = "open failure" if count == "1" else "open failures"
             yield Attention("failures", f"{count} {noun}{latest}", id)
         if state.stale and state.last_arrival:
-            every = timedelta(seconds=state.config.expect_every or 0)
             text = (
                 f"no new data since {state.last_arrival:%Y-%m-%d %H:%M} UTC,"
-                f" but expected every {every}"
+                f" but expected every {_period(state.config.expect_every or 0)}"
             )
             yield Attention("silence", text, id)
         for text in islice(state.empty, 3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import islice
 
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.protocols import Ledger
@@ -11,6 +12,8 @@ from tidegate.targets.local.listener import Problem
 
 _RECENT = 20
 """How many of the latest runs are looked at: those that were asked for are among them."""
+_ARRIVALS = 5
+"""How many of these that were not asked for: the latest run is not always of the latest file."""
 
 
 class Staleness:
@@ -46,12 +49,12 @@ class Staleness:
 
 def last_arrival(ledger: Ledger, config: str) -> datetime | None:
     """When the newest data arrived; a run that a person asked for is no arrival."""
-    times = [
+    times = (
         record.run.arrived or record.started
         for record in ledger.records(config=config, limit=_RECENT)
         if not record.run.again
-    ]
-    return max(times, default=None)
+    )
+    return max(islice(times, _ARRIVALS), default=None)
 
 
 def _advice(config: Config) -> str:

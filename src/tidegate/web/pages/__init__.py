@@ -1,11 +1,11 @@
 """The pages: each module has the endpoints of one subject."""
 
 from tidegate.web.endpoints import Endpoint
-from tidegate.web.pages import overview, plots, products, requests, runs
+from tidegate.web.pages import availability, overview, plots, products, requests, runs
 
 ENDPOINTS: dict[str, Endpoint] = {
     endpoint.name: endpoint
-    for module in (overview, runs, products, plots, requests)
+    for module in (overview, availability, runs, products, plots, requests)
     for endpoint in module.ENDPOINTS
 }
 """All pages, by name, in the order of the navigation."""

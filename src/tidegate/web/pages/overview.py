@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from tidegate.quality.availability import Series
 from tidegate.runtime.records import to_json
+from tidegate.web import heat
 from tidegate.web.endpoints import Endpoint, Page, Parameters
+from tidegate.web.pages.availability import series_of
 from tidegate.web.site import Site
 from tidegate.workspace.overview import ConfigState
+
+_KEPT = 60.0
 
 
 def overview(site: Site, parameters: Parameters) -> Page:
     """How all configs are doing."""
     states, attention = site.states(), site.attention()
+    nothing: dict[str, Series] = {}
+    month = site.later("month", _KEPT, lambda: last_month(site), nothing)
     return Page(
         "overview.html",
         "Overview",
-        {"states": states, "attention": attention},
+        {"states": states, "attention": attention, "month": month, "heat": heat},
         {
             "place": site.title,
             "attention": [to_json(item) for item in attention],
@@ -24,6 +32,17 @@ def overview(site: Site, parameters: Parameters) -> Page:
         },
         refresh=5.0,
     )
+
+
+def last_month(site: Site) -> dict[str, Series]:
+    """The last 30 days of the datastream of each config; of several, the one with most products."""
+    end = site.now().date() + timedelta(days=1)
+    found: dict[str, Series] = {}
+    for one in series_of(site, end - timedelta(days=30), end):
+        before = found.get(one.config)
+        if before is None or one.total.products > before.total.products:
+            found[one.config] = one
+    return found
 
 
 def state_data(state: ConfigState) -> dict[str, Any]:
