@@ -1,10 +1,12 @@
 """Products with empty variables, or clearly poorer than the ones before: what happens to them."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from runtime_doubles import INGEST, Bench, product
 
+from tidegate.runtime.empty_variables import new_empty
 from tidegate.runtime.product_checks import poorer, with_empty
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import Product
@@ -102,3 +104,51 @@ def test_keep_leaves_the_older_product(replaced):
     (later,) = bench.arrive(content=b"3")
     assert later.retired == ("out.nc",)
     assert sorted(bench.published()) == ["other.nc"]
+
+
+# Variables that were always empty.
+
+
+def before(**shares) -> Product:
+    return made(valid=shares)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "new"),
+    [
+        ([], ("x", "y")),
+        ([before(x=0.0, y=0.0)], ()),
+        ([before(x=0.5, y=0.0)], ("x",)),
+        ([before(x=0.0, y=0.0), before(x=0.0, y=0.1)], ("y",)),
+        ([before(x=0.0)], ("y",)),
+    ],
+)
+def test_what_was_always_empty_is_not_new(earlier, new):
+    assert new_empty(made(valid={"x": 0.0, "y": 0.0}, empty=("x", "y")), earlier) == new
+
+
+def arrive(bench, hours, valid):
+    """A run that makes a product of one hour; the record of the run."""
+    begin = datetime(2024, 3, 1, tzinfo=timezone.utc) + timedelta(hours=hours)
+
+    def perform(task):
+        outcome = bench.writes(f"{hours:06.1f}.nc")(task)
+        (one,) = outcome.products
+        end = begin + timedelta(minutes=50)
+        one = replace(one, begin=begin, end=end, datastream="a.b", valid=valid)
+        return replace(outcome, products=(with_empty(one, ()),))
+
+    bench.perform = perform
+    (record,) = bench.arrive(f"lidar/humboldt/{hours}.csv")
+    return record
+
+
+def test_a_sensor_that_fails_is_a_warning_at_each_run_and_one_that_is_missing_is_not(tmp_path):
+    bench = Bench(tmp_path, INGEST)
+    assert arrive(bench, 0, {"x": 1.0, "none": 0.0}).warnings, "the first cannot be compared"
+    for day in range(1, 4):
+        assert not arrive(bench, 24 * day, {"x": 1.0, "none": 0.0}).warnings
+    for hour in (73, 74, 97, 24 * 10):
+        record = arrive(bench, hour, {"x": 0.0, "none": 0.0})
+        assert [p.empty for p in record.products] == [("x",)]
+        assert record.outcome == "succeeded with warnings"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
@@ -83,17 +83,8 @@ def show_availability(
             out.note("no products with times yet")
             return
         period = _period(out, ledger, names, begin, end, by)
-        unit: Literal["day", "hour"] = "hour" if by == "hour" else "day"
-        found = availability(
-            ledger,
-            *period,
-            now=datetime.now(timezone.utc),
-            datastreams=names,
-            expect_every=expected,
-            by=unit,
-        )
-        variables = by_variable(ledger, names[0], *period) if by == "variable" else []
-    listed = _Listed(names[0], found, variables, by, gaps=gaps)
+        listed = _find(ledger, names, period, by, expected, gaps=gaps)
+    found = listed.found
     if as_json:
         out.data(listed.data())
     elif as_csv:
@@ -101,7 +92,7 @@ def show_availability(
     elif gaps:
         availability_view.show_gaps(out, found)
     elif by == "variable":
-        availability_view.show_variables(out, found[0], variables)
+        availability_view.show_variables(out, found[0], listed.variables)
     elif by == "hour":
         availability_view.show_hours(out, found[0])
     elif datastream is None:
@@ -137,6 +128,24 @@ class _Listed:
             _write_csv(data.GAP_COLUMNS, data.gap_rows(self.found))
         else:
             _write_csv(data.CELL_COLUMNS, data.cell_rows(self.found))
+
+
+def _find(
+    ledger: Ledger,
+    names: Sequence[str],
+    period: tuple[date, date],
+    by: By,
+    expected: Mapping[str, float | None],
+    *,
+    gaps: bool,
+) -> _Listed:
+    unit: Literal["day", "hour"] = "hour" if by == "hour" else "day"
+    now = datetime.now(timezone.utc)
+    found = availability(
+        ledger, *period, now=now, datastreams=names, expect_every=expected, by=unit
+    )
+    variables = by_variable(ledger, names[0], *period) if by == "variable" else []
+    return _Listed(names[0], found, variables, by, gaps=gaps)
 
 
 def _names(ledger: Ledger, datastream: str | None, by: By) -> list[str]:

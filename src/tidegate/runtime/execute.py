@@ -23,6 +23,7 @@ from tidegate.errors import (
     WorkerLost,
 )
 from tidegate.runtime.disk_space import explain_full_disk, is_full_disk
+from tidegate.runtime.empty_variables import only_new
 from tidegate.runtime.key_locks import KeyLocks
 from tidegate.runtime.log import LOG, RAW, RunLog
 from tidegate.runtime.manifest import Config, Manifest
@@ -145,6 +146,7 @@ def _carry_out(
             failure = explain_full_disk(outcome.failure, work)
             log.write("ERROR", "failed", failure.message)
             return _failed(record, config, failure)
+        outcome = replace(outcome, products=only_new(context.target.ledger, outcome.products))
         empty = empty_failure(record, config, outcome.products)
         if empty is not None:
             log.write("ERROR", "failed", empty.message)

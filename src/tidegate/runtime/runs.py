@@ -240,7 +240,7 @@ class Product:
     valid: Mapping[str, float] = field(default_factory=dict)
     """The share of values that are not missing, 0 to 1, of each variable without ``qc_``."""
     empty: tuple[str, ...] = ()
-    """The retrieved variables without any valid value."""
+    """The retrieved variables without any valid value; not those that were always empty before."""
     run: str = ""
     """The key of the run that made it."""
     config: str = ""
