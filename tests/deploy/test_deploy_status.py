@@ -338,8 +338,8 @@ def test_aws_that_answers_with_errors_only(main: Deployed, monkeypatch: pytest.M
     )  # fmt: skip
     with answering() as server:
         elsewhere = {f"AWS_ENDPOINT_URL_{name}": server.endpoint for name in services}
-        told = main.tidegate("status", "--json", **elsewhere).json
-        shown = main.tidegate("status", **elsewhere)
+        told = main.tidegate("status", "main", "--json", **elsewhere).json
+        shown = main.tidegate("status", "main", **elsewhere)
     for part in ("stacks", "pipeline", "build", "images", "alarms", "release", "latest"):
         assert set(told[part]) == {"unknown"}, part
     assert all(set(bucket) == {"unknown"} for bucket in told["buckets"])
@@ -353,5 +353,5 @@ def test_aws_that_answers_with_errors_only(main: Deployed, monkeypatch: pytest.M
 def test_credentials_of_another_account(main: Deployed, tmp_path: Path) -> None:
     other = Deployed(main.stack, tmp_path)
     (tmp_path / "pipelines_config.yml").write_text(CONFIG.replace(ACCOUNT, "123456789012"))
-    refused = other.tidegate("status", code=2)
+    refused = other.tidegate("status", "main", code=2)
     assert "these credentials are for the account 000000000000" in refused.err

@@ -12,7 +12,10 @@ from tidegate import cli
 
 pytestmark = pytest.mark.slow
 
-COMMANDS = ["check", "env", "up", "run", "runs", "show", "products", "retry", "reprocess", "demo"]
+COMMANDS = [
+    *("check", "env", "up", "run", "runs", "show", "products", "retry", "reprocess", "demo"),
+    *("status", "logs"),
+]
 RUN_KEYS = {"key", "about", "outcome", "run", "state", "attempt", "started"}
 
 
@@ -27,6 +30,7 @@ def done(tmp_path_factory):
     place.put("tiny/one/bad [red].csv", csv("2022-04-02T00:00:00", ask="raise [bold]no"))
     place.put(b"tiny/one/bytes-\xff.csv", csv("2022-04-03T00:00:00"))
     place.put("tiny/one/empty.csv", csv("2022-04-04T00:00:00", [float("nan")] * 2))
+    place.put("tiny/one/later.csv.part", "")
     place.age()
     done = place.once("--json", code=1)
     place.said = done.out
@@ -80,6 +84,31 @@ def test_runs_and_show(done, tidegate):
     assert any("[bold]no" in line for line in shown["log_lines"])
 
 
+def test_status_of_this_machine(done, tidegate):
+    code, out, _ = tidegate("status", "--json")
+    assert code == 0
+    status = json.loads(out)
+    (one,) = (config for config in status["configs"] if config["config"] == "tiny/one")
+    assert (one["failures"], one["waiting"], one["stale"]) == (1, 0, False)
+    assert one["warnings"] >= 1
+    assert None not in (one["last_arrival"], one["last_product"], one["newest_data"])
+    assert [files["examples"] for files in status["not_taken"]] == [["tiny/one/later.csv.part"]]
+    sizes = {part["name"]: part["bytes"] for part in status["disk"]}
+    assert sizes["output"] == sum(p.stat().st_size for p in done.output.rglob("*") if p.is_file())
+    assert status["service"] == ""
+    code, out, _ = tidegate("status")
+    assert code == 0
+    assert any(line.endswith("tiny/one") and "\t1\t" in line for line in out.splitlines())
+
+
+def test_a_config_that_does_not_exist_is_an_error_everywhere(tidegate):
+    for command in ("runs", "products"):
+        code, _, err = tidegate(command, "--config", "tiny/none")
+        assert (code, "tiny/none" in err, "tiny/one" in err) == (2, True, True)
+    for arguments in (("logs", "tiny/none"), ("reprocess", "none", "--python", sys.executable)):
+        assert tidegate(*arguments)[0] == 2
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)]
 )
@@ -92,7 +121,7 @@ def test_a_command_in_a_script_s_background_can_be_stopped(done, number, code):
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *COMMAND, "logs", "--follow", "--target", "local"],
+        [sys.executable, "-c", script, *COMMAND, "logs", "--follow"],
         cwd=done.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -106,7 +135,7 @@ def test_a_command_in_a_script_s_background_can_be_stopped(done, number, code):
 
 
 def test_logs(done, tidegate):
-    code, out, _ = tidegate("logs", "--target", "local")
+    code, out, _ = tidegate("logs")
     assert code == 0
     assert "raise [bold]no" not in out.splitlines()[0]
     assert {line.split()[3] for line in out.splitlines() if line.startswith("20")} >= {"tiny/one"}
@@ -156,7 +185,8 @@ def test_in_a_pipe_lines_are_plain(tidegate):
     assert "no such runs" in tidegate("runs", "--state", "superseded")[2]
     rows = [line.split("\t") for line in tidegate("runs")[1].splitlines()]
     assert {len(row) for row in rows} == {8}
-    assert "tiny/one/bad [red].csv" in [row[3] for row in rows]
+    assert "bad [red].csv" in [row[3] for row in rows]
+    assert "\ttiny/one/bad [red].csv\t" in tidegate("runs", "--full")[1]
     assert any("[bold]no" in row[7] for row in rows)
     assert any("bytes-\\udcff.csv" in row[3] for row in rows)
     key = next(row[0] for row in rows if "bad" in row[3])

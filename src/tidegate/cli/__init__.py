@@ -30,6 +30,7 @@ from tidegate.cli import (
     status,
     test_command,
     try_command,
+    up,
     view,
     web,
 )
@@ -46,7 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    *(setup, demo, adopt, new, try_command, test_command, runs, availability, web, logs),
+    *(setup, demo, adopt, new, try_command, test_command, up, runs, availability, web, logs),
     *(emulate, doctor, deploy, release, status, destroy),
 ):
     app.add_typer(module.app)

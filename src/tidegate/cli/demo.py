@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import view
+from tidegate.cli.activity import Activity
 from tidegate.cli.options import CPUS, Json, Python, Workers, stopping
-from tidegate.cli.runs import listener
 from tidegate.cli.view import View, plain
 from tidegate.runtime.runs import RunRecord
 from tidegate.runtime.wording import quantity
 from tidegate.scaffold import demo as files
+from tidegate.targets.local.listener import Listener
 from tidegate.workspace import commands
 from tidegate.workspace.loading import LoadedWorkspace, load_workspace, short_path
 
@@ -44,9 +45,18 @@ def demo(
 
 
 def _run_once(out: View, loaded: LoadedWorkspace, workers: int, records: list[RunRecord]) -> None:
+    activity = Activity(out)
+
+    def ended(record: RunRecord) -> None:
+        records.append(record)
+        if not out.as_json:  # the demo prints one document at its end
+            activity.record(record)
+
+    heard = Listener(ended, out.note, waiting=activity.waiting)
     with (
-        commands.service(loaded, workers, listener(out, records)) as service,
+        commands.service(loaded, workers, heard) as service,
         stopping(service.stop, out),
+        activity.shown(),
     ):
         service.once()
 
@@ -64,21 +74,18 @@ def _show(out: View, loaded: LoadedWorkspace, records: Sequence[RunRecord]) -> N
             }
         )
         return
-    out.line("")
-    states = ("succeeded", "empty", "failed")
-    rows = [(c, *(str(counts[c].get(s, 0)) for s in states)) for c in sorted(counts)]  # type: ignore[call-overload]
-    out.table(("config", *states), rows)
     folder = str(short_path(loaded.workspace.root))
-    data = [product for product in products if product.kind == "data"]
+    data = {product.datastream: product for product in products if product.kind == "data"}
     plots = [product for product in products if product.key.endswith(".png")]
     out.line(f"\n{quantity(len(products), 'product')} in {plain(folder)}/output, for example")
-    for product in [*data[:1], *data[-1:], *plots][:3]:
-        out.line(f"  {plain(product.key)}  {view.size(product.size)}")
+    for product in [*list(data.values())[-2:], *plots[:1]]:
+        out.line(f"  {plain(view.file_name(product.key))}  {view.size(product.size)}")
     out.line("\n[bold]try next[/]")
     for text, why in (
-        (f"tidegate runs -w {folder} --failed", "the incomplete raw file, and why its run failed"),
-        (f"tidegate products -w {folder}", "all products with their times and quality"),
-        (f"tidegate up {folder}", "start the service: new files in input/ are processed"),
-        (f"ls {folder}/pipelines", "the pipelines: change one, then run `tidegate reprocess`"),
+        (f"tidegate status -w {folder}", "each config: last data, failures, quality"),
+        (f"tidegate runs -w {folder} --failed", "the file that was cut off, and why it failed"),
+        (f"tidegate products -w {folder}", "all products with times and quality"),
+        (f"tidegate up {folder}", "process new files in input/ as they arrive"),
+        (f"ls {folder}/pipelines", "the pipelines: change one, then `tidegate reprocess`"),
     ):
         out.line(f"  [bold]{plain(text)}[/]\n      {why}")

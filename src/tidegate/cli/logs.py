@@ -48,13 +48,13 @@ def logs(
         typer.Option("--since", help="Start this long ago (30m, 1h, 2d), or at this time."),
     ] = "1h",
     directory: In = HERE,
-    target: Target = "aws",
+    target: Target = "local",
     branch: Branch = MAIN,
     profile: Profile = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Show the logs of functions on AWS, or of runs on this machine."""
+    """Show the logs of runs on this machine, or of functions on AWS."""
     out = View(as_json=as_json)
     begin = log_lines.parse_since(since, datetime.now(timezone.utc))
     opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))

@@ -1,10 +1,10 @@
-"""The commands ``up``, ``run``, ``runs``, ``show``, ``products``, ``retry``, ``reprocess``."""
+"""The commands ``run``, ``runs``, ``show``, ``products``, ``retry``, ``reprocess``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from itertools import islice
 from typing import Annotated, Literal
 
@@ -17,7 +17,6 @@ from tidegate.cli.options import (
     HERE,
     MAIN,
     Branch,
-    Dir,
     In,
     Json,
     OnlyConfig,
@@ -30,55 +29,23 @@ from tidegate.cli.options import (
     Workers,
     stopping,
 )
+from tidegate.cli.run_list import show_products, show_runs
 from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
-from tidegate.notify import Notifier, notifying
 from tidegate.runtime.open_failures import open_failures
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Run, RunRecord, State
 from tidegate.runtime.wording import quantity
-from tidegate.targets.local.listener import Listener
-from tidegate.workspace import commands, loading, rerun, session
-from tidegate.workspace.folder import Workspace
+from tidegate.workspace import commands, rerun, session
+from tidegate.workspace.newest_products import ProductFilter, newest_products
 from tidegate.workspace.session import RunOptions, TargetOptions
 
 app = typer.Typer()
 
-
-@app.command(epilog="Example: tidegate up my-workspace --workers 4")
-def up(
-    directory: Dir = HERE,
-    once: Annotated[
-        bool,
-        typer.Option(
-            "--once", help="Do everything that is due, then stop; exit code 1 if a run failed."
-        ),
-    ] = False,
-    python: Python = None,
-    workers: Workers = CPUS,
-    poll: Annotated[
-        bool, typer.Option("--poll", help="Find new files by polling, for network file systems.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Run the service: process files as they arrive in input/, and schedules, until Ctrl-C."""
-    out = View(as_json=as_json)
-    opened = loading.load_workspace(Workspace.at(directory), python=python, say=out.note)
-    with (
-        notifying(opened, out.note) as notifier,
-        commands.service(opened, workers, listener(out, notifier=notifier), poll=poll) as service,
-        stopping(service.stop, out),
-    ):
-        if once:
-            service.once()
-        else:
-            out.note(
-                f"watching {opened.workspace.input} with {quantity(workers, 'worker')};"
-                " press Ctrl-C to stop"
-            )
-            service.up()
-    if once and service.tally["failed"]:
-        raise typer.Exit(1)
+_MOST_WAITING = 100_000
+Full = Annotated[
+    bool, typer.Option("--full", help="Show whole paths instead of the names of files.")
+]
 
 
 @app.command(
@@ -146,6 +113,7 @@ def runs(
         ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 30,
+    full: Full = False,
     directory: In = HERE,
     target: Target = "local",
     branch: Branch = MAIN,
@@ -153,26 +121,30 @@ def runs(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """List runs, latest first; queued runs come before them."""
+    """List runs, the latest first; then how many wait, or with --state queued, which ones."""
     out = View(as_json=as_json)
     opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))
     states = commands.states("failed" if failed else "succeeded" if warnings else state)
-    waiting = list(islice(opened.queued_runs(config, states), limit))
     with opened.ledger() as ledger:
+        rerun.check_config(opened.manifest, ledger, config)
         found: Iterable[RunRecord] = ()
         if failed:
             found = open_failures(ledger, config)
         elif states != ("queued",):
             found = _records(ledger, config, states, limit, warnings)
         records = list(islice(found, limit))
+    waiting = list(islice(opened.queued_runs(config, states), _MOST_WAITING))
+    listed = waiting[:limit] if out.as_json or states == ("queued",) else []
     if as_json:
-        queued = [view.queued_data(run, due) for run, due in waiting]
-        out.data(queued + [view.run_data(record) for record in records])
+        queued = [view.queued_data(run, due) for run, due in listed]
+        out.data([view.run_data(record) for record in records] + queued)
         return
-    rows = [view.queued_row(run, due) for run, due in waiting]
-    rows += [view.run_row(record) for record in records]
     empty = "no runs yet" if config is None and not states else "no such runs"
-    out.table(view.RUN_COLUMNS, rows, empty=empty, wide=("products", "took"))
+    show_runs(out, listed, records, full=full, empty="" if waiting else empty)
+    if waiting and not listed:
+        more = "more than " if len(waiting) == _MOST_WAITING else ""
+        count = quantity(len(waiting), "run")
+        out.note(f"{more}{count} waiting: `tidegate runs --state queued` lists them")
 
 
 def _records(
@@ -189,6 +161,7 @@ def show(
     log: Annotated[
         bool, typer.Option("--log", help="Show the whole log, not only its end.")
     ] = False,
+    full: Full = False,
     directory: In = HERE,
     target: Target = "local",
     branch: Branch = MAIN,
@@ -205,7 +178,7 @@ def show(
     if as_json:
         out.data({**view.run_data(record), "log_lines": lines})
     else:
-        view.show_run(out, record, lines if log else lines[-20:])
+        view.show_run(out, record, lines if log else lines[-20:], full=full)
 
 
 @app.command(epilog="Example: tidegate products --datastream humboldt.buoy_z05-lidar-10m.a1")
@@ -219,6 +192,7 @@ def products(
         str | None, typer.Option("--end", help="Only products that begin before this time.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 100,
+    full: Full = False,
     directory: In = HERE,
     target: Target = "local",
     branch: Branch = MAIN,
@@ -226,24 +200,25 @@ def products(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """List products with their times, sizes and the share of bad data."""
+    """List products, those with the newest data first: times, sizes, share of bad data."""
     out = View(as_json=as_json)
     opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))
     with opened.ledger() as ledger:
-        found = list(
-            ledger.products(
-                datastream=datastream,
-                config=config,
-                begin=rerun.parse_time(begin) if begin else None,
-                end=rerun.parse_time(end) if end else None,
-                limit=limit,
-            )
+        rerun.check_config(opened.manifest, ledger, config)
+        found = newest_products(
+            ledger,
+            ProductFilter(
+                datastream,
+                config,
+                rerun.parse_time(begin) if begin else None,
+                rerun.parse_time(end) if end else None,
+            ),
+            limit,
         )
     if as_json:
         out.data([view.product_data(product) for product in found])
     else:
-        rows = [view.product_row(product) for product in found]
-        out.table(view.PRODUCT_COLUMNS, rows, empty="no products yet")
+        show_products(out, found, full=full)
 
 
 @app.command(epilog="Examples: tidegate retry 3f9a 77c0   ·   tidegate retry --failed")
@@ -294,7 +269,11 @@ def retry(
 )
 def reprocess(
     config: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="The config, for example lidar/humboldt.")
+        str,
+        typer.Argument(
+            metavar="CONFIG",
+            help="The config, for example lidar/humboldt; or a pipeline, for all of its configs.",
+        ),
     ],
     begin: Annotated[
         str | None, typer.Option("--begin", help="Only data at or after this time.")
@@ -321,30 +300,31 @@ def reprocess(
     wait: Wait = AN_HOUR,
     as_json: Json = False,
 ) -> None:
-    """Run a config again, all of it or a part, for example after a change of its code."""
+    """Run a config or a whole pipeline again, for example after a change of its code."""
     out = View(as_json=as_json)
     where = TargetOptions(directory, target, branch, profile, region)
     opened = session.open_session(where, RunOptions(python, workers, wait, out.note))
-    scope = rerun.Scope(
-        rerun.named_config(opened.manifest, config),
-        rerun.parse_time(begin) if begin else None,
-        rerun.parse_time(end) if end else None,
-        only,
-    )
+    since, until = (rerun.parse_time(text) if text else None for text in (begin, end))
+    wanted: list[Run] = []
+    counts: dict[str, int] = {}
     with opened.ledger() as ledger:
-        release, now = opened.manifest.release(scope.config), datetime.now(timezone.utc)
-        wanted = rerun.to_reprocess(
-            scope, ledger, release, lambda: opened.raw_files(scope.config), now
-        )
-    estimate = opened.estimate(config, len(wanted))
+        for one in rerun.named_configs(opened.manifest, config):
+            scope = rerun.Scope(one, since, until, only)
+            release, now = opened.manifest.release(one), datetime.now(timezone.utc)
+            found = rerun.to_reprocess(scope, ledger, release, partial(opened.raw_files, one), now)
+            wanted += found
+            counts[one.id] = len(found)
     if dry_run:
         if as_json:
             out.data([{"key": run.key, "about": run.title} for run in wanted])
         else:
-            rows = [(run.key[:10], plain(run.title)) for run in wanted]
-            out.table(("run", "about"), rows, empty="nothing to run")
+            rows = [
+                (view.short_key(run.key), plain(run.config), plain(run.title)) for run in wanted
+            ]
+            out.table(("run", "config", "about"), rows, empty="nothing to run")
         return
-    out.note(f"{quantity(len(wanted), 'run')}{estimate}")
+    for id, count in counts.items():
+        out.note(f"{id}: {quantity(count, 'run')}{opened.estimate(id, count)}")
     _carry_out(out, opened, wanted, wait)
 
 
@@ -364,7 +344,7 @@ def _carry_out(
                 progress.advance(task)
                 records.append(record)
             if not out.as_json:
-                out.line(view.record_line(record))
+                out.line(view.record_line(record, out.columns))
 
         with (
             opened.carrying_out(wanted, ended, out.note) as job,
@@ -376,22 +356,3 @@ def _carry_out(
     missing = len(records) < len(wanted) and wait > 0
     if missing or any(record.state == "failed" for record in records):
         raise typer.Exit(1)
-
-
-def listener(
-    out: View, records: list[RunRecord] | None = None, notifier: Notifier | None = None
-) -> Listener:
-    def ended(record: RunRecord) -> None:
-        if notifier is not None:
-            notifier.record(record)
-        if records is not None:
-            records.append(record)
-        if not out.as_json:
-            out.line(view.record_line(record))
-        elif records is None:
-            sys.stdout.write(commands.json_line(view.run_data(record)))
-            sys.stdout.flush()
-
-    if notifier is None:
-        return Listener(record=ended, message=out.note)
-    return Listener(record=ended, message=out.note, problem=notifier.problem)

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli import view
-from tidegate.cli.options import HERE, MAIN, BranchName, In, Json, Profile, Region
+from tidegate.cli.local_status import show_local_status
+from tidegate.cli.options import HERE, MAIN, In, Json, Profile, Region, Target
 from tidegate.cli.view import View, plain, plain_lines
 from tidegate.deploy import status as telling
 from tidegate.deploy.core.branch import open_branch
@@ -24,6 +25,7 @@ from tidegate.deploy.status.model import (
     Waiting,
 )
 from tidegate.runtime.wording import quantity
+from tidegate.workspace.session import TargetOptions
 
 app = typer.Typer()
 
@@ -31,9 +33,16 @@ _GOOD = {"Succeeded", "SUCCEEDED", "deployed", "fine"}
 _BAD = {"Failed", "FAILED", "FAULT", "TIMED_OUT", "failed"}
 
 
-@app.command(epilog="Example: tidegate status main")
+@app.command(epilog="Examples: tidegate status -w my-workspace   ·   tidegate status main")
 def status(
-    branch: BranchName = MAIN,
+    branch: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[BRANCH]",
+            help="A branch that is deployed to AWS. Without it: this machine, or with"
+            f" --target aws the branch {MAIN}.",
+        ),
+    ] = None,
     links: Annotated[
         bool,
         typer.Option("--links", help="Show links to all pages of the AWS console."),
@@ -42,12 +51,17 @@ def status(
         bool, typer.Option("--costs", help="Show the monthly costs by kind of use.")
     ] = False,
     directory: In = HERE,
+    target: Target = "local",
     profile: Profile = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Show the state of a deployed branch: stacks, builds, releases, alarms, costs, each config."""
+    """Show how each config stands: on this machine, or with a BRANCH, what is deployed on AWS."""
     out = View(as_json=as_json)
+    if branch is None and target == "local" and not (links or costs):
+        show_local_status(out, TargetOptions(directory))
+        return
+    branch = branch or MAIN
     found = telling.collect_status(open_branch(directory, branch, profile=profile, region=region))
     if as_json:
         out.data(telling.as_data(found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -15,9 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from tidegate.cli.listing import shorten_start
 from tidegate.errors import TidegateError
 from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Product, Run, RunRecord
+from tidegate.runtime.wording import quantity
 from tidegate.workspace.adoption.command import StreamSummary
 
 COLOURS = {
@@ -114,6 +117,11 @@ class View:
                 # Not with Rich, which turns tabs into blanks.
                 self.out.file.write("\t".join(Text.from_markup(c).plain for c in row) + "\n")
 
+    @property
+    def columns(self) -> int:
+        """How wide the terminal is; 0 in a pipe, where lines have no limit."""
+        return self.out.width if self.out.is_terminal else 0
+
     def _narrow(self) -> bool:
         return self.out.width < _WIDE
 
@@ -136,8 +144,13 @@ class View:
 
 def plain(text: object) -> str:
     """Escape text for Rich: nothing in it is markup, and it stays on one line."""
+    return escape(printable(text))
+
+
+def printable(text: object) -> str:
+    """Text on one line, without anything that a terminal cannot show."""
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
-    return escape(shown.encode("utf-8", "backslashreplace").decode())
+    return shown.encode("utf-8", "backslashreplace").decode()
 
 
 def plain_lines(text: str) -> str:
@@ -147,9 +160,48 @@ def plain_lines(text: str) -> str:
 
 def outcome(record: RunRecord) -> str:
     """The outcome of a run, in its colour."""
+    return f"[{outcome_colour(record)}]{record.outcome}[/]"
+
+
+def outcome_colour(record: RunRecord) -> str:
+    """The colour of a run's outcome."""
     marked = record.plots_failed or (record.state == "succeeded" and record.warnings)
-    colour = "yellow" if marked else COLOURS.get(record.state, "white")
-    return f"[{colour}]{record.outcome}[/]"
+    return "yellow" if marked else COLOURS.get(record.state, "white")
+
+
+_SHORT_KEY = 7
+
+
+def short_key(key: str) -> str:
+    """The first digits of a run's key, which commands take for the whole."""
+    return key[:_SHORT_KEY]
+
+
+def about(run: Run, *, full: bool = False) -> str:
+    """What a run is about: its files, without their folders unless ``full``; or its window."""
+    if full or run.window is not None or not run.inputs:
+        return printable(run.title)
+    more = f" and {len(run.inputs) - 1} more" if len(run.inputs) > 1 else ""
+    return file_name(run.inputs[0].key) + more
+
+
+def file_name(key: str) -> str:
+    """The name at the end of a key, on one line."""
+    return printable(key.rstrip("/").rsplit("/", 1)[-1])
+
+
+_PLOTS = (".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".webp")
+
+
+def product_words(products: Iterable[Product]) -> str:
+    """How many products of each kind there are: ``1 data, 2 plots``."""
+    products = list(products)
+    data = sum(product.kind == "data" for product in products)
+    plots = sum(p.kind != "data" and p.key.lower().endswith(_PLOTS) for p in products)
+    other = len(products) - data - plots
+    words = [f"{data} data"] if data else []
+    words += [quantity(plots, "plot")] if plots else []
+    return ", ".join(words + ([f"{other} other"] if other else []))
 
 
 def moment(value: datetime | None) -> str:
@@ -179,28 +231,45 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
-def record_line(record: RunRecord) -> str:
-    """One line about a run that has ended: when, which, its outcome; then failure and warnings."""
+def record_line(record: RunRecord, width: int = 0) -> str:
+    """One line about a run that has ended; its failure and its warnings on lines below.
+
+    With a ``width``, what does not fit on that many columns is left out, from the end.
+    """
     at = record.finished or record.started
     parts = [
         f"{at.astimezone(timezone.utc):%H:%M:%S}",
+        short_key(record.key),
         f"[bold]{plain(record.run.config)}[/]",
-        plain(record.run.title),
+        "",
         outcome(record),
     ]
-    if record.products:
-        data = sum(product.kind == "data" for product in record.products)
-        others = len(record.products) - data
-        parts.append(f"{data} data" + (f", {others} other" if others else ""))
-        parts += quality_words(record.products)
-    parts.append(duration(record.seconds.get("total", 0.0)))
+    room = max(width - _length(parts), 20) if width else 10**6
+    parts[3] = escape(shorten_start(about(record.run), room))
+    more = [duration(record.seconds.get("total", 0.0)), product_words(record.products)]
+    for part in [*more, *quality_words(record.products)]:
+        if part and not (width and _length([*parts, part]) > width):
+            parts.append(part)
     line = "  ".join(parts)
     reason = record.failure.message if record.failure else record.plots_failed
     if reason:
-        line += f"\n          {plain(reason)}"
+        line += "".join(f"\n{_INDENT}{text}" for text in _wrapped(reason, width))
     for warning in record.warnings:
-        line += f"\n          [yellow]{plain(warning)}[/]"
+        line += "".join(f"\n{_INDENT}[yellow]{text}[/]" for text in _wrapped(warning, width))
     return line
+
+
+_INDENT = " " * 10
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Markup for the lines of a text below a run's line."""
+    room = max(width - len(_INDENT), 20) if width else 10**6
+    return [escape(line) for line in textwrap.wrap(printable(text), room) or [""]]
+
+
+def _length(parts: Sequence[str]) -> int:
+    return Text.from_markup("  ".join(parts)).cell_len
 
 
 def quality_words(products: Iterable[Product]) -> list[str]:
@@ -214,26 +283,26 @@ def quality_words(products: Iterable[Product]) -> list[str]:
     return words + ([f"{100 * missing:.1f} % missing"] if missing >= 0.0005 else [])
 
 
-def run_row(record: RunRecord) -> tuple[str, ...]:
-    """A run as a row of ``tidegate runs``."""
+def run_row(record: RunRecord, *, full: bool = False) -> tuple[str, ...]:
+    """A run as a row of ``tidegate runs`` in a pipe."""
     reason = record.failure.message if record.failure else record.plots_failed
     return (
         record.key[:10],
         moment(record.started),
         plain(record.run.config),
-        plain(record.run.title),
+        escape(about(record.run, full=full)),
         outcome(record),
-        str(len(record.products)),
+        product_words(record.products),
         duration(record.seconds.get("total", 0.0)),
         plain(reason[:120]),
     )
 
 
-def queued_row(run: Run, due: datetime) -> tuple[str, ...]:
-    """A queued run as a row of ``tidegate runs``."""
+def queued_row(run: Run, due: datetime, *, full: bool = False) -> tuple[str, ...]:
+    """A queued run as a row of ``tidegate runs`` in a pipe."""
     state = f"[{COLOURS['queued']}]queued[/]"
-    about = plain(run.title)
-    return (run.key[:10], f"due {moment(due)}", plain(run.config), about, state, "", "", "")
+    shown = escape(about(run, full=full))
+    return (run.key[:10], f"due {moment(due)}", plain(run.config), shown, state, "", "", "")
 
 
 def queued_data(run: Run, due: datetime) -> dict[str, Any]:
@@ -243,22 +312,30 @@ def queued_data(run: Run, due: datetime) -> dict[str, Any]:
 
 
 RUN_COLUMNS = ("run", "started", "config", "about", "outcome", "products", "took", "why")
-PRODUCT_COLUMNS = ("product", "datastream", "first (UTC)", "last (UTC)", "size", "bad", "config")
+PRODUCT_COLUMNS = (
+    *("product", "datastream", "first (UTC)", "last (UTC)", "size", "bad", "config", "run"),
+)
 
 
-def product_row(product: Product) -> tuple[str, ...]:
-    """A product as a row of ``tidegate products``."""
-    checked = sum(quality.samples for quality in product.quality)
-    bad = sum(quality.bad for quality in product.quality)
+def product_row(product: Product, *, full: bool = False) -> tuple[str, ...]:
+    """A product as a row of ``tidegate products`` in a pipe."""
     return (
-        plain(product.key),
+        plain(product.key) if full else escape(file_name(product.key)),
         plain(product.datastream),
         moment(product.begin),
         moment(product.end),
         size(product.size),
-        f"{100 * bad / checked:.1f} %" if checked else "-",
+        bad_share(product),
         plain(product.config),
+        product.run[:10],
     )
+
+
+def bad_share(product: Product) -> str:
+    """The share of checked samples that are bad, in per cent."""
+    checked = sum(quality.samples for quality in product.quality)
+    bad = sum(quality.bad for quality in product.quality)
+    return f"{100 * bad / checked:.1f} %" if checked else "-"
 
 
 STREAM_COLUMNS = ("config", "datastream", "data", "other", "first (UTC)", "last (UTC)")
@@ -287,12 +364,16 @@ def product_data(product: Product) -> dict[str, Any]:
     return _dict(to_json(product))
 
 
-def show_run(view: View, record: RunRecord, log: Iterable[str]) -> None:
-    """Print everything about one run, and lines of its log."""
+def show_run(view: View, record: RunRecord, log: Iterable[str], *, full: bool = False) -> None:
+    """Print everything about one run, and lines of its log; ``full`` shows whole paths."""
+
+    def name(key: str) -> str:
+        return plain(key) if full else escape(file_name(key))
+
     rows: list[tuple[str, str]] = [
         ("run", record.key),
         ("config", plain(record.run.config)),
-        ("about", plain(record.run.title)),
+        ("about", escape(about(record.run, full=full))),
         ("outcome", outcome(record)),
         ("attempt", str(record.attempt)),
         ("arrived", moment(record.run.arrived)),
@@ -303,9 +384,9 @@ def show_run(view: View, record: RunRecord, log: Iterable[str]) -> None:
         ("memory", f"peak {record.peak_memory:.0f} MB" if record.peak_memory else "-"),
     ]
     rows += [
-        ("input", f"{plain(i.key)}  {size(i.size)}  {i.version[:12]}") for i in record.run.inputs
+        ("input", f"{name(i.key)}  {size(i.size)}  {i.version[:12]}") for i in record.run.inputs
     ]
-    rows += [("input", plain(p.key)) for p in record.run.products]
+    rows += [("input", name(p.key)) for p in record.run.products]
     rows += [("argument", plain(text)) for text in record.run.arguments]
     if record.failure:
         rows.append(("failure", f"[red]{record.failure.kind}[/]: {plain(record.failure.message)}"))
@@ -315,8 +396,9 @@ def show_run(view: View, record: RunRecord, log: Iterable[str]) -> None:
         rows.append(("plots", f"[yellow]{plain(record.plots_failed)}[/]"))
     rows += [("warning", f"[yellow]{plain(text)}[/]") for text in record.warnings]
     for product in record.products:
-        rows.append((product.kind, f"{plain(product.key)}  {size(product.size)}"))
-    rows += [("replaced", plain(key)) for key in record.retired]
+        kind = "plot" if product_words([product]) == "1 plot" else product.kind
+        rows.append((kind, f"{name(product.key)}  {size(product.size)}"))
+    rows += [("replaced", name(key)) for key in record.retired]
     for product in record.products:
         if product.empty:
             rows.append(("empty", f"[yellow]{plain(', '.join(product.empty))}[/]"))

@@ -16,6 +16,7 @@ from tidegate.runtime.dispatch import REQUESTED
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.wording import quantity
+from tidegate.targets.local.housekeeping import Retention
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.listener import Listener
@@ -61,7 +62,17 @@ def service(
             outside=outside,
             poll=poll,
             notices=RepositoryChange(loaded.workspace.config, loaded.repository).check,
+            keep=_retention(loaded),
         )
+
+
+def _retention(loaded: LoadedWorkspace) -> Retention:
+    """How long runs and logs are kept: what the config says, or the defaults."""
+    model, default = loaded.config.require(), Retention()
+    return Retention(
+        timedelta(days=model.keep_runs) if model.keep_runs else default.runs,
+        timedelta(days=model.keep_logs) if model.keep_logs else default.logs,
+    )
 
 
 # --- choosing ----------------------------------------------------------------------------------

@@ -107,8 +107,9 @@ class Workspace:
         try:
             lock.acquire(timeout=_LOCK_TIMEOUT, poll_interval=0.05)
         except Timeout:
+            process = self.service_process()
             raise WorkspaceBusy(
-                f"a service is already running in {self.root}{self._process()}",
+                f"a service is already running in {self.root}" + (f" ({process})" * bool(process)),
                 next="stop it first, or let it do the work; `tidegate runs` shows its runs",
             ) from None
         try:
@@ -130,9 +131,10 @@ class Workspace:
         lock.release()
         return False
 
-    def _process(self) -> str:
+    def service_process(self) -> str:
+        """The process of the service that runs, as in ``process 4711``; "" if it is not known."""
         try:
             pid = (self.state / "service.pid").read_text().split()[0]
         except (OSError, IndexError):
             return ""
-        return f" (process {pid})"
+        return f"process {pid}"

@@ -20,7 +20,6 @@ from tidegate.runtime.select import takes, window_runs
 
 Only = Literal["missing", "stale", "failed"]
 
-_SHORTEST = 4
 _DATE = re.compile(
     r"(?<!\d)(\d{4})[-_]?(\d{2})[-_]?(\d{2})(?:[._T-]?(\d{2})(\d{2})(\d{2})?)?(?!\d)"
 )
@@ -32,7 +31,7 @@ def find_record(ledger: Ledger, prefix: str) -> RunRecord:
     Raises:
         UsageError: there is none, or several.
     """
-    if len(prefix) < _SHORTEST or not re.fullmatch(r"[0-9a-f]+", prefix):
+    if not re.fullmatch(r"[0-9a-f]+", prefix):
         raise UsageError(
             f"{prefix!r} does not name a run",
             next="give the first digits of its key, as `tidegate runs` shows them",
@@ -41,7 +40,7 @@ def find_record(ledger: Ledger, prefix: str) -> RunRecord:
     if not found:
         raise UsageError(f"no run begins with {prefix}", next="`tidegate runs` lists them")
     if len(found) > 1:
-        raise UsageError(f"several runs begin with {prefix}", next="give more digits")
+        raise UsageError(f"the keys of several runs begin with {prefix}", next="give more digits")
     return found[0]
 
 
@@ -120,6 +119,18 @@ def named_config(manifest: Manifest, id: str) -> Config:
     except KeyError:
         known = ", ".join(config.id for config in manifest.configs)
         raise UsageError(f"there is no config {id}", next=f"configs: {known}") from None
+
+
+def named_configs(manifest: Manifest, name: str) -> list[Config]:
+    """The config of that id, or all configs of the pipeline of that name; raises UsageError."""
+    of_pipeline = [config for config in manifest.configs if config.pipeline == name]
+    return of_pipeline or [named_config(manifest, name)]
+
+
+def check_config(manifest: Manifest, ledger: Ledger, id: str | None) -> None:
+    """Raise UsageError if there is no such config, and no run of one that has been removed."""
+    if id is not None and not any(True for _ in ledger.records(config=id, limit=1)):
+        named_config(manifest, id)
 
 
 def window_run(

@@ -32,7 +32,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Listener:
-    """Three functions; each is called from any thread, one call at a time."""
+    """Functions that hear what happens; each is called from any thread, one call at a time."""
 
     record: Callable[[RunRecord], None] = lambda record: None
     """Called when a run has ended, or will be tried again."""
@@ -40,6 +40,8 @@ class Listener:
     """Called with something that a person should know."""
     problem: Callable[[Problem], None] = lambda problem: None
     """Called with what an operator should get a message about."""
+    waiting: Callable[[int], None] = lambda count: None
+    """Called about twice a second with how many runs wait or go on; 0: there is nothing to do."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ended(self, record: RunRecord) -> None:
@@ -51,6 +53,11 @@ class Listener:
         """Pass on a message."""
         with self.lock, suppress(OSError):
             self.message(text)
+
+    def report_waiting(self, count: int) -> None:
+        """Pass on how many runs wait or go on."""
+        with self.lock, suppress(OSError):
+            self.waiting(count)
 
     def report(self, problem: Problem) -> None:
         """Say what the problem is, and pass it on."""

@@ -95,14 +95,22 @@ class RunLoops:
         with self._changed:
             return not self._running.total() and not self._queue.count()
 
-    def drain(self, interrupted: Callable[[], bool]) -> None:
-        """Wait until the queue is empty, or the awaited runs have ended, and nothing runs."""
+    def drain(
+        self, interrupted: Callable[[], bool], waiting: Callable[[int], None] = lambda count: None
+    ) -> None:
+        """Wait until the queue is empty, or the awaited runs have ended, and nothing runs.
+
+        ``waiting`` is called about twice a second with how many runs wait or go on.
+        """
         while not self.over() and not interrupted():
             with self._changed:
-                waiting = self._queue.count() if self._awaited is None else len(self._awaited)
-                if not waiting and not self._running.total():
-                    return
-                self._changed.wait(_TICK)
+                count = self._queue.count() if self._awaited is None else len(self._awaited)
+                running = self._running.total()
+                if count or running:
+                    self._changed.wait(_TICK)
+            waiting(count or running)
+            if not count and not running:
+                return
 
     # --- one loop ---------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from tidegate.runtime.protocols import Executor, Target
 from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.scheduled_files import room_on
 from tidegate.targets.local.cleaner import Cleaner
+from tidegate.targets.local.housekeeping import Housekeeping, Retention
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.intake import Intake
 from tidegate.targets.local.ledger import SqliteLedger
@@ -47,6 +48,7 @@ GRACE = 10.0
 """How long runs may go on after the service was asked to stop, s; then they go back to the queue"""
 _TICK = 0.5
 _CATCH_UP = 600.0
+_DEFAULT_RETENTION = Retention()
 
 
 def _utcnow() -> datetime:
@@ -74,6 +76,7 @@ class Service:
         outside: Outside | None = None,
         poll: bool = False,
         notices: Callable[[], str] = _nothing,
+        keep: Retention = _DEFAULT_RETENTION,
     ) -> None:
         self._places = places
         self._manifest = manifest
@@ -116,6 +119,7 @@ class Service:
             self._trouble,
             self._listener.say,
         )
+        self._housekeeping = Housekeeping(places, self._ledger, keep, self._listener.say)
         self._stop = threading.Event()
 
     @property
@@ -141,7 +145,9 @@ class Service:
                 while not self._over():
                     # A VAP that runs before the waiting files are in would have to run once more.
                     waited = time.monotonic() - begun > _CATCH_UP
-                    caught_up = caught_up or waited or self._idle()
+                    idle = self._idle()
+                    self._listener.report_waiting(0 if idle else max(1, self._queue.count()))
+                    caught_up = caught_up or waited or idle
                     if caught_up:
                         self._tick(scheduler, staleness)
                     if notice := self._notices():
@@ -161,6 +167,8 @@ class Service:
             self._intake.take_all()
             self._drain()
             self._scheduler().submit_until_done(self._drain)
+            if not self._over():
+                self._housekeeping.run_if_due(self._now())
         self._raise_failure()
 
     def carry_out(self, runs: Iterable[Run]) -> None:
@@ -213,6 +221,7 @@ class Service:
         self._loops.join(GRACE)
         self._intake.close()
         self._cleaner.close()
+        self._housekeeping.close()
         try:
             self._ledger.abandon()
             self._queue.requeue_taken()
@@ -263,6 +272,7 @@ class Service:
 
     def _tick(self, scheduler: Scheduler, staleness: Staleness) -> None:
         try:
+            self._housekeeping.start_if_due(self._now())
             if scheduler.submit_due():
                 self._loops.wake()
             for problem in staleness.changes(self._now()):
@@ -276,7 +286,7 @@ class Service:
     def _drain(self) -> bool:
         """Wait until nothing is left to do; False if the service is ending instead."""
         self._loops.wake()
-        self._loops.drain(self._over)
+        self._loops.drain(self._over, self._listener.report_waiting)
         return not self._over()
 
     def _keep_log(self, record: RunRecord, log: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from datetime import datetime
 
 from tidegate.runtime.ledger_rules import to_micros
@@ -26,14 +27,14 @@ _LATER_RUN = """
 """
 
 
-def prune_runs(database: Database, before: datetime) -> int:
+def prune_runs(database: Database, before: datetime, stopped: Callable[[], bool]) -> int:
     """Forget runs that ended before then and that nothing needs; returns how many.
 
     A run is kept while one of its products is present. It is also kept until later runs exist about
     each of its subjects; without it, its files would count as new and run again.
     """
     pruned, last = 0, 0
-    while rows := database.rows(_CANDIDATES, (last, to_micros(before), _PAGE)):
+    while not stopped() and (rows := database.rows(_CANDIDATES, (last, to_micros(before), _PAGE))):
         last = rows[-1][0]
         with database.writing() as db:
             for id, text in rows:

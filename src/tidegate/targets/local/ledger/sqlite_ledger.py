@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -160,10 +160,12 @@ class SqliteLedger:
         with self.database.reading() as db:
             return runs.average_duration(db, config, latest)
 
-    def prune(self, before: datetime) -> int:
+    def prune(self, before: datetime, stopped: Callable[[], bool] = lambda: False) -> int:
         """Forget runs that ended before then and that nothing needs; returns how many.
+
+        ``stopped`` is asked now and then; once it is true, the rest is left.
 
         A run is kept while one of its products is present, and until later runs exist about each
         of its subjects.
         """
-        return prune_runs(self.database, before)
+        return prune_runs(self.database, before, stopped)

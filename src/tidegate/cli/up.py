@@ -1,0 +1,73 @@
+"""The command ``up``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tidegate.cli.activity import Activity
+from tidegate.cli.options import CPUS, HERE, Dir, Json, Python, Workers, stopping
+from tidegate.cli.view import View
+from tidegate.notify import Notifier, notifying
+from tidegate.runtime.runs import RunRecord
+from tidegate.runtime.wording import quantity
+from tidegate.targets.local.listener import Listener
+from tidegate.workspace import commands, loading
+from tidegate.workspace.folder import Workspace
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: tidegate up my-workspace --workers 4   ·   tidegate up --once --verbose"
+)
+def up(
+    directory: Dir = HERE,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once", help="Do everything that is due, then stop; exit code 1 if a run failed."
+        ),
+    ] = False,
+    python: Python = None,
+    workers: Workers = CPUS,
+    poll: Annotated[
+        bool, typer.Option("--poll", help="Find new files by polling, for network file systems.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print a line for each run.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the service: process files as they arrive in input/, and schedules, until Ctrl-C."""
+    out = View(as_json=as_json)
+    opened = loading.load_workspace(Workspace.at(directory), python=python, say=out.note)
+    activity = Activity(out, verbose=verbose)
+    with (
+        notifying(opened, out.note) as notifier,
+        commands.service(opened, workers, _listener(out, activity, notifier), poll=poll) as service,
+        stopping(service.stop, out),
+        activity.shown(),
+    ):
+        if once:
+            service.once()
+        else:
+            out.note(
+                f"watching {opened.workspace.input} with {quantity(workers, 'worker')};"
+                " press Ctrl-C to stop"
+            )
+            service.up()
+    if once and service.tally["failed"]:
+        raise typer.Exit(1)
+
+
+def _listener(out: View, activity: Activity, notifier: Notifier | None) -> Listener:
+    if notifier is None:
+        return Listener(activity.record, out.note, waiting=activity.waiting)
+
+    def ended(record: RunRecord) -> None:
+        notifier.record(record)
+        activity.record(record)
+
+    return Listener(ended, out.note, notifier.problem, activity.waiting)
