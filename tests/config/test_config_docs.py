@@ -87,7 +87,7 @@ python: 3.11
 repository: ../x
 branches: {dev: {region: us-west-2, account_id: "123456789012"}}
 defaults: {timeout: 1, memory: 128, retries: 0, settle: 0.5, concurrency: 1, expect_every: 6h,
-  on_empty: keep,
+  on_empty: keep, on_withdrawn: mark,
   max_wait: 10min, ignore: ["*.log", "test/*"],
   architecture: arm64, ephemeral_storage: 512,
   window: 6h, since: 2022-01-01, environment: {A: x}, inputs: ["{begin}"]}

@@ -49,6 +49,17 @@ def test_what_the_pipeline_raises_is_a_failure(executor: ExecutorUnderTest, tmp_
     assert outcome.products == ()
 
 
+def test_a_task_can_ask_for_a_fresh_worker(executor: ExecutorUnderTest, tmp_path: Path) -> None:
+    if not executor.can_stop:
+        pytest.skip("it runs in this process")
+    used = [
+        executor.executor.perform(replace(staged(executor, tmp_path), fresh=fresh), AMPLE)
+        for fresh in [False] * executor.executor.slots + [False, True]
+    ]
+    assert any(outcome.used_worker for outcome in used[:-1])
+    assert not used[-1].used_worker
+
+
 def test_limits_and_crashes_end_one_run(executor: ExecutorUnderTest, tmp_path: Path) -> None:
     if not executor.can_stop:
         pytest.skip("it runs in this process")

@@ -58,6 +58,18 @@ def test_publishes_files_and_folders(out: OutputsUnderTest, work: Path, tmp_path
         assert content_hash(place) == (one.size, one.sha256)
 
 
+def test_products_can_be_set_aside(out: OutputsUnderTest, work: Path) -> None:
+    file, folder = made(work, "root/z01/a.nc"), made_folder(work, "root/z01/b.zarr", "x/0.0")
+    kept = made(work, "root/z02/c.nc")
+    out.outputs.publish([file, folder, kept])
+    place = out.outputs.set_aside([file[0].key, folder[0].key, "root/z01/never there.nc"])
+    assert "withdrawn" in place
+    left = out.keys()
+    assert {key for key in left if not key.startswith("withdrawn/")} == {kept[0].key}
+    out.outputs.publish([made(work, "root/z01/a.nc", b"next")])
+    out.outputs.set_aside([file[0].key])
+
+
 def test_what_is_fetched_is_a_copy(out: OutputsUnderTest, work: Path, tmp_path: Path) -> None:
     one, path = made(work, "a.nc")
     out.outputs.publish([(one, path)])

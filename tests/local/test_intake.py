@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tidegate.runtime.context import Context
 from tidegate.runtime.dispatch import Dispatcher
-from tidegate.runtime.execute import Context
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Target
 from tidegate.runtime.task import Outcome

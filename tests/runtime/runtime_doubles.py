@@ -6,9 +6,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from tidegate.errors import StorageError
+from tidegate.runtime.context import Context
 from tidegate.runtime.dispatch import Dispatcher
 from tidegate.runtime.events import FileArrived, ScheduleDue
-from tidegate.runtime.execute import Context, execute
+from tidegate.runtime.execute import execute
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.protocols import QueuedRun, Target
 from tidegate.runtime.runs import Product, Run, RunRecord

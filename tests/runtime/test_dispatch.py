@@ -134,6 +134,66 @@ def test_a_worker_that_ends(bench, error, kind, state):
     assert [line["action"] for line in lines(bench)] == ["worker", "failed"]
 
 
+def test_a_failure_on_a_used_worker_counts_once_a_fresh_one_confirms_it(bench):
+    def perform(task):
+        Path(task.arguments[0]).unlink()
+        Path(task.work, "store", "half.nc").write_text("half")
+        if task.fresh:
+            return bench.writes("a.nc")(task)
+        return Outcome(failure=Failure("bad-input", "no"), used_worker=True)
+
+    bench.perform = perform
+    (record,) = bench.arrive()
+    assert (record.state, record.failure, record.warnings) == ("succeeded", None, ())
+    assert (record.attempt, record.tries) == (1, 1)
+    assert [task.fresh for task in bench.tasks] == [False, True]
+    assert list(bench.published()) == ["a.nc"]
+    assert [line["level"] for line in lines(bench)] == ["WARNING"]
+
+
+def test_a_confirmed_failure_is_not_confirmed_for_each_file(bench):
+    bench.perform = lambda task: Outcome(
+        failure=Failure("bad-input", "no"), used_worker=not task.fresh
+    )
+    states = [bench.arrive(f"lidar/humboldt/{name}.csv")[0].state for name in "abc"]
+    assert states == ["failed"] * 3
+    assert [task.fresh for task in bench.tasks] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("kind", ["transient", "timeout", "out-of-memory"])
+def test_other_failures_need_no_fresh_worker(bench, kind):
+    bench.perform = lambda task: Outcome(failure=Failure(kind, "no"), used_worker=True)
+    bench.arrive()
+    assert len(bench.tasks) == 1
+
+
+@pytest.mark.parametrize("outcome", ["succeeds", "fails"])
+def test_a_run_during_which_its_code_changed_is_run_again(bench, outcome):
+    changed = []
+    bench.context = replace(bench.context, code_changed=lambda config: config.id in changed)
+
+    def perform(task):
+        changed.append(INGEST.id)
+        return (bench.writes("a.nc") if outcome == "succeeds" else fails("bad-input"))(task)
+
+    bench.perform = perform
+    (record,) = bench.arrive()
+    assert (record.state, record.failure.kind) == ("retrying", "transient")
+    assert bench.published() == {}
+    changed.clear()
+    bench.perform = bench.writes("a.nc")
+    assert bench.execute(record.run).state == "succeeded"
+
+
+def test_code_that_changes_in_each_run_holds_nothing_up(tmp_path):
+    bench = Bench(tmp_path, replace(INGEST, retries=0))
+    bench.context = replace(bench.context, code_changed=lambda config: True)
+    (record,) = bench.arrive()
+    while record.state == "retrying":
+        record = bench.execute(record.run)
+    assert (record.outcome, record.attempt) == ("succeeded with warnings", 4)
+
+
 def test_a_passing_failure_is_retried_until_retries_is_used_up(bench):
     bench.perform = fails("transient")
     (record,) = bench.arrive()

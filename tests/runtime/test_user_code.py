@@ -299,6 +299,7 @@ LEAKS = {  # what cannot be set back
     "limit": "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))",
     "handler": "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)",
     "alarm": "import signal; signal.alarm(500)",
+    "function": "os.getlogin = lambda: 'me'",
 }
 
 SETTINGS = {

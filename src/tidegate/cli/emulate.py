@@ -12,11 +12,13 @@ import typer
 from tidegate.cli import view
 from tidegate.cli.options import HERE, MAIN, Branch, Dir, Json, Python, stopping
 from tidegate.cli.view import View, plain
-from tidegate.errors import UsageError
+from tidegate.errors import TidegateError, UsageError
 from tidegate.runtime.runs import RunRecord
 from tidegate.runtime.wording import quantity
+from tidegate.workspace.code_watch import CodeWatch
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.loading import load_workspace, short_path
+from tidegate.workspace.serving import difference
 
 if TYPE_CHECKING:
     from tidegate.deploy.emulator.deployment import EmulatedDeployment, OnEnd
@@ -78,7 +80,7 @@ def emulate(
                 _run_once(deployed, out, tell, ended)
             else:
                 _explain(out, opened.workspace, running.environment)
-                _run_on(deployed, tell, ended)
+                _run_on(deployed, out, tell, ended)
     if as_json:
         out.data([view.run_data(record) for record in records])
     if once and any(record.state == "failed" for record in records):
@@ -104,11 +106,28 @@ def _run_once(deployed: EmulatedDeployment, out: View, tell: OnEnd, ended: threa
         deployed.wait_until_idle(tell, ended.is_set)
 
 
-def _run_on(deployed: EmulatedDeployment, tell: OnEnd, ended: threading.Event) -> None:
+def _run_on(deployed: EmulatedDeployment, out: View, tell: OnEnd, ended: threading.Event) -> None:
+    watch = deployed.opened.code
     while not ended.wait(_EVERY):
+        if watch is not None and (changed := watch.settled()):
+            watch = _take_over(deployed, out, changed)
         deployed.upload()
         for record in deployed.ended_runs():
             tell(record)
+
+
+def _take_over(deployed: EmulatedDeployment, out: View, changed: str) -> CodeWatch:
+    """Deploy what was changed; returns what detects the next change."""
+    before = deployed.opened
+    watch = before.watch()  # from before reading, so that no change is missed
+    try:
+        now = before.again(out.note)
+        deployed.take_over(now)
+    except TidegateError as error:
+        out.note(f"{changed} changed, and cannot be deployed: {error}")
+        return watch
+    out.note(f"{changed} changed: {difference(before, now)}")
+    return now.code or watch
 
 
 def _check_installed() -> None:

@@ -61,6 +61,7 @@ Architecture = Annotated[
 OnEmpty = Annotated[
     Literal["warn", "fail", "keep"], BeforeValidator(values.choice("warn", "fail", "keep"))
 ]
+OnWithdrawn = Annotated[Literal["move", "mark"], BeforeValidator(values.choice("move", "mark"))]
 EphemeralStorage = Annotated[
     int,
     BeforeValidator(values.whole("of MB", 512, 10_240)),
@@ -250,6 +251,13 @@ class Settings(_Keys):
         " than the one that it replaces. warn: publish it, with a warning. fail: the run fails"
         " where a variable is empty. keep: keep the older product, where there is one.",
         "keep",
+    )
+    on_withdrawn: OnWithdrawn | None = _setting(
+        "on_withdrawn",
+        "What to do with a VAP's products when all inputs of their window are gone. move: take them"
+        " off the record and move them to `.tidegate/withdrawn`, on AWS to `withdrawn/` in the"
+        " bucket. mark: leave them, with a mark.",
+        "mark",
     )
     architecture: Architecture | None = _setting(
         "architecture", "On AWS: the processor of the functions, x86_64 or arm64.", "arm64"

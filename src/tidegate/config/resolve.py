@@ -76,6 +76,7 @@ _PLAIN = (
     "concurrency",
     "expect_every",
     "on_empty",
+    "on_withdrawn",
     "architecture",
     "ephemeral_storage",
 )

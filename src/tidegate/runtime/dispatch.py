@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from tidegate.runtime.context import Context
 from tidegate.runtime.disk_space import is_full_disk
 from tidegate.runtime.events import Event, Requested, ScheduleDue
-from tidegate.runtime.execute import Context, execute
+from tidegate.runtime.execute import execute
 from tidegate.runtime.ledger_rules import is_new_request
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.protocols import Claim, Queue, QueuedRun

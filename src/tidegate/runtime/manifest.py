@@ -6,16 +6,18 @@ runtime reads only the manifest.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from tidegate.runtime.records import check_aware
+from tidegate.runtime.records import check_aware, dumps
 
 Kind = Literal["Ingest", "VAP"]
 Trigger = Literal["S3", "Cron"]
 OnEmpty = Literal["warn", "fail", "keep"]
+OnWithdrawn = Literal["move", "mark"]
 Architecture = Literal["x86_64", "arm64"]
 
 
@@ -93,6 +95,9 @@ class Config:
     """What to do with a product that has an empty variable, or is clearly poorer than the one that
     it replaces. warn: publish it. fail: the run fails where a variable is empty. keep: the older
     product is kept, where there is one."""
+    on_withdrawn: OnWithdrawn = "move"
+    """What to do with a VAP's products when all inputs of their window are gone. move: take them
+    off the record, and move them to another folder. mark: leave them, with a mark."""
     architecture: Architecture | None = None
     """On AWS, the processor architecture; None: the deployment's default."""
     ephemeral_storage: int | None = None
@@ -128,5 +133,12 @@ class Manifest:
         raise KeyError(id)
 
     def release(self, config: Config) -> str:
-        """The content hash of the code of ``config``; "" if it is not known."""
-        return self.releases.get(config.pipeline, "")
+        """The content hash of what ``config`` runs with; "" if it is not known.
+
+        That is the code of its pipeline, and its variables, where it has some.
+        """
+        code = self.releases.get(config.pipeline, "")
+        if not code or not config.environment:
+            return code
+        identity = dumps([code, dict(sorted(config.environment.items()))])
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +156,15 @@ class WorkerProcess:
         self.ready = answer["ready"]
 
     def perform(self, task: Task, limits: Limits | None = None) -> Outcome:
-        """Carry a task out; starts the process if there is none. The config sets the limits,
-        unless they are given.
+        """Carry a task out; starts the process if there is none, or if the task wants a fresh one.
+        The config sets the limits, unless they are given.
 
         Raises:
             RunTimeout, RunOutOfMemory: a limit was exceeded; the process was killed.
             WorkerLost: the process died, or broke the protocol and was killed.
         """
+        if task.fresh and self.runs and not self._fork:
+            self.close()
         self.start()
         self.runs += 1
         limits = limits or Limits.of(task.config)
@@ -181,7 +184,7 @@ class WorkerProcess:
             raise WorkerLost("the worker's answer cannot be read", why=str(error)) from error
         if answer.get("changed") and not self._fork:
             self.kill()  # what the run has changed in the process must not reach the next run
-        return outcome
+        return replace(outcome, used_worker=self.runs > 1 and not self._fork)
 
     def describe(self, config_file: str) -> Pipeline | TidegateError:
         """What Tsdat says of a config file, or why it rejects it."""

@@ -17,6 +17,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+_MODULES = tuple(
+    (name, sys.modules[name])
+    for name in (
+        "builtins", "datetime", "glob", "importlib", "io", "json", "logging", "math", "os",
+        "os.path", "pathlib", "pickle", "re", "shutil", "signal", "socket", "subprocess", "sys",
+        "tempfile", "threading", "time",
+    )
+    if name in sys.modules
+)  # fmt: skip
+"""Modules that Tsdat and the worker use. User code can replace their functions for all."""
 _SIGNALS = tuple(signal.valid_signals())
 _IDLE = ("concurrent/futures/thread.py", "multiprocessing/pool.py", "tqdm/_monitor.py")
 
@@ -66,6 +76,13 @@ def _equal(one: Any, other: Any) -> bool:
         return bool(one == other)
     except Exception:  # such as an array, which has no single truth value
         return False
+
+
+def _functions() -> Any:
+    return {
+        name: {key: value for key, value in vars(module).items() if callable(value)}
+        for name, module in _MODULES
+    }
 
 
 def _limits() -> Any:
@@ -148,6 +165,7 @@ def _is_idle(frame: Any) -> bool:
 
 
 _READERS: dict[str, Callable[[], Any]] = {
+    "functions of Python": _functions,
     "resource limits": _limits,
     "umask": _umask,
     "working directory": os.getcwd,

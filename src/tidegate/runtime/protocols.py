@@ -55,6 +55,12 @@ class Outputs(Protocol):
     def remove(self, keys: Iterable[str]) -> None:
         """Delete products that a later run has replaced; a missing one is no error."""
 
+    def set_aside(self, keys: Iterable[str]) -> str:
+        """Move products to a place beside the outputs, for a person; returns which.
+
+        A missing one is no error. What was put there before under the same key may be replaced.
+        """
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -24,7 +24,7 @@ STORE = "store"
 
 def keys_to_change(ledger: Ledger, record: RunRecord, products: Sequence[Product]) -> set[str]:
     """The keys of all products that ``publish`` may write or remove."""
-    earlier = (record.key, *_replaced(ledger, record))
+    earlier = (record.key, *replaced_runs(ledger, record))
     old = {product.key for key in earlier for product in ledger.made_by(key)}
     return {product.key for product in products} | old | set(record.publishing)
 
@@ -72,8 +72,8 @@ def publish(
     )
     warnings += _in_one_line(_taken_over(target.ledger, record, made, present))
     target.outputs.publish([(product, work / STORE / product.key) for product in made])
-    replaces = _replaced(target.ledger, record)
-    retired = _retired(target.ledger, record, replaces, {p.key for p in made} | kept)
+    replaces = replaced_runs(target.ledger, record)
+    retired = retired_keys(target.ledger, record, replaces, {p.key for p in made} | kept)
     target.outputs.remove(retired)
     return replace(
         record,
@@ -85,7 +85,7 @@ def publish(
     )
 
 
-def _replaced(ledger: Ledger, record: RunRecord) -> tuple[str, ...]:
+def replaced_runs(ledger: Ledger, record: RunRecord) -> tuple[str, ...]:
     """The keys of other runs about the same subjects, or about some of them.
 
     A run of several files is only replaced by a run of all of them.
@@ -100,7 +100,7 @@ def _replaced(ledger: Ledger, record: RunRecord) -> tuple[str, ...]:
     return tuple(sorted(keys))
 
 
-def _retired(
+def retired_keys(
     ledger: Ledger, record: RunRecord, replaces: Sequence[str], current: Collection[str]
 ) -> tuple[str, ...]:
     """Keys that the replaced runs published, and that are not ``current`` any more.

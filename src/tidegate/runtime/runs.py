@@ -24,6 +24,8 @@ SETTLED: tuple[State, ...] = ("succeeded", "empty")
 ADOPTED = "adopted"
 """The first argument of runs that Tidegate never carried out: ``tidegate adopt`` records the
 products of an earlier deployment under such runs."""
+WITHDRAWN = "inputs withdrawn"
+"""The first argument of a run over a window that has no inputs any more."""
 ADOPTER = "tidegate adopt"
 """The owner of adopted runs. It is the same each time, so that an adoption takes over the claims of
 one that was interrupted."""
@@ -158,6 +160,11 @@ class Run:
         """Whether it stands for products that were adopted: there is nothing to carry out."""
         return self.arguments[:1] == (ADOPTED,) and self.due is None and not self.inputs
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether its window has no inputs any more: the pipeline is not called."""
+        return self.window is not None and self.arguments[:1] == (WITHDRAWN,)
+
     @cached_property
     def key(self) -> str:
         """sha256, in hexadecimal, of the config's id and all inputs; the release is not part of it.
@@ -241,6 +248,8 @@ class Product:
     """The share of values that are not missing, 0 to 1, of each variable without ``qc_``."""
     empty: tuple[str, ...] = ()
     """The retrieved variables without any valid value; not those that were always empty before."""
+    withdrawn: bool = False
+    """Whether all inputs that it was made of are gone (``on_withdrawn: mark``)."""
     run: str = ""
     """The key of the run that made it."""
     config: str = ""

@@ -16,6 +16,7 @@ from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import SETTLED, Product, Run, Window, window_at, windows_over
 from tidegate.runtime.scheduled_files import Room, in_batches, new_files
 from tidegate.runtime.temporary_names import is_temporary
+from tidegate.runtime.withdrawal import withdrawn_run
 
 _FIRST_PAUSE = timedelta(minutes=10)
 _LONGEST_PAUSE = timedelta(days=1)
@@ -170,7 +171,8 @@ def window_runs(
 ) -> list[Run]:
     """A run for each of those windows that holds any input, with those inputs, in order.
 
-    A window that has inputs only in its padding is left out.
+    A window that has inputs only in its padding is left out. If a window has none any more, but
+    products of earlier ones, its run withdraws them.
     """
     pipeline = config.tsdat or Pipeline("")
     before, after = timedelta(seconds=pipeline.pad_before), timedelta(seconds=pipeline.pad_after)
@@ -186,6 +188,8 @@ def window_runs(
             if any(overlaps(p, window.begin, window.end) for p in held):
                 refs = tuple(p.ref for p in held)
                 runs.append(Run(config.id, window=window, products=refs, arrived=arrived))
+            elif withdrawal := withdrawn_run(config.id, window, ledger, arrived):
+                runs.append(withdrawal)
     return runs
 
 

@@ -37,7 +37,21 @@ def work_folder(
     work = root / f"{record.key[:16]}-{record.attempt}-{record.owner[-8:]}"
     remove(work)
     try:
+        empty_work_folder(work)
+        yield work
+    finally:
+        discard(work)
+
+
+def empty_work_folder(work: Path) -> None:
+    """Make the folders of a work folder, or make them again; the log stays.
+
+    Raises:
+        StorageError: they cannot be made.
+    """
+    try:
         for name in (INPUTS, STORE, "tmp"):
+            remove(work / name)
             (work / name).mkdir(parents=True)
     except OSError as error:
         raise StorageError(
@@ -45,10 +59,6 @@ def work_folder(
             why=str(error),
             next="free some space, or make the folder writable; the run is tried again",
         ) from error
-    try:
-        yield work
-    finally:
-        discard(work)
 
 
 def stage(target: Target, config: Config, record: RunRecord, work: Path) -> Task:

@@ -38,6 +38,8 @@ class Task:
     """The work folder: ``in/`` holds the inputs, ``store/`` is the storage root's parent."""
     release: str = ""
     """The content hash of the code and config."""
+    fresh: bool = False
+    """Use a process in which nothing has run yet."""
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,5 @@ class Outcome:
     """How long loading the pipeline, running it and summing up its products took, s."""
     peak_memory: float = 0.0
     """The most memory that the process used during the run, MB; 0 if unknown."""
+    used_worker: bool = False
+    """Whether earlier runs had used the process."""

@@ -103,6 +103,14 @@ class MemoryOutputs:
             else:
                 place.unlink(missing_ok=True)
 
+    def set_aside(self, keys: Iterable[str]) -> str:
+        aside = self.root.with_name("withdrawn")
+        for key in keys:
+            if (self.root / key).exists():
+                (aside / key).parent.mkdir(parents=True, exist_ok=True)
+                (self.root / key).replace(aside / key)
+        return str(aside)
+
 
 def _copy(source: Path, destination: Path) -> None:
     if source.is_dir():

@@ -78,7 +78,8 @@ def main() -> int:
             os._exit(0)  # a fork that user code made: its parent answers
         wanted = answer.pop("imported", ())
         _answer(answers, answer)
-        _import_all(wanted)
+        if wanted:
+            _import_all(wanted)
     return 0
 
 
@@ -148,7 +149,7 @@ def perform(task: Task, loaded: Callable[[], None] = lambda: None) -> Outcome:
 @functools.cache
 def _output() -> int:
     """The pipe for what a run writes to the file descriptors 1 and 2; its number is an argument."""
-    if len(sys.argv) < 3:
+    if not sys.argv[2:] or not sys.argv[2].isdigit():  # not started by `process.WorkerProcess`
         return os.open(os.devnull, os.O_WRONLY)
     os.set_inheritable(int(sys.argv[2]), False)
     return int(sys.argv[2])

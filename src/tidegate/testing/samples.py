@@ -100,6 +100,10 @@ class SampleProducts:
         """Not for samples."""
         raise AssertionError("samples are read only")
 
+    def set_aside(self, keys: Iterable[str]) -> str:
+        """Not for samples."""
+        raise AssertionError("samples are read only")
+
 
 def product_key(worker: WorkerProcess, pipeline: Pipeline, sample: Path) -> str:
     """Where Tsdat's storage looks for a product: by the path template of the VAP's own storage.

@@ -15,7 +15,8 @@ from pathlib import Path
 from tidegate.errors import StorageError, TidegateError, UsageError
 from tidegate.quality.content import Content
 from tidegate.quality.datasets import is_dataset
-from tidegate.runtime.execute import Context, execute
+from tidegate.runtime.context import Context
+from tidegate.runtime.execute import execute
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.protocols import Inputs, Outputs, QueuedRun, Target
@@ -89,6 +90,10 @@ class TrialOutputs:
     def remove(self, keys: Iterable[str]) -> None:
         """As ``Outputs.remove``, of its own folder only."""
         self._own.remove(key for key in keys if key in self._made)
+
+    def set_aside(self, keys: Iterable[str]) -> str:
+        """As ``Outputs.set_aside``, of its own folder only."""
+        return self._own.set_aside(key for key in keys if key in self._made)
 
 
 def try_run(

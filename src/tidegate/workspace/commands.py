@@ -16,6 +16,7 @@ from tidegate.runtime.dispatch import REQUESTED
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.wording import quantity
+from tidegate.targets.local.code_changes import NoCodeChanges
 from tidegate.targets.local.housekeeping import Retention
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.ledger import SqliteLedger
@@ -26,7 +27,7 @@ from tidegate.targets.local.service import Service
 from tidegate.targets.local.sightings import Sightings
 from tidegate.workspace.follow import Following
 from tidegate.workspace.loading import LoadedWorkspace, Say
-from tidegate.workspace.repository_change import RepositoryChange
+from tidegate.workspace.serving import WorkspaceService
 from tidegate.workspace.session import Job
 
 STATES = ("queued", "running", "retrying", "succeeded", "empty", "failed", "superseded")
@@ -47,23 +48,27 @@ def service(
     *,
     poll: bool = False,
     executor: str = "process",
-) -> Iterator[Service]:
+) -> Iterator[WorkspaceService]:
     """The service of a workspace; only one can run.
 
     Raises:
         WorkspaceBusy: another one runs.
     """
-    with loaded.workspace.lock():
-        yield Service(
+
+    def make(loaded: LoadedWorkspace) -> Service:
+        return Service(
             loaded.workspace.places,
             loaded.manifest,
             EXECUTORS[executor](executor_options(loaded, workers)),
             listener,
             outside=outside,
             poll=poll,
-            notices=RepositoryChange(loaded.workspace.config, loaded.repository).check,
+            code=loaded.code or NoCodeChanges(),
             keep=_retention(loaded),
         )
+
+    with loaded.workspace.lock():
+        yield WorkspaceService(loaded, make, listener.say)
 
 
 def _retention(loaded: LoadedWorkspace) -> Retention:
@@ -144,7 +149,7 @@ def carrying_out(
 class _ByThisProcess:
     """Runs that this process carries out."""
 
-    service: Service
+    service: WorkspaceService
     runs: list[Run]
 
     def run(self) -> None:

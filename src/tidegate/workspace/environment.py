@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -31,13 +31,15 @@ Say = Callable[[str], None]
 _COMPLETE = "tidegate-ok.json"
 _PROBE_TIME = 120.0
 _PROBE = """
-import json, platform, sys
+import json, os, platform, sys
 try:
     from importlib.metadata import version
     found = version(sys.argv[1])
 except Exception:
     found = ""
-print(json.dumps([platform.python_version(), found]))
+installed = {n for p in sys.path if os.path.isdir(p) for n in os.listdir(p)}
+names = sorted(n for n in installed if n.endswith((".dist-info", ".egg-info")))
+print(json.dumps([platform.python_version(), found, names]))
 """
 # Variables that would make uv or Python use another environment than the intended one.
 _OTHER_ENVIRONMENTS = (
@@ -66,6 +68,8 @@ class Interpreter:
     """The version of Tsdat beside it."""
     origin: Literal["option", "repository", "made"]
     """Where it was found: ``--python``, the repository's ``.venv``, or made by Tidegate."""
+    packages: tuple[str, ...] = field(default=(), compare=False)
+    """The installed packages with their versions, as their folders are named."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def _usable(
         "repository": "remove or repair the .venv, or use another interpreter with --python",
         "made": "run `tidegate env` again; if that fails, too, report it",
     }[origin]
-    version, found = _probe(python, package, f"{named} is {python}", instead)
+    version, found, packages = _probe(python, package, f"{named} is {python}", instead)
     if tuple(map(int, version.split(".")[:2])) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise PythonEnvironmentError(
@@ -189,11 +193,12 @@ def _usable(
             next=f"install it (`{_uv_command()} pip install --python {python} {package}`), "
             f"or {instead}",
         )
-    return Interpreter(python, version, found, origin)
+    return Interpreter(python, version, found, origin, packages)
 
 
-def _probe(python: Path, package: str, what: str, instead: str) -> tuple[str, str]:
-    """The versions of an interpreter and of a package in its environment ("": not installed)."""
+def _probe(python: Path, package: str, what: str, instead: str) -> tuple[str, str, tuple[str, ...]]:
+    """The versions of an interpreter and of a package in its environment ("": not installed), and
+    all packages in it."""
     if not python.exists():
         broken = "is a broken link" if python.is_symlink() else "does not exist"
         raise PythonEnvironmentError(f"{what}, which {broken}", next=instead)
@@ -209,8 +214,8 @@ def _probe(python: Path, package: str, what: str, instead: str) -> tuple[str, st
             check=False,
             timeout=_PROBE_TIME,
         )
-        version, found = json.loads(done.stdout)
-        return str(version), str(found)
+        version, found, *packages = json.loads(done.stdout)
+        return str(version), str(found), tuple(map(str, packages[0] if packages else ()))
     except (OSError, subprocess.TimeoutExpired) as error:
         why = str(getattr(error, "strerror", None) or error)
     except (ValueError, TypeError):
@@ -229,7 +234,11 @@ def _made(place: Path, package: str) -> Interpreter | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     python = _python_in(place)
-    return Interpreter(python, version, found, "made") if os.access(python, os.X_OK) else None
+    if not os.access(python, os.X_OK):
+        return None
+    folders = place.glob("lib/python*/site-packages/*.dist-info")
+    packages = tuple(sorted(folder.name for folder in folders))
+    return Interpreter(python, version, found, "made", packages)
 
 
 def _why(home: Path, recipe: Recipe) -> str:
@@ -367,9 +376,11 @@ def _report_conda_only(recipe: Recipe, say: Say) -> None:
 
 def _tested(recipe: Recipe, place: Path, package: str) -> Interpreter:
     python = _python_in(place)
-    version, found = _probe(python, package, f"uv made {python}", "try `tidegate env` again")
+    version, found, packages = _probe(
+        python, package, f"uv made {python}", "try `tidegate env` again"
+    )
     if found:
-        return Interpreter(python, version, found, "made")
+        return Interpreter(python, version, found, "made", packages)
     raise PythonEnvironmentError(
         f"{'Tsdat' if package == 'tsdat' else package} is missing in the requirements",
         why="the pipelines cannot run without it",

@@ -6,14 +6,19 @@ The config's ``python:`` and ``exclude_newer:`` come first. Without them, the la
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.config import ConfigFile, PipelinesConfig
+from tidegate.errors import PythonEnvironmentError
 from tidegate.runtime.records import dumps, loads
 from tidegate.workspace import environment
 from tidegate.workspace.folder import Workspace
+from tidegate.workspace.recipe import read_recipe
 
 Say = Callable[[str], None]
 _FILE = "environment.json"
@@ -80,10 +85,31 @@ def make_environment(
     return Path(made.python)
 
 
+@dataclass(frozen=True)
+class PipelinesEnvironment:
+    """What the pipelines run with, besides their code."""
+
+    command: tuple[str, ...]
+    """The command that starts their interpreter."""
+    identity: str
+    """Changes with the version of Python, the packages, and the files that list them."""
+
+
 def find_interpreter(
     workspace: Workspace, config: ConfigFile, *, python: str | None, say: Say
 ) -> tuple[str, ...]:
     """The command that starts the pipelines' interpreter; makes the environment if it is missing.
+
+    Raises:
+        PythonEnvironmentError: there is no usable interpreter, and none can be made.
+    """
+    return find_environment(workspace, config, python=python, say=say).command
+
+
+def find_environment(
+    workspace: Workspace, config: ConfigFile, *, python: str | None, say: Say
+) -> PipelinesEnvironment:
+    """The environment of the pipelines; makes it if it is missing.
 
     Raises:
         PythonEnvironmentError: there is no usable interpreter, and none can be made.
@@ -107,4 +133,15 @@ def find_interpreter(
             exclude_newer=options.exclude_newer,
             say=say,
         )
-    return (str(found.python),)
+    return PipelinesEnvironment((str(found.python),), _identity(found, repository, options))
+
+
+def _identity(found: environment.Interpreter, repository: Path, options: EnvironmentOptions) -> str:
+    try:
+        parts = dict(read_recipe(repository, options.python, options.exclude_newer).parts)
+    except PythonEnvironmentError:  # no requirements: an interpreter was given
+        parts = {}
+    for file in sorted([*repository.glob("*.lock"), *repository.glob("*-lock.y*ml")]):
+        with contextlib.suppress(OSError):
+            parts[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return json.dumps([found.version, found.packages, parts], sort_keys=True)

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tidegate import config as configuration
@@ -18,7 +18,8 @@ from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.ledger import SqliteLedger
-from tidegate.workspace.environment_options import find_interpreter
+from tidegate.workspace.code_watch import CodeWatch
+from tidegate.workspace.environment_options import find_environment
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.repository import releases
 
@@ -41,6 +42,19 @@ class LoadedWorkspace:
     """Its configs, with all settings."""
     notes: tuple[Note, ...] = ()
     """Remarks on the config: allowed, but perhaps not intended."""
+    code: CodeWatch | None = field(default=None, compare=False)
+    """Detects changes of config and code since they were read; None if Tsdat was not asked."""
+    given: tuple[str | None, Path | None] = (None, None)
+    """The interpreter and the repository that were given instead of the config's."""
+
+    def watch(self) -> CodeWatch:
+        """Detects changes of config and code from now on."""
+        return _watch(self.workspace, self.config)
+
+    def again(self, say: Say) -> LoadedWorkspace:
+        """The workspace as it is now; see ``load_workspace``."""
+        python, repository = self.given
+        return load_workspace(self.workspace, python=python, repository=repository, say=say)
 
     @contextmanager
     def ledger(self) -> Iterator[SqliteLedger]:
@@ -87,22 +101,35 @@ def load_workspace(
         ConfigProblems: the config has problems, or Tsdat rejects a config file.
         PythonEnvironmentError: the pipelines' environment is missing and cannot be made.
     """
+    given = python, repository
+    # Read after the watch begins, which needs to know where the code is: then no change is missed.
+    code = _watch(workspace, read_config(workspace, repository))
     config = read_config(workspace, repository)
     model = config.require()
     assert config.repository is not None
     repository = Path(os.path.abspath(config.repository))
-    command = find_interpreter(workspace, config, python=python, say=say)
-    files = configuration.config_files(model)
-    by_pipeline = {
-        p.name: [c.config_file_path for c in p.configs.values()] for p in model.pipelines
-    }
-    hashes = releases(repository, by_pipeline)
+    environment = find_environment(workspace, config, python=python, say=say)
+    command, files = environment.command, configuration.config_files(model)
+    hashes = releases(repository, _by_pipeline(config), environment.identity)
     described = _describe(workspace, repository, command, files, hashes)
     resolution = configuration.resolve(config, described)
     if resolution.manifest is None:
         raise ConfigProblems(config.file, resolution.problems)
     manifest = replace(resolution.manifest, releases=hashes)
-    return LoadedWorkspace(workspace, config, repository, command, manifest, resolution.notes)
+    return LoadedWorkspace(
+        workspace, config, repository, command, manifest, resolution.notes, code, given
+    )
+
+
+def _watch(workspace: Workspace, config: ConfigFile) -> CodeWatch:
+    assert config.repository is not None
+    repository = Path(os.path.abspath(config.repository))
+    return CodeWatch(workspace.config, repository, _by_pipeline(config))
+
+
+def _by_pipeline(config: ConfigFile) -> dict[str, list[str]]:
+    pipelines = config.require().pipelines
+    return {p.name: [c.config_file_path for c in p.configs.values()] for p in pipelines}
 
 
 def load_without_tsdat(workspace: Workspace) -> LoadedWorkspace:

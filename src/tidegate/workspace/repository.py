@@ -17,19 +17,23 @@ _IGNORED_ENDINGS = (".pyc", ".md", "~", ".swp", ".DS_Store")
 _TEXT_ENDINGS = (".py", ".yaml", ".yml", ".json", ".toml")
 
 
-def releases(repository: Path, config_files: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """The release of each pipeline: the first 16 digits of a sha256 of the files that it runs with.
+def releases(
+    repository: Path, config_files: Mapping[str, Iterable[str]], environment: str = ""
+) -> dict[str, str]:
+    """The release of each pipeline: the first 16 digits of a sha256 of all that it runs with.
 
-    These are the environment files, ``shared/``, ``utils/`` and the pipeline's own folder, the
-    parent of its ``config/``; without READMEs and tests.
+    These are the identity of its environment and the files of its code: the environment files,
+    ``shared/``, ``utils/`` and the pipeline's own folder, the parent of its ``config/``; without
+    READMEs and tests.
     """
     common = [repository / name for name in ENVIRONMENT_FILES]
     for name in SHARED:
         common += walk(repository / name)
-    return {
-        pipeline: digest(repository, [*common, *pipeline_files(repository, files)])[:16]
-        for pipeline, files in config_files.items()
-    }
+    found = {}
+    for pipeline, files in config_files.items():
+        code = digest(repository, [*common, *pipeline_files(repository, files)])
+        found[pipeline] = hashlib.sha256(f"{code}{environment}".encode()).hexdigest()[:16]
+    return found
 
 
 def pipeline_folder(config_file: str) -> str:

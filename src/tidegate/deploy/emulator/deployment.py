@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 import zipfile
@@ -61,6 +62,7 @@ class EmulatedDeployment:
     """The clients of the emulator."""
     folder: Path
     """The folder for the functions' work folders."""
+    _stacks: set[str] = field(default_factory=set)
     _sent: dict[str, RawFile] = field(default_factory=dict)
     _reported: dict[str, tuple[int, str]] = field(default_factory=dict)
 
@@ -89,18 +91,31 @@ class EmulatedDeployment:
             Bucket=self.keys.input_bucket_name,
             NotificationConfiguration={"EventBridgeConfiguration": {}},
         )
+        return self._deploy_stacks()
+
+    def take_over(self, opened: LoadedWorkspace) -> Plan:
+        """Deploy the workspace as it is now; functions finish what they do with the code they have.
+
+        Raises:
+            StorageError: the emulator cannot change the stack.
+        """
+        self.opened = opened
+        return self._deploy_stacks()
+
+    def _deploy_stacks(self) -> Plan:
         code = _zipped(self.opened.repository)
-        self.clients.s3.put_object(Bucket=CODE, Key="code.zip", Body=code)
+        key = f"code-{hashlib.sha256(code).hexdigest()[:16]}.zip"
+        self.clients.s3.put_object(Bucket=CODE, Key=key, Body=code)
         codes: dict[str, Code] = {
             config.pipeline: Zip(
-                CODE, "code.zip", environment={"TIDEGATE_WORK": str(self.folder / "work")}
+                CODE, key, environment={"TIDEGATE_WORK": str(self.folder / "work")}
             )
             for config in self.opened.manifest.configs
         }
         options = Options(concurrency=2, support=True, metric_math=False)
         plan = plan_release(self.keys, self.opened.manifest, self.branch, codes, options)
         for template in synthesize(plan):
-            self._create(template.stack, template.body)
+            self._put(template.stack, template.body)
         return plan
 
     def _make_bucket(self, bucket: str) -> None:
@@ -113,15 +128,18 @@ class EmulatedDeployment:
             else:
                 self.clients.s3.create_bucket(Bucket=bucket)
 
-    def _create(self, stack: str, body: str) -> None:
+    def _put(self, stack: str, body: str) -> None:
+        """Create the stack, or update it."""
         key = f"templates/{stack}.json"
         self.clients.s3.put_object(Bucket=CODE, Key=key, Body=body.encode())
         client = self.clients.client("cloudformation")
         url = f"{self.clients.s3.meta.endpoint_url}/{CODE}/{key}"
-        client.create_stack(StackName=stack, TemplateURL=url, Capabilities=["CAPABILITY_NAMED_IAM"])
+        write = client.update_stack if stack in self._stacks else client.create_stack
+        write(StackName=stack, TemplateURL=url, Capabilities=["CAPABILITY_NAMED_IAM"])
+        self._stacks.add(stack)
         while (status := _status(client, stack)).endswith("_IN_PROGRESS"):
             time.sleep(0.1)
-        if status != "CREATE_COMPLETE":
+        if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             events = client.describe_stack_events(StackName=stack)["StackEvents"]
             reasons = [e["ResourceStatusReason"] for e in events if e.get("ResourceStatusReason")]
             raise StorageError(
@@ -140,12 +158,12 @@ class EmulatedDeployment:
             for found in sorted(inputs.scan(config.input_path)):
                 # A file that is still being written is uploaded later.
                 if self._sent.get(found.key) != found and found.mtime_ns <= settled:
-                    self._put(found.key, inputs.root / found.key)
+                    self._upload(found.key, inputs.root / found.key)
                     self._sent[found.key] = found
                     count += 1
         return count
 
-    def _put(self, key: str, path: Path) -> None:
+    def _upload(self, key: str, path: Path) -> None:
         bucket = self.keys.input_bucket_name or ""
         with explained("upload", f"arn:aws:s3:::{bucket}/{key}"):
             self.clients.s3.upload_file(str(path), bucket, key)

@@ -23,9 +23,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from tidegate.runtime.context import Context
 from tidegate.runtime.dispatch import Dispatcher, gave_up
 from tidegate.runtime.events import Event, FileArrived, Requested, ScheduleDue
-from tidegate.runtime.execute import Context
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.protocols import Target
 from tidegate.runtime.records import loads

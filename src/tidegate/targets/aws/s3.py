@@ -50,6 +50,8 @@ _TRIES = 4
 _BLOCK = 2**20
 _DELETED_AT_ONCE = 1000
 _FOLDER = ".zarr"
+WITHDRAWN = "withdrawn/"
+"""The prefix to which products are moved whose inputs are gone."""
 _WRITTEN_LAST = (".z", "zarr.json")
 _TYPES = {".nc": "application/x-netcdf", ".cdf": "application/x-netcdf", ".jsonl": "text/plain"}
 
@@ -178,6 +180,16 @@ class S3Outputs:
                 gone.append(key)
         self._bucket.delete(gone)
 
+    def set_aside(self, keys: Iterable[str]) -> str:
+        """Move products below the prefix ``withdrawn/`` of the bucket."""
+        for key in keys:
+            found = [key]
+            if key.endswith(_FOLDER):
+                found = [item["Key"] for item in self._bucket.list(key + "/")]
+            copied = [name for name in found if self._bucket.copy(name, WITHDRAWN + name)]
+            self._bucket.delete(copied)
+        return f"s3://{self.bucket}/{WITHDRAWN}"
+
     def put_text(self, key: str, path: Path) -> str:
         """Keep a file that is not a product, such as a log; returns its address."""
         self._bucket.upload(key, path, "")
@@ -298,6 +310,16 @@ class _Bucket:
             else:
                 about["ChecksumAlgorithm"] = "CRC32"
                 self._clients.s3.upload_fileobj(file, self._name, key, ExtraArgs=about)
+
+    def copy(self, key: str, copy: str) -> bool:
+        """Copy an object inside the bucket; False if there is none."""
+        try:
+            with self._explained("copy", key):
+                source = {"Bucket": self._name, "Key": key}
+                self._clients.s3.copy(source, self._name, copy)  # type: ignore[arg-type]
+        except Missing:
+            return False
+        return True
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; a missing one is no error."""

@@ -70,6 +70,8 @@ class FunctionExecutor:
             raise
 
     def _perform(self, task: Task, limits: Limits) -> Outcome:
+        if task.fresh and self._worker.runs:
+            self._worker.close()
         self._worker.start(max(self.time_left(), 1.0))
         timeout = float(int(min(limits.timeout, self.time_left())))
         if timeout < 1:

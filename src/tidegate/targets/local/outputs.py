@@ -123,6 +123,22 @@ class FolderOutputs:
                     raise unwritable(f"cannot remove {key}", error, self.root) from error
             self._prune(place.parent)
 
+    def set_aside(self, keys: Iterable[str]) -> str:
+        """Move products to ``withdrawn/`` beside the work folder."""
+        aside = self.work.parent / "withdrawn"
+        for key in keys:
+            place, away = self._place(key), aside / key
+            try:
+                away.parent.mkdir(parents=True, exist_ok=True)
+                delete(away)
+                shutil.move(place, away)
+                sync(place.parent)
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise unwritable(f"cannot move {key} to {aside}", error, aside) from error
+            self._prune(place.parent)
+        return f"{aside.parent.name}/{aside.name}/"
+
     def sweep(self) -> int:
         """Delete what dead processes left under hidden names; returns how many there were.
 

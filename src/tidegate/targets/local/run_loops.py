@@ -38,7 +38,10 @@ class RunLoops:
         queue: SqliteQueue,
         ledger: SqliteLedger,
         trouble: StorageTrouble,
+        hold: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``hold`` is asked before a run is taken: while it says so, none is."""
+        self._hold = hold
         self._dispatcher = replace(dispatcher, ended=self._ended)
         self._tell = dispatcher.ended
         self._queue = queue
@@ -55,6 +58,11 @@ class RunLoops:
         """Why a loop ended before it was asked to."""
         self.tally: Counter[str] = Counter()
         """How many attempts ended in each state, since the start."""
+
+    @property
+    def awaited(self) -> frozenset[str]:
+        """The keys of the awaited runs that have not ended."""
+        return frozenset(self._awaited or ())
 
     # --- from outside -----------------------------------------------------------------------
 
@@ -89,6 +97,11 @@ class RunLoops:
     def over(self) -> bool:
         """Whether the loops were stopped, or one has failed."""
         return self._stopping.is_set() or self.failure is not None
+
+    def at_work(self) -> bool:
+        """Whether a run is being carried out."""
+        with self._changed:
+            return bool(self._running.total())
 
     def idle(self) -> bool:
         """Whether nothing runs or waits."""
@@ -136,7 +149,7 @@ class RunLoops:
         """The next run that may go on now; waits for one. None when it is time to end."""
         with self._changed:
             while not self.over():
-                if time.monotonic() < self._no_room_until:
+                if time.monotonic() < self._no_room_until or self._hold():
                     self._changed.wait(_TICK)
                     continue
                 now = self._dispatcher.context.now()

@@ -46,7 +46,7 @@ class Scheduler:
         due = self._schedule.due(self._dispatcher.context.now())
         while due and self._submit(due):
             if not drain():
-                break
+                return  # it stays due
         self._mark(due)
 
     def _submit(self, due: Iterable[ScheduleDue]) -> int:

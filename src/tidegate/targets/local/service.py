@@ -20,14 +20,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from tidegate.errors import StorageError
+from tidegate.runtime.context import Context
 from tidegate.runtime.dispatch import Dispatcher
 from tidegate.runtime.events import Requested
-from tidegate.runtime.execute import Context
 from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.protocols import Executor, Target
 from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.scheduled_files import room_on
 from tidegate.targets.local.cleaner import Cleaner
+from tidegate.targets.local.code_changes import CodeChanges, NoCodeChanges
 from tidegate.targets.local.housekeeping import Housekeeping, Retention
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.intake import Intake
@@ -55,14 +56,10 @@ def _utcnow() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _nothing() -> str:
-    return ""
-
-
 class Service:
     """One service over the folders of one workspace, which nobody else serves at the same time.
 
-    ``notices`` is asked twice a second for a sentence to pass on to the listener; "" for none.
+    It ends when ``code`` has changed, once the running runs have ended: ``code_change`` says what.
     """
 
     def __init__(
@@ -75,7 +72,7 @@ class Service:
         now: Callable[[], datetime] = _utcnow,
         outside: Outside | None = None,
         poll: bool = False,
-        notices: Callable[[], str] = _nothing,
+        code: CodeChanges | None = None,
         keep: Retention = _DEFAULT_RETENTION,
     ) -> None:
         self._places = places
@@ -84,31 +81,24 @@ class Service:
         self._listener = listener or Listener()
         self._now = now
         self._poll = poll
-        self._notices = notices
+        self._code = code or NoCodeChanges()
+        self.code_change = ""
+        """What has changed in the code, if that is why the service has ended."""
         self._ledger = SqliteLedger(places.ledger)
         self._queue = SqliteQueue(self._ledger)
         self._outputs = FolderOutputs(places.output, places.work)
         self._cleaner = Cleaner()
         inputs = FolderInputs(places.input)
         target = Target(OutsideInputs(inputs, outside or {}), self._outputs, self._ledger)
-        self._dispatcher = Dispatcher(
-            Context(
-                manifest,
-                target,
-                executor,
-                owner=f"{os.getpid()}-{uuid.uuid4().hex[:8]}",
-                work=places.work,
-                keep_log=self._keep_log,
-                now=now,
-                discard=self._cleaner.discard,
-            ),
-            self._queue,
-            ended=self._listener.ended,
-            say=self._listener.say,
-            room=lambda: room_on(places.work, executor.slots),
-        )
+        self._dispatcher = self._new_dispatcher(target)
         self._trouble = StorageTrouble(self._listener)
-        self._loops = RunLoops(self._dispatcher, self._queue, self._ledger, self._trouble)
+        self._loops = RunLoops(
+            self._dispatcher,
+            self._queue,
+            self._ledger,
+            self._trouble,
+            hold=lambda: self._code.suspected,
+        )
         self._sightings = Sightings(inputs, manifest.configs, self._ledger, self._listener.say)
         self._intake = Intake(
             inputs,
@@ -122,10 +112,35 @@ class Service:
         self._housekeeping = Housekeeping(places, self._ledger, keep, self._listener.say)
         self._stop = threading.Event()
 
+    def _new_dispatcher(self, target: Target) -> Dispatcher:
+        context = Context(
+            self._manifest,
+            target,
+            self._executor,
+            owner=f"{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            work=self._places.work,
+            keep_log=self._keep_log,
+            now=self._now,
+            discard=self._cleaner.discard,
+            code_changed=self._code.affects,
+        )
+        return Dispatcher(
+            context,
+            self._queue,
+            ended=self._listener.ended,
+            say=self._listener.say,
+            room=lambda: room_on(self._places.work, self._executor.slots),
+        )
+
     @property
     def tally(self) -> Counter[str]:
         """How many attempts ended in each state, since the start."""
         return self._loops.tally
+
+    @property
+    def left(self) -> frozenset[str]:
+        """The keys of the runs given to ``carry_out`` that have not ended."""
+        return self._loops.awaited
 
     # --- what a service can be asked for ----------------------------------------------------
 
@@ -150,8 +165,6 @@ class Service:
                     caught_up = caught_up or waited or idle
                     if caught_up:
                         self._tick(scheduler, staleness)
-                    if notice := self._notices():
-                        self._listener.say(notice)
                     self._loops.wake()  # commands queue runs from processes of their own
                     self._stop.wait(_TICK)
         self._raise_failure()
@@ -165,8 +178,8 @@ class Service:
         with self._started():
             self._say_skipped()
             self._intake.take_all()
-            self._drain()
-            self._scheduler().submit_until_done(self._drain)
+            if self._drain():
+                self._scheduler().submit_until_done(self._drain)
             if not self._over():
                 self._housekeeping.run_if_due(self._now())
         self._raise_failure()
@@ -215,6 +228,10 @@ class Service:
         self._loops.start()
 
     def _end(self) -> None:
+        if self.code_change:
+            self._loops.stop()
+            while self._loops.at_work() and not self._stop.is_set():
+                self._stop.wait(_TICK)
         self.stop()
         self._loops.join(GRACE)
         self._executor.close()  # what still runs goes back to the queue
@@ -229,7 +246,10 @@ class Service:
             self._ledger.close()
 
     def _over(self) -> bool:
-        return self._stop.is_set() or self._intake.failure is not None or self._loops.over()
+        if self._stop.is_set() or self._intake.failure is not None or self._loops.over():
+            return True
+        self.code_change = self._code.settled()
+        return bool(self.code_change)
 
     def _raise_failure(self) -> None:
         for failure in (self._loops.failure, self._intake.failure):

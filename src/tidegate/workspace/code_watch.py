@@ -1,0 +1,92 @@
+"""Detect changes of the config and of the pipelines' code since they were read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from tidegate.runtime.manifest import Config
+from tidegate.workspace.repository import ENVIRONMENT_FILES, SHARED, pipeline_folders, walk
+
+EVERY = 1.0
+"""The time between two looks at all files, s. A change is taken over when two looks in a row find
+the same: someone may be copying several files."""
+
+Stamps = dict[str, tuple[int, int, int]]
+
+
+class CodeWatch:
+    """Compares names, sizes, times and inodes of files with those at its start.
+
+    Create it before the files are read: then what was read is what it compares with. Any thread may
+    ask. See ``targets.local.code_changes.CodeChanges``.
+    """
+
+    def __init__(
+        self, config: Path, repository: Path, pipelines: Mapping[str, Iterable[str]]
+    ) -> None:
+        """``pipelines`` are the config files of each pipeline."""
+        self._config = config
+        self._repository = repository
+        self._lock = threading.Lock()
+        self._folders = {
+            name: (*SHARED, *pipeline_folders(repository, files))
+            for name, files in pipelines.items()
+        }
+        self._start = self._scan()
+        self._starts = {name: self._code(folders) for name, folders in self._folders.items()}
+        self._last = self._start
+        self._next = time.monotonic() + EVERY
+        self.suspected = False
+        """Whether something had changed when it was last looked at."""
+
+    def affects(self, config: Config) -> bool:
+        """Whether the code of that config's pipeline has changed; looks at its files."""
+        folders = self._folders.get(config.pipeline)
+        if folders is None or self._code(folders) == self._starts[config.pipeline]:
+            return False
+        self.suspected = True
+        return True
+
+    def settled(self) -> str:
+        """What has changed, once it does not change any more; "" for nothing."""
+        with self._lock:
+            if time.monotonic() < self._next:
+                return ""
+            self._next = time.monotonic() + EVERY
+            before, self._last = self._last, self._scan()
+            self.suspected = self._last != self._start
+            if not self.suspected or self._last != before:
+                return ""
+            changed = sorted(dict(self._last.items() ^ self._start.items()))
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            return f"{changed[0]}{more}"
+
+    def _scan(self) -> Stamps:
+        everything = {folder for folders in self._folders.values() for folder in folders}
+        found = self._code(sorted(everything))
+        found.update(self._stamps(self._repository / name for name in ENVIRONMENT_FILES))
+        found.update(self._stamps([self._config]))
+        return found
+
+    def _code(self, folders: Iterable[str]) -> Stamps:
+        return self._stamps(self._files(folders))
+
+    def _files(self, folders: Iterable[str]) -> Iterator[Path]:
+        for folder in folders:
+            for above in PurePosixPath(folder).parents:
+                yield self._repository / above / "__init__.py"
+            yield from walk(self._repository / folder)
+
+    def _stamps(self, files: Iterable[Path]) -> Stamps:
+        found = {}
+        for path in files:
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            name = path.name if path == self._config else str(path.relative_to(self._repository))
+            found[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
+        return found
