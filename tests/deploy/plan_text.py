@@ -59,7 +59,7 @@ def _described(config: ConfigResources) -> Iterator[str]:
 
 def _role(role: Role, indent: str) -> Iterator[str]:
     """A role in words, as part of a plan."""
-    yield f"{indent}role {role.name} of {role.service}"
+    yield f"{indent}role {(role.path + role.name).lstrip('/')} of {role.service}"
     if role.boundary:
         yield f"{indent}  at most as {role.boundary}"
     yield from _statements(role.statements, indent)
@@ -68,8 +68,7 @@ def _role(role: Role, indent: str) -> Iterator[str]:
 def _statements(statements: Iterable[Statement], indent: str) -> Iterator[str]:
     """Permissions in words, as part of a plan."""
     for statement in statements:
-        never = "never " if statement.effect == "Deny" else ""
-        yield f"{indent}  {statement.sid}: {never}{', '.join(statement.actions)}"
+        yield f"{indent}  {statement.sid}: {', '.join(statement.actions)}"
         yield from (f"{indent}    on {resource}" for resource in statement.resources)
         if statement.condition:
             yield f"{indent}    if {json.dumps(statement.condition)}"

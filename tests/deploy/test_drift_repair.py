@@ -31,7 +31,7 @@ TEMPLATE: dict[str, Any] = {
         "Queue": resource(
             "AWS::SQS::Queue", QueueName="q", RedrivePolicy={"deadLetterTargetArn": arn("Dead")}
         ),
-        "Role": resource("AWS::IAM::Role", RoleName="r"),
+        "Role": resource("AWS::IAM::Role", RoleName="r", Path="/tidegate/waves/main/"),
         "Function": resource(
             "AWS::Lambda::Function",
             Role=arn("Role"),

@@ -42,7 +42,9 @@ def probe(cloud: Cloud) -> Iterator[Callable[[str], Try]]:
         if name not in made:
             client.create_function(
                 FunctionName=name,
-                Role=cloud.plan.place.role(cloud.names.role(*config.split("/"))),
+                Role=cloud.plan.place.role(
+                    cloud.names.role(*config.split("/")), cloud.names.role_path
+                ),
                 Runtime="python3.12",
                 Handler="index.handler",
                 Code={"ZipFile": buffer.getvalue()},

@@ -142,11 +142,13 @@ class _Values:
         return {key: self._walk(id, inner) for key, inner in part.items()}
 
     def _value(self, id: str, target: str, attribute: str) -> str:
-        type, physical = resource_type(self.resources[target]["Type"]), self.physical.get(target)
+        resource, physical = self.resources[target], self.physical.get(target)
+        type = resource_type(resource["Type"])
         if physical and not attribute:
             return physical
         if physical and attribute == "Arn":
-            arn = type.arn(self.place, type.name_of(physical))
+            name = type.name_of(physical)
+            arn = type.arn(self.place, name, resource.get("Properties", {}))
             if arn:
                 return arn
         raise TidegateError(

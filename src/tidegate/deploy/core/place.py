@@ -34,9 +34,9 @@ class Place:
         """The ARN of a bucket, or of keys in it."""
         return f"arn:{self.partition}:s3:::{name}" + (f"/{key}" if key else "")
 
-    def role(self, name: str) -> str:
+    def role(self, name: str, path: str = "/") -> str:
         """The ARN of a role."""
-        return f"arn:{self.partition}:iam::{self.account}:role/{name}"
+        return f"arn:{self.partition}:iam::{self.account}:role{path}{name}"
 
     def policy(self, name: str) -> str:
         """The ARN of a policy."""

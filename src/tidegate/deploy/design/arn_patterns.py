@@ -32,18 +32,20 @@ def queue_arns(names: Names, place: Place) -> tuple[str, ...]:
 
 def role_arns(names: Names, place: Place) -> tuple[str, ...]:
     """The roles of all functions and schedules."""
+    # Not by the names: those of another branch may begin alike. Source: IAM User Guide, "IAM
+    # identifiers", section "Friendly names and paths".
+    return (place.role("*", names.role_path),)
+
+
+def missing_role_arns(names: Names, place: Place) -> tuple[str, ...]:
+    """The same roles without their path, for ``iam:GetRole``: IAM cannot know a missing one's."""
     patterns = dict.fromkeys((*names.all("role"), *names.all("scheduler_role")))
     return tuple(place.role(pattern) for pattern in patterns)
 
 
 def log_group_arns(names: Names, place: Place) -> tuple[str, ...]:
     """All log groups of functions, and their streams."""
-    groups = resource_arns(place, "logs", "log-group:", names.all("log_group"))
-    return tuple(arn for group in groups for arn in _with_streams(group))
-
-
-def _with_streams(group: str) -> tuple[str, ...]:
-    return (group,) if group.endswith("*") else (group, f"{group}:*")
+    return resource_arns(place, "logs", "log-group:", names.all("log_group"))
 
 
 def dashboard_arns(names: Names, place: Place) -> tuple[str, ...]:

@@ -130,24 +130,6 @@ def _role_statements(names: Names, place: Place, boundary: str) -> Iterable[Stat
         roles,
         why=ANY_NAME,
     )
-    # A long name may be shortened to one that the patterns match.
-    yield Statement(
-        "OwnRoles",
-        (
-            "iam:DeleteRole",
-            "iam:DeleteRolePolicy",
-            "iam:PassRole",
-            "iam:PutRolePermissionsBoundary",
-            "iam:PutRolePolicy",
-            "iam:UpdateAssumeRolePolicy",
-            "iam:UpdateRole",
-        ),
-        tuple(
-            place.role(name)
-            for name in (names.build_role, names.codepipeline_role, names.deploy_role)
-        ),
-        effect="Deny",
-    )
     services = ["lambda.amazonaws.com", "scheduler.amazonaws.com"]
     yield Statement(
         "PassRoles",

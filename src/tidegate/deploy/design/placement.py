@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tidegate.targets.aws.names import Names, fit
+from tidegate.targets.aws.names import Names, numbered
 
 STACK_LIMIT = 500
 """The most resources that CloudFormation takes in one template."""
@@ -54,9 +54,7 @@ def assign_stacks(
 
 def stack_name(names: Names, number: int) -> str:
     """The name of a branch's pipelines stack of that number."""
-    if number == 1:
-        return names.pipelines_stack
-    return fit(f"{names.pipelines_stack}-{number}", limit=128)
+    return numbered(names.pipelines_stack, number, 128)
 
 
 def metadata(configs: Sequence[str], stack: int) -> dict[str, Any]:

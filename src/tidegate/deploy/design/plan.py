@@ -29,7 +29,7 @@ from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Architecture, Config, Manifest
 from tidegate.runtime.records import dumps
 from tidegate.targets.aws.messages import scheduled
-from tidegate.targets.aws.names import Names, fit
+from tidegate.targets.aws.names import Names, fit, numbered
 
 LONGEST_TIMEOUT = 900
 """The longest timeout of a Lambda function, in s."""
@@ -140,11 +140,7 @@ def ledger_indexes() -> tuple[str, ...]:
 
 def _stack(number: int, configs: Sequence[ConfigResources], planner: _Planner) -> StackPlan:
     names, place = planner.names, planner.place
-
-    def numbered(name: str, limit: int = 64) -> str:
-        return name if number == 1 else fit(f"{name}-{number}", limit=limit)
-
-    group = numbered(names.schedule_group)
+    group = numbered(names.schedule_group, number)
     queues = [
         arn
         for config in configs
@@ -152,7 +148,7 @@ def _stack(number: int, configs: Sequence[ConfigResources], planner: _Planner) -
         for arn in (config.queue.arn, config.queue.dead_letters_arn)
     ]
     scheduler = Role(
-        numbered(names.scheduler_role),
+        numbered(names.scheduler_role, number),
         "scheduler.amazonaws.com",
         scheduler_statements(queues),
         {
@@ -162,6 +158,7 @@ def _stack(number: int, configs: Sequence[ConfigResources], planner: _Planner) -
             }
         },
         planner.boundary,
+        names.role_path,
     )
     alarm_arns = {
         config.id: [place.arn("cloudwatch", f"alarm:{alarm.name}") for alarm in config.alarms]
@@ -174,7 +171,7 @@ def _stack(number: int, configs: Sequence[ConfigResources], planner: _Planner) -
         number=number,
         name=placement.stack_name(names, number),
         configs=tuple(configs),
-        dashboard=numbered(names.dashboard, 255),
+        dashboard=numbered(names.dashboard, number, 255),
         dashboard_body=body,
         schedule_group=group,
         scheduler=scheduler if queues else None,
@@ -304,7 +301,13 @@ class _Planner:
             log_group=self.place.arn("logs", f"log-group:{function.log_group}"),
         )
         name = self.names.role(config.pipeline, config.name)
-        return Role(name, "lambda.amazonaws.com", statements, boundary=self.boundary)
+        return Role(
+            name,
+            "lambda.amazonaws.com",
+            statements,
+            boundary=self.boundary,
+            path=self.names.role_path,
+        )
 
     def _rule(self, config: Config) -> Rule | None:
         if config.trigger != "S3":

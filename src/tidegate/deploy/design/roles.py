@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from tidegate.deploy.core.place import Place
 from tidegate.runtime.manifest import Config
@@ -31,14 +31,12 @@ class Statement:
     """The condition; empty for none."""
     why: str = ""
     """Why a resource has a ``*`` in it; empty when none has."""
-    effect: Literal["Allow", "Deny"] = "Allow"
-    """Whether it allows the actions, or denies them whatever others allow."""
 
     def document(self) -> dict[str, Any]:
         """The statement as it is written in a policy."""
         found: dict[str, Any] = {
             "Sid": self.sid,
-            "Effect": self.effect,
+            "Effect": "Allow",
             "Action": list(self.actions),
             "Resource": list(self.resources),
         }
@@ -59,6 +57,8 @@ class Role:
     """The condition under which the service may assume it; empty for none."""
     boundary: str = ""
     """The ARN of its permissions boundary; empty for none."""
+    path: str = "/"
+    """IAM's path of it, a part of its ARN."""
 
 
 def ledger_statement(place: Place, table: str, indexes: Iterable[str]) -> Statement:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tidegate.deploy.core.place import Place
 from tidegate.runtime.wording import quantity
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
-from tidegate.targets.aws.names import Names, fit
+from tidegate.targets.aws.names import Names, numbered
 
 EMPTY = "nothing"
 """``contents`` of a resource that is known to be empty."""
@@ -122,8 +122,8 @@ class ResourceType:
             return re.split("[:/]", physical)[-1]
         return physical
 
-    def arn(self, place: Place, name: str) -> str:
-        """Its ARN; "" if it cannot be formed from its name."""
+    def arn(self, place: Place, name: str, properties: Mapping[str, Any] = {}) -> str:
+        """Its ARN; "" if it cannot be formed from its name and its ``properties``."""
         if not self.arn_service:
             return ""
         return place.arn(self.arn_service, f"{self.arn_prefix}{name}{self.arn_suffix}")
@@ -221,7 +221,7 @@ def tag_mapping(items: Any, key: str = "Key", value: str = "Value") -> dict[str,
 
 def numbered_names(name: str, limit: int, stacks: int) -> dict[str, str]:
     """The names of something that each pipelines stack has once, shortened to ``limit``."""
-    found = [name if n == 1 else fit(f"{name}-{n}", limit=limit) for n in range(1, stacks + 1)]
+    found = (numbered(name, number, limit) for number in range(1, stacks + 1))
     return dict.fromkeys(found, "schedules")
 
 

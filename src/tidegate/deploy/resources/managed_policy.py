@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.resources.base import (
@@ -22,7 +23,7 @@ class ManagedPolicy(SearchableType):
     label = "policy"
     name_property = "ManagedPolicyName"
 
-    def arn(self, place: Place, name: str) -> str:
+    def arn(self, place: Place, name: str, properties: Mapping[str, Any] = {}) -> str:
         """Its ARN, which has no region."""
         return place.policy(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.placement import MOST_STACKS
@@ -25,9 +26,9 @@ class Role(SearchableType):
     name_property = "RoleName"
     existence_checked = True
 
-    def arn(self, place: Place, name: str) -> str:
-        """Its ARN, which has no region."""
-        return place.role(name)
+    def arn(self, place: Place, name: str, properties: Mapping[str, Any] = {}) -> str:
+        """Its ARN, which has no region, and has the role's path."""
+        return place.role(name, properties.get("Path", "/"))
 
     def exists(self, aws: AwsContext, name: str) -> bool:
         """Whether the role exists."""

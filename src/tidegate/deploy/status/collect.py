@@ -15,7 +15,7 @@ from tidegate.deploy.status import buckets, cost, deployed, running
 from tidegate.deploy.status.attempts import or_unknown
 from tidegate.deploy.status.model import Config, Stack, Status, Unknown
 from tidegate.runtime.manifest import Manifest
-from tidegate.targets.aws.names import fit
+from tidegate.targets.aws.names import numbered
 
 _AT_ONCE = 16
 T = TypeVar("T")
@@ -126,5 +126,4 @@ def _count_pipelines_stacks(stacks: tuple[Stack, ...] | Unknown) -> int:
 
 
 def _schedule_group(branch: Branch, number: int) -> str:
-    name = branch.names.schedule_group
-    return name if number == 1 else fit(f"{name}-{number}", limit=64)
+    return numbered(branch.names.schedule_group, number)

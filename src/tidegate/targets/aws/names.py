@@ -1,8 +1,8 @@
 """Every name in AWS, derived from the config; pure.
 
-The names of stacks, functions, image tags and repositories are those of the older recipe. Where a
-service would refuse such a name (too long, or with a character that it does not take), it is mended
-and ends in a hash of what it should have been, so that two names never become one.
+The names of stacks, functions, image tags and repositories are those of the older recipe. A name
+that is too long for a service, or has a character that it does not accept, is changed and gets a
+hash of the unchanged name, so that two names never become one.
 """
 
 from __future__ import annotations
@@ -15,41 +15,62 @@ _HASH = 8
 _ECR = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 
 
-def fit(name: str, *, limit: int, allowed: str = "A-Za-z0-9_-", first: str = "") -> str:
-    """``name`` when it fits, else what is left of it with a hash of the whole.
+def fit(
+    name: str, *, limit: int, allowed: str = "A-Za-z0-9_-", first: str = "", begin: str = ""
+) -> str:
+    """``name`` if AWS accepts it, else a similar name that ends in a hash of ``name``.
 
-    ``allowed`` and ``first`` are what stands in a character class: all characters may be of the
-    one, the first must be of the other. Of a name that is too long, both ends are kept: it begins
-    with the repository, and ends in what it is the name of.
+    ``allowed`` and ``first`` are contents of a character class: of all characters, and of the
+    first. If ``name`` is too long, its middle is left out. ``begin`` is the part of ``name`` that
+    all names of one kind and branch begin with. The changed name keeps it, or if it is long, some
+    of it and a hash of it. So ``matching`` gives a pattern for exactly these names.
     """
-    fitting = re.sub(f"[^{allowed}]", "-", name)
-    if not re.match(f"[{first or allowed}]", fitting):
-        fitting = f"x{fitting}"
+    fitting = _replace_characters(name, allowed, first)
     if fitting == name and len(name) <= limit:
         return name
+    if begin:
+        head = _shortened_begin(begin, limit, allowed, first)
+        room = limit - len(head) - _HASH - 1
+        rest = _replace_characters(name[len(begin) :], allowed)
+        return f"{head}{rest[-room:]}-{_digest(name)}"
     room = limit - _HASH - 1
     if len(fitting) > room:
-        head = room // 3
-        fitting = f"{fitting[:head]}-{fitting[head + 1 - room :]}"
+        part = room // 3
+        fitting = f"{fitting[:part]}-{fitting[part + 1 - room :]}"
     return f"{fitting}-{_digest(name)}"
 
 
 def matching(
     begin: str, *, limit: int, allowed: str = "A-Za-z0-9_-", first: str = "", more: int = 1000
 ) -> tuple[str, ...]:
-    """Patterns, with AWS's ``*`` and ``?``, of all that ``fit`` makes of texts that begin so.
+    """Patterns, with AWS's ``*``, of all names that ``fit`` makes of names with this ``begin``.
 
-    ``more`` is how many characters follow at most. A name that was shortened keeps less of its
-    beginning, so a second pattern goes by its hash.
+    ``more`` is how many characters follow at most.
     """
-    fitting = re.sub(f"[^{allowed}]", "-", begin)
-    if not re.match(f"[{first or allowed}]", fitting):
-        fitting = f"x{fitting}"
-    head = (limit - _HASH - 1) // 3
-    if len(fitting) <= head or len(fitting) + more <= limit - _HASH - 1:
-        return (f"{fitting}*",)
-    shortened = f"{fitting[:head]}-*-{'?' * _HASH}"
-    return (f"{fitting}*", shortened) if len(fitting) < limit else (shortened,)
+    fits = _replace_characters(begin, allowed, first) == begin
+    whole = (f"{begin}*",) if fits and len(begin) < limit else ()
+    if fits and len(begin) + more <= limit:
+        return whole
+    return tuple(dict.fromkeys((*whole, f"{_shortened_begin(begin, limit, allowed, first)}*")))
+
+
+def numbered(name: str, number: int, limit: int = 64) -> str:
+    """The name of what a branch has once for each of its pipelines stacks, which count from 1."""
+    return name if number == 1 else fit(f"{name}-{number}", limit=limit, begin=f"{name}-")
+
+
+def _shortened_begin(begin: str, limit: int, allowed: str, first: str) -> str:
+    """What names with this ``begin`` begin with if they are changed."""
+    room = limit - 2 * (_HASH + 1)
+    fitting = _replace_characters(begin, allowed, first)
+    if fitting == begin and len(begin) <= room // 2:
+        return begin
+    return f"{fitting[: room // 3].rstrip('-')}-{_digest(begin)}-"
+
+
+def _replace_characters(text: str, allowed: str, first: str = "") -> str:
+    fitting = re.sub(f"[^{allowed}]", "-", text)
+    return fitting if not fitting or re.match(f"[{first or allowed}]", fitting) else f"x{fitting}"
 
 
 def _digest(name: str) -> str:
@@ -156,6 +177,15 @@ class BranchNames:
         return fit(f"{self.base}-pipeline-role", limit=64, allowed=_ROLE)
 
     @property
+    def role_path(self) -> str:
+        """IAM's path of the roles of functions and schedules; no other branch has it.
+
+        Names of branches may begin alike: ``a`` with branch ``b-role-c``, ``a-b`` with ``role-c``.
+        """
+        parts = (fit(part, limit=128, allowed=_ROLE) for part in (self.repository, self.branch))
+        return f"/tidegate/{'/'.join(parts)}/"
+
+    @property
     def scheduler_role(self) -> str:
         """The role with which EventBridge Scheduler sends to the queues."""
         return fit(f"{self.base}-scheduler-role", limit=64, allowed=_ROLE)
@@ -172,12 +202,12 @@ class BranchNames:
 
     @property
     def build_rule(self) -> str:
-        """The EventBridge rule that tells of builds."""
+        """The EventBridge rule that reports builds."""
         return fit(f"{self.base}-build-rule", limit=64, allowed=_DOTTED)
 
     @property
     def codepipeline_rule(self) -> str:
-        """The EventBridge rule that tells of CodePipeline's pipeline."""
+        """The EventBridge rule that reports CodePipeline's pipeline."""
         return fit(f"{self.base}-pipeline-rule", limit=64, allowed=_DOTTED)
 
     @property
@@ -247,7 +277,7 @@ class Names(BranchNames):
 
     def alarm(self, pipeline: str, config: str, about: str) -> str:
         """A CloudWatch alarm ``about`` something, such as ``silence``."""
-        return self._each("alarm", pipeline, config, f"-{about}")
+        return self._each("alarm", pipeline, config, f"{about}-")
 
     # All of a kind, whatever configs there are or will be
 
@@ -273,8 +303,6 @@ class Names(BranchNames):
 
     def _each(self, kind: str, pipeline: str, config: str, more: str = "") -> str:
         known = _KINDS[kind]
-        name = self._of(f"{known.word}{more}", pipeline, config)
-        return fit(name, limit=known.limit, allowed=known.allowed)
-
-    def _of(self, what: str, pipeline: str, config: str) -> str:
-        return f"{self.base}-{what}-{pipeline}-{config}"
+        begin = f"{self.base}-{known.word}-"
+        name = f"{begin}{more}{pipeline}-{config}"
+        return fit(name, limit=known.limit, allowed=known.allowed, begin=begin)

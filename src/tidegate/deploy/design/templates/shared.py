@@ -27,6 +27,7 @@ def service_role(id: str, planned: Role, tags: Mapping[str, str]) -> Resource:
         "AWS::IAM::Role",
         {
             "RoleName": planned.name,
+            "Path": planned.path if planned.path != "/" else None,
             "AssumeRolePolicyDocument": policy_document([trust]),
             "PermissionsBoundary": planned.boundary or None,
             "Policies": [
