@@ -472,6 +472,28 @@ class TestBranchesThatShareAnOutput:
         assert " as dev, more and none, " in shared_outputs(model, "main")[0]
 
 
+def test_a_key_of_ones_own(clients: Clients, keys: AwsKeys, names: Names) -> None:
+    """Functions need permission for it, so a person is told; a disabled one stops everything."""
+    bucket = make(clients, keys.input_bucket_name)
+    kms = clients.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    clients.s3.put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": default}]
+        },
+    )
+    found = of(plan_data_stores(keys, names, clients), "input")
+    assert (found.action, found.key) == ("adopt", key)
+    assert key in data_stores.describe_key(found)
+    kms.disable_key(KeyId=key)
+    found = of(plan_data_stores(keys, names, clients), "input")
+    assert (found.action, found.key) == ("refuse", "")
+    assert "Disabled" in found.why
+    assert of(plan_data_stores(keys, names, clients), "output").key == ""
+
+
 def test_in_words(clients: Clients, names: Names, snapshot: Callable[[str, str], None]) -> None:
     keys = KEYS.model_copy(update={"create_buckets": True, "input_bucket_name": "waves-words"})
     make(clients, "waves-words")

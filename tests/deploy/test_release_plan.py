@@ -193,6 +193,27 @@ class TestRole:
         [listing] = [s for s in only(ingest()).role.statements if s.sid == "ListInputs"]
         assert listing.condition == {"StringLike": {"s3:prefix": "buoy/morro/*"}}
 
+    def test_keys_of_ones_own_are_used_through_s3_for_the_branchs_buckets_only(self) -> None:
+        [stack] = plan_of(ingest(), vap(), texts()).stacks
+        for config in stack.configs:
+            found = {
+                s.sid: s for s in config.role.statements if any("kms:" in a for a in s.actions)
+            }
+            reads = config.id == "buoy/morro"
+            assert set(found) == {"EncryptProducts", *(["DecryptInputs"] if reads else [])}
+            for sid, statement in found.items():
+                bucket = "waves-raw" if sid == "DecryptInputs" else "waves-products"
+                assert statement.condition == {
+                    "StringEquals": {"kms:ViaService": "s3.us-west-2.amazonaws.com"},
+                    "StringLike": {
+                        "kms:EncryptionContext:aws:s3:arn": [
+                            f"arn:aws:s3:::{bucket}",
+                            f"arn:aws:s3:::{bucket}/*",
+                        ]
+                    },
+                }
+                assert ("kms:GenerateDataKey" in statement.actions) == (sid == "EncryptProducts")
+
     def test_a_vap_reads_products_only(self) -> None:
         touched = {r for pairs in statements(only(vap())).values() for _, r in pairs}
         assert not any("waves-raw" in resource for resource in touched)

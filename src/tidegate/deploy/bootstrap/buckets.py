@@ -25,6 +25,7 @@ _OPEN = dict.fromkeys(
 )
 _ABORT_AFTER = 7  # days
 _EXPIRE_AFTER = {SOURCE: 30, TEMPLATES: 90}  # days
+_UNENCRYPTED = "ServerSideEncryptionConfigurationNotFoundError"
 _ONLY_TLS = "TidegateOnlyTLS"
 
 _TLS = "requests without TLS are refused"
@@ -143,8 +144,8 @@ class Wanted:
 
 
 def _policy(bucket: Bucket) -> dict[str, Any]:
-    told = bucket.call("get_bucket_policy", "NoSuchBucketPolicy")
-    found: dict[str, Any] = json.loads(told["Policy"]) if told else {"Version": "2012-10-17"}
+    answer = bucket.call("get_bucket_policy", "NoSuchBucketPolicy")
+    found: dict[str, Any] = json.loads(answer["Policy"]) if answer else {"Version": "2012-10-17"}
     statements = found.get("Statement", [])
     return found | {"Statement": statements if isinstance(statements, list) else [statements]}
 
@@ -192,8 +193,8 @@ def _add_tls(bucket: Bucket) -> None:
 
 
 def _lacks_privacy(bucket: Bucket) -> str:
-    told = bucket.call("get_public_access_block", "NoSuchPublicAccessBlockConfiguration")
-    if told and told["PublicAccessBlockConfiguration"] == _OPEN:
+    answer = bucket.call("get_public_access_block", "NoSuchPublicAccessBlockConfiguration")
+    if answer and answer["PublicAccessBlockConfiguration"] == _OPEN:
         return ""
     if any(_is_public(statement) for statement in _policy(bucket)["Statement"]):
         return f"{_PRIVATE}: IT IS PUBLIC NOW, and public users will lose access"
@@ -210,9 +211,37 @@ def _add_privacy(bucket: Bucket) -> None:
     bucket.call("put_public_access_block", PublicAccessBlockConfiguration=_OPEN)
 
 
+def key_of(bucket: Bucket) -> str:
+    """The KMS key with which new objects are encrypted; "" unless it is a customer's own.
+
+    It is an id, an alias or an ARN. S3's own keys need no permissions.
+    """
+    answer = bucket.call("get_bucket_encryption", _UNENCRYPTED) or {}
+    rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", ())
+    applied = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
+    keys = [str(one["KMSMasterKeyID"]) for one in applied if one.get("KMSMasterKeyID")]
+    return next((key for key in keys if not key.endswith("alias/aws/s3")), "")
+
+
+def why_unusable(bucket: Bucket, key: str) -> str:
+    """Why S3 cannot use a KMS key; "" if it can, or if the caller may not ask."""
+    try:
+        with explained("look for the KMS key", key):
+            answer = bucket.clients.client("kms").describe_key(KeyId=key)
+    except Missing:
+        return f"its objects are encrypted with the KMS key {key}, which does not exist"
+    except TidegateError as error:
+        if code_of(error) in DENIED:
+            return ""
+        raise
+    state = answer["KeyMetadata"].get("KeyState", "Enabled")
+    if state == "Enabled":
+        return ""
+    return f"its objects are encrypted with the KMS key {key}, which is {state}"
+
+
 def _lacks_encryption(bucket: Bucket) -> str:
-    absent = "ServerSideEncryptionConfigurationNotFoundError"
-    has = bucket.call("get_bucket_encryption", absent)
+    has = bucket.call("get_bucket_encryption", _UNENCRYPTED)
     return "" if has else _ENCRYPTED
 
 
@@ -223,9 +252,9 @@ def _add_encryption(bucket: Bucket) -> None:
 
 def _lifecycle(bucket: Bucket) -> dict[str, Any]:
     """The lifecycle of its objects, in the form that S3 accepts."""
-    told = bucket.call("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration") or {}
+    answer = bucket.call("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration") or {}
     return {
-        key: told[key] for key in ("Rules", "TransitionDefaultMinimumObjectSize") if key in told
+        key: answer[key] for key in ("Rules", "TransitionDefaultMinimumObjectSize") if key in answer
     }
 
 
@@ -291,8 +320,8 @@ def _add_expiry(bucket: Bucket) -> None:
 
 
 def _notifications(bucket: Bucket) -> dict[str, Any]:
-    told = bucket.call("get_bucket_notification_configuration")
-    return {key: value for key, value in told.items() if key != "ResponseMetadata"}
+    answer = bucket.call("get_bucket_notification_configuration")
+    return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
 
 
 def _lacks_events(bucket: Bucket) -> str:

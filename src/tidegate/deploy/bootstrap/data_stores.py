@@ -74,6 +74,8 @@ class DataStore:
     """What will be done."""
     settings: tuple[Setting, ...] = ()
     """The settings that will be added."""
+    key: str = ""
+    """The customer's own KMS key with which a bucket's objects are encrypted; "" for none."""
     why: str = ""
     """Why it cannot be used."""
     next: str = ""
@@ -186,12 +188,17 @@ def _bucket(bucket: Bucket, uses: tuple[Use, ...], may_create: bool) -> DataStor
         )
     try:
         lacking = [(id, one.lacks(bucket)) for id, one in buckets.SETTINGS.items() if id in wanted]
+        encryption_key = buckets.key_of(bucket)
+        unusable = encryption_key and buckets.why_unusable(bucket, encryption_key)
     except StorageError as error:
         if code_of(error) not in DENIED:
             raise
         return refused(error.why, error.next, "not permitted")
+    if unusable:
+        return refused(unusable, "enable the key, or choose another one for the bucket")
     found = tuple(Setting(id, text) for id, text in lacking if text)
-    return DataStore("bucket", bucket.name, uses, state, "adopt" if found else "nothing", found)
+    action: Action = "adopt" if found else "nothing"
+    return DataStore("bucket", bucket.name, uses, state, action, found, key=encryption_key)
 
 
 def _table(found: Table) -> DataStore:
@@ -228,8 +235,18 @@ def describe(planned: DataStores) -> str:
         state = "exists" if store.state == "ours" else store.state
         lines.append(f"{store.label}: {state}, {_WORDS[store.action]}")
         lines += [f"  {setting.text}" for setting in store.settings]
-        lines += [f"  {text}" for text in (store.why, store.next) if text]
+        lines += [f"  {text}" for text in (describe_key(store), store.why, store.next) if text]
     return "\n".join([*lines, *planned.notes]) + "\n"
+
+
+def describe_key(store: DataStore) -> str:
+    """Which KMS key the bucket's objects are encrypted with, and who may use it; "" for none."""
+    if not store.key:
+        return ""
+    return (
+        f"objects are encrypted with the KMS key {store.key}: the functions' roles may use it"
+        " through S3; the key's own policy must allow roles of this account, too"
+    )
 
 
 def as_data(planned: DataStores) -> dict[str, Any]:

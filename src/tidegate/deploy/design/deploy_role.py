@@ -18,7 +18,7 @@ from tidegate.deploy.design.arn_patterns import (
     resource_arns,
     role_arns,
 )
-from tidegate.deploy.design.roles import Statement, ledger_statement
+from tidegate.deploy.design.roles import Statement, encryption_statements, ledger_statement
 from tidegate.targets.aws.names import Names
 
 
@@ -149,6 +149,7 @@ def boundary_statements(
     """
     return (
         *_bucket_statements(place, inputs, outputs),
+        *encryption_statements(place, inputs, outputs),
         ledger_statement(place, names.ledger_table, indexes),
         Statement(
             "Queues",

@@ -81,6 +81,39 @@ def ledger_statement(place: Place, table: str, indexes: Iterable[str]) -> Statem
     )
 
 
+def encryption_statements(
+    place: Place, inputs: str | None, outputs: str | None
+) -> Iterable[Statement]:
+    """Use the KMS keys with which S3 encrypts the objects of these buckets, and no other data.
+
+    ``inputs`` are read only. The bucket's key may change, and older objects keep theirs, so the
+    condition names the bucket, not the key. S3 gives KMS the ARN of the object, or of the bucket if
+    it uses a bucket key. Source: S3 User Guide, "Using server-side encryption with AWS KMS keys
+    (SSE-KMS)", section "Encryption context", and "Reducing the cost of SSE-KMS with Amazon S3
+    Bucket Keys". Both bucket and key are in the region.
+    """
+    decrypt = ("kms:Decrypt",)
+    wanted = [("DecryptInputs", decrypt, inputs)] if inputs not in (None, outputs) else []
+    wanted += [("EncryptProducts", (*decrypt, "kms:GenerateDataKey"), outputs)]
+    for sid, actions, bucket in wanted:
+        if bucket is not None:
+            yield Statement(
+                sid,
+                actions,
+                (f"arn:{place.partition}:kms:{place.region}:*:key/*",),
+                {
+                    "StringEquals": {"kms:ViaService": f"s3.{place.region}.{place.domain}"},
+                    "StringLike": {
+                        "kms:EncryptionContext:aws:s3:arn": [
+                            place.bucket(bucket),
+                            place.bucket(bucket, "*"),
+                        ]
+                    },
+                },
+                why="The condition limits it to the objects of one bucket, whatever their key is.",
+            )
+
+
 def function_statements(
     config: Config,
     place: Place,
@@ -96,6 +129,9 @@ def function_statements(
     return (
         *_reading(config, place, input_bucket, output_bucket),
         *_writing(config, place, output_bucket),
+        *encryption_statements(
+            place, input_bucket if _reads_inputs(config) else None, output_bucket
+        ),
         ledger_statement(place, table, indexes),
         Statement(
             "Queue",
@@ -117,6 +153,11 @@ def function_statements(
     )
 
 
+def _reads_inputs(config: Config) -> bool:
+    """Whether a config reads raw files from the input bucket."""
+    return config.kind == "Ingest" and config.input_path is not None and not config.inputs
+
+
 def _reading(
     config: Config, place: Place, input_bucket: str, output_bucket: str
 ) -> tuple[Statement, ...]:
@@ -131,7 +172,7 @@ def _reading(
                 " run.",
             ),
         )
-    if config.input_path is None or config.inputs:
+    if config.input_path is None or not _reads_inputs(config):
         return ()
     prefix = literal(config.input_path)
     return (

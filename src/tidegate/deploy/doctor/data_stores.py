@@ -20,6 +20,8 @@ def check(
     found = data_stores.plan_data_stores(keys, names, clients, model=model)
     for store in found.stores:
         yield _finding(store)
+        if text := data_stores.describe_key(store):
+            yield ok("encryption", f"{store.name}: {text}")
     for note in found.notes:
         yield warning("buckets", note)
 
