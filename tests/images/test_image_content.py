@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tidegate.deploy.images.content import (
     environment_content,
     pipeline_contents,
     runtime_files,
+    without_trigger,
 )
 from tidegate.deploy.images.dockerfile import (
     environment_dockerfile,
@@ -26,7 +28,7 @@ from tidegate.deploy.images.dockerfile import (
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Manifest
 from tidegate.workspace.recipe import read_recipe
-from tidegate.workspace.repository import pipeline_folders, releases
+from tidegate.workspace.repository import pipeline_folders, releases, starts_release
 
 ALL = {"environment", "buoy", "tides"}
 BOTH = {"buoy", "tides"}
@@ -69,6 +71,7 @@ def test_what_counts(repository: Path, file: str, text: str, expected: set[str])
     write(repository, {file: text})
     after = tags(repository)
     assert {name for name in before if before[name] != after[name]} == expected
+    assert starts_release(file) or not expected  # CodePipeline's triggers
 
 
 LAMBDA = "public.ecr.aws/lambda/python"
@@ -322,6 +325,32 @@ def test_packages_by_folder_are_refused(repository: Path, line: str, file: str) 
 def test_other_requirements_are_taken(repository: Path, line: str) -> None:
     write(repository, {"requirements.txt": line + "\n", "more.txt": ""})
     pipeline_contents(repository, MANIFEST, recipe_of(repository))
+
+
+@pytest.mark.parametrize(
+    ("files", "untriggered"),
+    [
+        ({"requirements.txt": "-c constraints.txt\n", "constraints.txt": "six==1\n"}, ()),
+        ({"requirements.txt": "-r requirements/a.in\n", "requirements/a.in": "six\n"}, ()),
+        ({"requirements.txt": "-c deps/c.txt\n", "deps/c.txt": "six==1\n"}, ("deps/c.txt",)),
+        ({"environment.yml": "dependencies: [pip: [-c deps/c.txt]]\n"}, ()),  # not the source
+    ],
+)
+def test_what_starts_no_release_is_named(
+    repository: Path, files: dict[str, str], untriggered: tuple[str, ...]
+) -> None:
+    write(repository, files)
+    recipe = recipe_of(repository)
+    contents = pipeline_contents(repository, MANIFEST, recipe)
+    assert without_trigger(recipe.environment, contents) == untriggered
+
+
+def test_a_pipeline_elsewhere_is_named(repository: Path) -> None:
+    write(repository, {"own/tides/config/pipeline.yaml": "name: t\n"})
+    config = replace(MANIFEST.configs[0], config_file="own/tides/config/pipeline.yaml")
+    recipe = recipe_of(repository)
+    contents = pipeline_contents(repository, Manifest((config,)), recipe)
+    assert without_trigger(recipe.environment, contents) == ("own/tides/",)
 
 
 def test_files_outside_the_repository_are_refused(repository: Path) -> None:

@@ -6,12 +6,23 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 SHARED = ("shared", "utils")
 """Folders that all pipelines of a repository may use."""
 ENVIRONMENT_FILES = ("requirements.txt", "environment.yml", "environment.yaml", ".python-version")
 """Files that define the pipelines' environment."""
+RELEASE_PATHS = (
+    "pipelines/**",
+    *(f"{name}/**" for name in SHARED),
+    "requirements/**",
+    "*.txt",
+    "environment*",
+    ".python-version",
+)
+"""The files that releases are made from, as CodePipeline's triggers name them: a push that changes
+one of them starts a release. ``*`` stands for no ``/``; CodePipeline takes eight of these."""
 _IGNORED_FOLDERS = {"__pycache__", ".git", ".venv", ".ipynb_checkpoints", "tests", "test"}
 _IGNORED_ENDINGS = (".pyc", ".md", "~", ".swp", ".DS_Store")
 _TEXT_ENDINGS = (".py", ".yaml", ".yml", ".json", ".toml")
@@ -34,6 +45,16 @@ def releases(
         code = digest(repository, [*common, *pipeline_files(repository, files)])
         found[pipeline] = hashlib.sha256(f"{code}{environment}".encode()).hexdigest()[:16]
     return found
+
+
+def starts_release(file: str) -> bool:
+    """Whether a push that changes only this file of the repository starts a release."""
+    return any(
+        file.startswith(path.removesuffix("**"))
+        if path.endswith("/**")
+        else "/" not in file and fnmatchcase(file, path)
+        for path in RELEASE_PATHS
+    )
 
 
 def pipeline_folder(config_file: str) -> str:

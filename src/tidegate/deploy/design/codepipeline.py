@@ -33,6 +33,7 @@ from tidegate.deploy.design.roles import Role, Statement
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Architecture
 from tidegate.targets.aws.names import Names
+from tidegate.workspace.repository import RELEASE_PATHS
 
 DEPLOYMENT = "deployment"
 """The name of the deployment repository among the sources."""
@@ -40,15 +41,6 @@ BUCKETS_VARIABLE = "TIDEGATE_BUCKETS"
 """The variable that tells a build which buckets the branch was set up with."""
 
 _FAILED_BUILDS = ("FAILED", "FAULT", "STOPPED", "TIMED_OUT")
-_CODE = (  # the paths of what is put into images; CodePipeline takes eight
-    "pipelines/**",
-    "shared/**",
-    "utils/**",
-    "requirements/**",
-    "requirements*",
-    "environment*",
-    ".python-version",
-)
 
 
 @dataclass(frozen=True)
@@ -225,17 +217,18 @@ def _pipeline(
 def _sources(keys: AwsKeys, branch: str, folder: str) -> tuple[Source, ...]:
     """Both repositories at the branch, as in the older recipe; or one, if it is both.
 
-    The paths only include files. AWS does not say whether a push that changes an excluded file and
-    others starts the pipeline, and a release too many is better than one that is missing.
+    The paths are those of the files that images are made from (``images.content`` checks it), and
+    the config. They only include files. AWS does not say whether a push that changes an excluded
+    file and others starts the pipeline, and a release too many is better than one that is missing.
     """
     config = f"{folder}/{FILE_NAME}".removeprefix("./")
     pipelines = f"{keys.github_org}/{keys.pipelines_repo_name}"
     deployment = f"{keys.github_org}/{keys.aws_repo_name}"
     if pipelines == deployment:
-        return (Source(PIPELINES, pipelines, branch, (*_CODE, config)),)
+        return (Source(PIPELINES, pipelines, branch, (*RELEASE_PATHS, config)),)
     return (
         Source(DEPLOYMENT, deployment, branch, (config,)),
-        Source(PIPELINES, pipelines, branch, _CODE),
+        Source(PIPELINES, pipelines, branch, RELEASE_PATHS),
     )
 
 

@@ -11,7 +11,7 @@ that changes one pipeline builds one image.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from tidegate.deploy.images.content import (
     environment_part,
     pipeline_contents,
     runtime_files,
+    without_trigger,
 )
 from tidegate.deploy.images.dockerfile import write_environment, write_pipeline
 from tidegate.deploy.images.registry import ImageRegistry
@@ -116,7 +117,7 @@ def plan_images(
         recipe,
         _planned(environment, found, environment_part(shared) if shared else None, ""),
         tuple(_planned_pipeline(content, found, before) for content in contents),
-        tuple(_notes(recipe)),
+        (*_notes(recipe), *_trigger_notes(recipe, contents)),
     )
 
 
@@ -158,6 +159,15 @@ def _notes(recipe: ImageRecipe) -> list[str]:
             "exclude_newer only applies to packages from PyPI; conda installs the newest ones"
         )
     return notes
+
+
+def _trigger_notes(recipe: ImageRecipe, contents: Iterable[Content]) -> list[str]:
+    names = without_trigger(recipe.environment, contents)
+    return [
+        f"with CodePipeline, a push that changes only {name} starts no release: move it "
+        + ("below pipelines/" if name.endswith("/") else "to requirements/")
+        for name in names
+    ]
 
 
 def describe_images(plan: ImagesPlan) -> str:
@@ -281,7 +291,7 @@ def _explain(error: BuildFailed, recipe: ImageRecipe) -> TidegateError | NotOnPy
     old = recipe.environment.python in ("3.10", "3.11")
     explained.next = "correct the requirements" + (
         ', or set `python: "3.12"`: Lambda\'s images for older versions are on an old Linux, for '
-        "which many packages are not to be had"
+        "which many packages cannot be installed"
         if old
         else ""
     )

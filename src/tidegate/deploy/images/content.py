@@ -11,7 +11,7 @@ import ast
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,14 @@ from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Manifest
 from tidegate.targets.aws.names import fit
 from tidegate.workspace.recipe import Recipe
-from tidegate.workspace.repository import SHARED, digest, folder_files, pipeline_folders, walk
+from tidegate.workspace.repository import (
+    SHARED,
+    digest,
+    folder_files,
+    pipeline_folders,
+    starts_release,
+    walk,
+)
 
 Architecture = Literal["x86_64", "arm64"]
 
@@ -124,6 +131,14 @@ def pipeline_contents(
         inputs = {**common, **own}
         found.append(Content(_tag(pipeline, inputs), inputs, pipeline, folders))
     return tuple(found)
+
+
+def without_trigger(recipe: Recipe, contents: Iterable[Content]) -> tuple[str, ...]:
+    """The files and folders in images that start no release if a push changes only them."""
+    files = [*recipe.files, *([recipe.conda_file] if recipe.conda_file else [])]
+    names = [file.relative_to(recipe.repository).as_posix() for file in files]
+    folders = [f"{folder}/" for content in contents for folder in content.folders]
+    return tuple(name for name in dict.fromkeys((*names, *folders)) if not starts_release(name))
 
 
 def environment_part(inputs: Mapping[str, str]) -> dict[str, str]:
