@@ -36,7 +36,16 @@ from tidegate.deploy.costs.usage import (
 )
 from tidegate.deploy.design.plan import Options
 from tidegate.runtime.manifest import Config, Manifest
-from tidegate.runtime.runs import ADOPTED, Failure, Input, Product, ProductRef, Run, RunRecord
+from tidegate.runtime.runs import (
+    ADOPTED,
+    Failure,
+    Input,
+    Product,
+    ProductRef,
+    Run,
+    RunRecord,
+    State,
+)
 
 BEGIN = datetime(2026, 11, 1, tzinfo=timezone.utc)
 NOTHING = Resources(
@@ -84,12 +93,12 @@ class TestEstimate:
         assert amount(found, "sqs") == 4000 + POLLS
         assert amount(found, "eventbridge") == 1000
         assert amount(found, "logs") == pytest.approx(0.02)
-        assert amount(found, "metrics") == 5
+        assert "metrics" not in {line.price for line in found.lines}
         assert amount(found, "dynamodb-write") == 53_000
         by_hand = {
             "lambda-x86": 0.333334, "lambda-requests": 0.0002, "lambda-tmp": 0.000618,
             "s3-put": 0.025, "s3-get": 0.0008, "sqs": 0.2644, "eventbridge": 0.001,
-            "logs": 0.01, "metrics": 1.5, "dynamodb-write": 0.033125,
+            "logs": 0.01, "dynamodb-write": 0.033125,
         }  # fmt: skip
         assert {
             line.price: round(line.monthly, 6) for line in found.lines if line.price in by_hand
@@ -106,8 +115,8 @@ class TestEstimate:
         assert told["s3-storage"] == pytest.approx(2.3)
         assert told["ecr"] == pytest.approx(0.5)
         assert told["dashboards"] == 3
-        alarms = [a for c in plan.stacks[0].configs for a in c.alarms]
-        assert amount(found, "alarms") == sum(max(1, len(a.metrics)) for a in alarms)
+        alarms = [a for c in plan.stacks[0].configs for a in c.alarms] + [*plan.stacks[0].alarms]
+        assert amount(found, "alarms") == sum(len(a.metrics) for a in alarms)
         assert told["codebuild-medium"] == pytest.approx(20 * 6 * 0.01)
         assert told["codepipeline"] == pytest.approx((20 * 6 + 40) * 0.002)
 
@@ -232,9 +241,11 @@ class TestLoads:
         assert due(vap(schedule=schedule)) == pytest.approx(times, rel=0.02)
 
     def test_a_rare_run_is_cheap(self) -> None:
-        """Metrics are paid for in hours in which they are told of."""
-        found = one(assumed_usage(texts(schedule="0 3 1 * *")))
-        assert amount(found, "metrics") == pytest.approx(5 / 730, rel=0.01)
+        """Metrics are paid for in hours in which they get a value."""
+        config = texts(schedule="0 3 1 * *", expect_every=60 * 86_400)
+        resources = resources_of(plan_of(config))
+        found = estimate({config.id: assumed_usage(config)}, resources)
+        assert amount(found, "metrics") == pytest.approx(1 / 730, rel=0.01)
 
 
 class TestPrices:
@@ -250,13 +261,31 @@ class TestPrices:
         assert prices.DATED in last
         assert all(costs.WHAT[kind] in last for kind in doubtful)
 
-    def test_metrics_are_as_many_as_the_function_tells_of(self) -> None:
-        pytest.importorskip("aws_lambda_powertools")
-        from tidegate.targets.aws.reporting import measures
 
-        told = record(ingest(), BEGIN)
-        told = replace(told, run=replace(told.run, arrived=BEGIN))
-        assert len(list(measures(told, BEGIN))) == costs.METRICS
+@pytest.mark.parametrize(
+    ("config", "state", "sent"),
+    [
+        (ingest(expect_every=3600), "succeeded", []),
+        (ingest(), "failed", ["Failures"]),
+        (vap(), "succeeded", []),
+        (vap(expect_every=86_400), "succeeded", ["Runs"]),
+        (vap(expect_every=86_400), "failed", ["Failures", "Runs"]),
+    ],
+)
+def test_only_what_an_alarm_needs_is_sent_as_a_custom_metric(
+    config: Config, state: State, sent: list[str]
+) -> None:
+    reporting = pytest.importorskip("tidegate.targets.aws.reporting")
+    ended = replace(record(config, BEGIN), state=state)
+    assert [name for name, _, _ in reporting.measures(ended, config)] == sent
+    watched = {
+        metric.name
+        for stack in plan_of(config).stacks
+        for alarm in stack.configs[0].alarms
+        for metric in alarm.metrics
+        if metric.namespace == reporting.NAMESPACE
+    }
+    assert watched == {"Failures", *(["Runs"] if "Runs" in sent else [])}
 
 
 def test_in_words() -> None:
@@ -266,7 +295,7 @@ def test_in_words() -> None:
     first, *rest = text.splitlines()
     assert first.startswith("about $")
     assert first.endswith(f"a month in us-west-2 (prices of {prices.DATED})")
-    assert any("metrics of runs: " in line and "metric-months at $0.3" in line for line in rest)
+    assert any("alarms: " in line and "at $0.1" in line for line in rest)
     assert any(line.startswith("up to $") for line in rest)
     assert any(line.startswith("and $") for line in rest)
     assert any("not confirmed" in line for line in rest)

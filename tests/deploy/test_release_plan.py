@@ -98,9 +98,9 @@ class TestFunction:
         assert settings.input_bucket == ("" if config.kind == "VAP" else "waves-raw")
         assert settings.table == plan_of(config).table
 
-    def test_records_of_runs_are_kept_for_ever_or_for_so_many_days(self) -> None:
+    def test_records_of_runs_are_kept_for_a_year_or_for_so_many_days(self) -> None:
         environment = only(ingest()).function.environment
-        assert Settings.read(environment).keep_runs is None
+        assert Settings.read(environment).keep_runs == timedelta(days=365)
         keys = KEYS.model_copy(update={"keep_runs": 30})
         environment = only(ingest(), keys=keys).function.environment
         assert Settings.read(environment).keep_runs == timedelta(days=30)
@@ -119,7 +119,24 @@ class TestFunction:
         resources = only(ingest(concurrency=1))
         assert resources.function.reserved == 1
         assert resources.queue.concurrency == 2  # the least that SQS takes
-        assert "throttles" not in {alarm.about for alarm in resources.alarms}
+
+    def test_one_alarm_for_throttles_which_leaves_out_what_is_throttled_on_purpose(self) -> None:
+        [stack] = plan_of(ingest()).stacks
+        [alarm] = stack.alarms
+        assert (alarm.metrics[0].name, dict(alarm.metrics[0].dimensions)) == ("Throttles", {})
+        assert (len(alarm.metrics), alarm.expression) == (1, "")
+        [stack] = plan_of(ingest(concurrency=1), vap()).stacks
+        [alarm] = stack.alarms
+        assert [metric.dimensions.get("FunctionName") for metric in alarm.metrics] == [
+            None,
+            "waves-main-lambda-buoy-morro",
+        ]
+        assert alarm.expression == "m0 - SUM([m1])"
+        stacks = plan_of(*(ingest(f"site{n}", concurrency=1) for n in range(10))).stacks
+        assert not any(stack.alarms for stack in stacks)  # an alarm takes ten metrics
+        first, *others = plan_of(*many(70)).stacks
+        assert others
+        assert [len(stack.alarms) for stack in (first, *others)] == [1, *(0 for _ in others)]
 
     def test_an_image_goes_by_its_digest(self) -> None:
         with pytest.raises(ValueError, match="digest"):
@@ -286,7 +303,7 @@ class TestAlarms:
 
     def test_all_others_are_there(self) -> None:
         about = [alarm.about for alarm in only(vap()).alarms]
-        assert about == ["dead-letters", "failures", "throttles", "age"]
+        assert about == ["dead-letters", "failures", "age"]
 
     def test_metrics_are_the_functions(self) -> None:
         function = pytest.importorskip("tidegate.targets.aws.reporting")

@@ -161,7 +161,9 @@ class TestTemplate:
             tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}
             assert tags["repository"] == "waves"
             assert tags["branch"] == "main"
-            shared = id in ("Schedules", "SchedulerRole", "Dashboard", "Ledger", "Alerts")
+            shared = id in (
+                *("Schedules", "SchedulerRole", "Dashboard", "Ledger", "Alerts", "ThrottlesAlarm"),
+            )
             assert ({"pipeline", "config"} <= set(tags)) != shared, id
 
     def test_the_ledger_is_kept(self, template: Template) -> None:

@@ -370,9 +370,19 @@ class AwsKeys(_Keys):
         default=False,
     )
     keep_runs: Days | None = _key(
-        "Delete the records of runs after this many days; products are kept. On one machine: 365"
-        " when it is left out; on AWS: never.",
-        365,
+        "Delete the records of runs after this many days; products are kept.", 365, default=365
+    )
+    keep_logs: Days | None = _key(
+        "Delete the logs of successful runs after this many days; those of failed runs are kept"
+        " longer.",
+        30,
+        default=30,
+    )
+    ledger_backups: Annotated[bool, BeforeValidator(values.yes_or_no)] | None = _key(
+        "The ledger can be restored to any second of the last 35 days,"
+        " for about $0.20 a GB and month.",
+        False,
+        default=True,
     )
     github_codestar_arn: Connection | None = _key(
         "The ARN of the connection between AWS and GitHub (CodeConnections, formerly CodeStar).",
@@ -394,12 +404,6 @@ class PipelinesConfig(AwsKeys):
     )
     exclude_newer: Since | None = _key(
         "The pipelines' environment ignores packages published after this date.", "2024-06-30"
-    )
-    keep_logs: Days | None = _key(
-        "On one machine: delete the logs of runs that succeeded after this many days; those of"
-        " runs that failed are kept as long as `keep_runs` says.",
-        30,
-        default=30,
     )
     repository: Text | None = _key(
         "The path of the pipelines repository, relative to this file."
@@ -454,6 +458,7 @@ NUMBERS = frozenset(
         "ephemeral_storage",
         "keep_runs",
         "keep_logs",
+        "ledger_backups",
         "create_buckets",
         "at_most_every",
     }

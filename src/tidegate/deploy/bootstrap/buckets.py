@@ -16,6 +16,7 @@ from tidegate.deploy.core.artifacts import SOURCE, TEMPLATES
 from tidegate.deploy.core.place import Place
 from tidegate.errors import ConfigurationError, StorageError, TidegateError
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
+from tidegate.targets.aws.messages import SUCCEEDED
 
 State = Literal["missing", "ours", "somebody else's", "wrong region", "not permitted"]
 
@@ -48,6 +49,8 @@ class Bucket:
     """The account and region."""
     clients: Clients
     """The clients."""
+    keep_logs: int = 30
+    """After how many days the logs of successful runs are deleted."""
 
     @property
     def arn(self) -> str:
@@ -319,6 +322,25 @@ def _add_expiry(bucket: Bucket) -> None:
     _add_rules(bucket, *_EXPIRY)
 
 
+def _log_rule(bucket: Bucket) -> dict[str, Any]:
+    return {
+        "ID": "tidegate-logs",
+        "Status": "Enabled",
+        "Filter": {"Prefix": SUCCEEDED},
+        "Expiration": {"Days": bucket.keep_logs},
+    }
+
+
+def _lacks_log_expiry(bucket: Bucket) -> str:
+    if _log_rule(bucket) in _lifecycle(bucket).get("Rules", ()):
+        return ""
+    return f"logs of successful runs ({SUCCEEDED}) are deleted after {bucket.keep_logs} days"
+
+
+def _add_log_expiry(bucket: Bucket) -> None:
+    _add_rules(bucket, _log_rule(bucket))
+
+
 def _notifications(bucket: Bucket) -> dict[str, Any]:
     answer = bucket.call("get_bucket_notification_configuration")
     return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
@@ -348,6 +370,9 @@ SETTINGS: Mapping[str, Wanted] = {
     "encrypted": Wanted(_ENCRYPTED, _lacks_encryption, _add_encryption),
     "uploads": Wanted(_UPLOADS, _lacks_abortion, _add_abortion),
     "events": Wanted(_EVENTS, _lacks_events, _add_events),
+    "logs": Wanted(
+        "logs of successful runs are deleted after `keep_logs` days (30)", _lacks_log_expiry, _add_log_expiry
+    ),
     "expiry": Wanted(_EXPIRE, _lacks_expiry, _add_expiry),
 }
 """All settings, in the order in which they are added."""

@@ -11,7 +11,7 @@ only added; if everything is in place, nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -99,6 +99,8 @@ class DataStores:
     """The buckets and the table."""
     notes: tuple[str, ...] = ()
     """What a person should know."""
+    keep_logs: int = Bucket.keep_logs
+    """After how many days the logs of successful runs are deleted."""
 
     @property
     def refused(self) -> tuple[DataStore, ...]:
@@ -125,6 +127,7 @@ def plan_data_stores(
     if keys.account_id is None or keys.region is None:
         raise ValueError("account_id and region are needed: see aws_problems")
     place = Place(keys.account_id, keys.region)
+    keep_logs = keys.keep_logs or Bucket.keep_logs
     uses: dict[str, list[Use]] = {}
     for name, use in (
         (keys.input_bucket_name, "input"),
@@ -134,13 +137,22 @@ def plan_data_stores(
         if name is not None:
             uses.setdefault(name, []).append(use)  # type: ignore[arg-type]
     stores = [
-        _bucket(Bucket(name, place, clients), tuple(those), bool(keys.create_buckets))
+        _bucket(
+            Bucket(name, place, clients, keep_logs),
+            tuple(those),
+            bool(keys.create_buckets),
+        )
         for name, those in uses.items()
     ]
-    stores.append(_table(Table(names.ledger_table, place, clients)))
+    table_settings = {
+        id: one
+        for id, one in table.SETTINGS.items()
+        if id != "backups" or keys.ledger_backups is not False
+    }
+    stores.append(_table(Table(names.ledger_table, place, clients), table_settings))
     tags = (("branch", tag_value(names.branch)), ("repository", tag_value(names.repository)))
     notes = () if model is None else shared_outputs(model, names.branch)
-    return DataStores(place, tags, tuple(stores), notes)
+    return DataStores(place, tags, tuple(stores), notes, keep_logs)
 
 
 def shared_outputs(model: PipelinesConfig, branch: str) -> tuple[str, ...]:
@@ -160,6 +172,7 @@ def _bucket(bucket: Bucket, uses: tuple[Use, ...], may_create: bool) -> DataStor
     may_create = may_create or "artifacts" in uses  # that bucket is only used by Tidegate
     wanted = [*(_ALWAYS if may_create else ())]
     wanted += ["events"] if "input" in uses else []
+    wanted += ["logs"] if "output" in uses else []
     wanted += ["expiry"] if "artifacts" in uses else []
     state, region = bucket.state()
     key = " and ".join(f"`{_KEYS[use]}`" for use in uses)
@@ -201,7 +214,7 @@ def _bucket(bucket: Bucket, uses: tuple[Use, ...], may_create: bool) -> DataStor
     return DataStore("bucket", bucket.name, uses, state, action, found, key=encryption_key)
 
 
-def _table(found: Table) -> DataStore:
+def _table(found: Table, wanted: Mapping[str, table.Wanted]) -> DataStore:
     def store(
         state: State, action: Action, settings: Sequence[Setting] = (), **more: str
     ) -> DataStore:
@@ -210,16 +223,12 @@ def _table(found: Table) -> DataStore:
     try:
         description = found.describe()
         if description is None:
-            return store(
-                "missing", "create", [Setting(i, one.text) for i, one in table.SETTINGS.items()]
-            )
+            return store("missing", "create", [Setting(i, one.text) for i, one in wanted.items()])
         if why := table.describe_difference(description):
             next = "another version of Tidegate or another program made it: rename or delete it"
             return store("somebody else's", "refuse", why=why, next=next)
         settings = [
-            Setting(id, one.text)
-            for id, one in table.SETTINGS.items()
-            if one.lacks(found, description)
+            Setting(id, one.text) for id, one in wanted.items() if one.lacks(found, description)
         ]
     except LedgerError as error:
         if code_of(error) not in DENIED:
@@ -278,7 +287,7 @@ def apply(planned: DataStores, clients: Clients, say: Say) -> None:
 
 
 def _apply_bucket(planned: DataStores, store: DataStore, clients: Clients) -> None:
-    bucket = Bucket(store.name, planned.place, clients)
+    bucket = Bucket(store.name, planned.place, clients, planned.keep_logs)
     if store.action == "create":
         # Branches may share the others, so these do not get the tag of the branch.
         tags = planned.tags if "artifacts" in store.uses else planned.tags[1:]
@@ -292,7 +301,8 @@ def _apply_table(planned: DataStores, store: DataStore, clients: Clients) -> Non
     if store.action == "create":
         found.create(dict(planned.tags))
         description = found.describe() or {}
-        lacking = [id for id, one in table.SETTINGS.items() if one.lacks(found, description)]
+        planned_ids = [setting.id for setting in store.settings]
+        lacking = [id for id in planned_ids if table.SETTINGS[id].lacks(found, description)]
     else:
         lacking = [setting.id for setting in store.settings]
     for id in lacking:

@@ -31,8 +31,6 @@ MESSAGES = 4
 POLLS = 5 * 3 * 60 * HOURS
 """Requests to SQS a month for an idle queue: Lambda has five connections, and each sends a request
 every 20 seconds (AWS: *Why are my Amazon SQS charges higher than expected?*)."""
-METRICS = 5
-"""Custom metrics that each config writes (``targets.aws.reporting.measures``)."""
 RECORD, RECORD_EACH = 5_000, 2_500
 """Bytes in the ledger for a run, and for each of its products, with indexes and overhead."""
 _GB = 1e9
@@ -52,6 +50,8 @@ class Resources:
     """Pipelines; each has an image."""
     tmp: Mapping[str, int] = field(default_factory=dict)
     """The ``/tmp`` of each config's function, MB."""
+    counting: frozenset[str] = frozenset()
+    """The configs with a custom metric that counts their runs (``targets.aws.reporting``)."""
     arm: frozenset[str] = frozenset()
     """The configs that run on ARM processors."""
     compute: str = "medium"
@@ -120,12 +120,17 @@ def resources_of(
 ) -> Resources:
     """The resources of a plan; ``stored`` and ``images`` are the bytes stored now."""
     configs = [config for stack in plan.stacks for config in stack.configs]
+    alarms = [alarm for stack in plan.stacks for alarm in stack.alarms]
+    alarms += [alarm for config in configs for alarm in config.alarms]
     return Resources(
         queues=len(configs),
-        alarm_metrics=sum(max(1, len(a.metrics)) for c in configs for a in c.alarms),
+        alarm_metrics=sum(len(alarm.metrics) for alarm in alarms),
         dashboards=len(plan.stacks),
         pipelines=len({config.tags["pipeline"] for config in configs}),
         tmp={config.id: config.function.ephemeral_storage for config in configs},
+        counting=frozenset(
+            c.id for c in configs if c.monitored.scheduled and c.monitored.expect_every is not None
+        ),
         arm=frozenset(c.id for c in configs if c.function.architecture == "arm64"),
         compute=compute,
         codepipeline=codepipeline,
@@ -224,7 +229,8 @@ def _variable_use(usage: Usage, resources: Resources) -> Iterator[tuple[str, flo
     else:
         yield "eventbridge", runs * usage.inputs
     yield "logs", runs * usage.log_bytes / _GB
-    yield "metrics", METRICS * min(usage.hours, HOURS) / HOURS
+    if usage.config in resources.counting:
+        yield "metrics", min(usage.hours, HOURS) / HOURS
 
 
 def _fixed_use(

@@ -77,7 +77,7 @@ PRICES: Mapping[str, Price] = {
     "logs-storage": Price(0.03, "GB-month", _CLOUDWATCH, "list"),
     "metrics": Price(
         0.30, "metric-month", _CLOUDWATCH, "others", 10,
-        note="counted by the hour, and only in hours in which something is told",
+        note="counted by the hour, and only in hours in which it gets a value",
     ),
     "alarms": Price(
         0.10, "metric in an alarm", _CLOUDWATCH, "others", 10,

@@ -253,6 +253,7 @@ def _notifications(
     names: Names, place: Place, pipeline: CodePipeline | None, *, successes: bool
 ) -> Iterator[BuildNotification]:
     console = Console(place)
+    yield _recoveries(names, place)
     ends = ["FAILED", *(["SUCCEEDED"] if successes else [])]
     subject = f"{names.repository} {names.branch}"
     if pipeline is not None:
@@ -288,4 +289,27 @@ def _notifications(
         {"state": "$.detail.build-status", "time": "$.time"},
         f"The build of {subject} has ended at <time>: <state>. "
         + console.build_project(names.build_project),
+    )
+
+
+def _recoveries(names: Names, place: Place) -> BuildNotification:
+    """A message when an alarm is over, but not when a new alarm has its first value.
+
+    Source: CloudWatch User Guide, "Alarm events and EventBridge".
+    """
+    return BuildNotification(
+        "Recovery",
+        names.recovery_rule,
+        place.arn("events", f"rule/{names.recovery_rule}"),
+        {
+            "source": ["aws.cloudwatch"],
+            "detail-type": ["CloudWatch Alarm State Change"],
+            "detail": {
+                "alarmName": [{"prefix": name.rstrip("*")} for name in names.all("alarm")],
+                "state": {"value": ["OK"]},
+                "previousState": {"value": ["ALARM"]},
+            },
+        },
+        {"alarm": "$.detail.alarmName", "time": "$.time"},
+        "The alarm <alarm> is over since <time>.",
     )

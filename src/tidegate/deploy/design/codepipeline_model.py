@@ -84,10 +84,10 @@ class Project:
 
 @dataclass(frozen=True)
 class BuildNotification:
-    """A message to the alerts topic when a build or a pipeline execution ends."""
+    """A message to the alerts topic when a build, a pipeline execution or an alarm ends."""
 
-    about: Literal["Pipeline", "Build"]
-    """What ended: CodePipeline's pipeline, or a build that was started without it."""
+    about: Literal["Pipeline", "Build", "Recovery"]
+    """What ended: CodePipeline's pipeline, a build that was started without it, or an alarm."""
     name: str
     """The name of the EventBridge rule."""
     arn: str

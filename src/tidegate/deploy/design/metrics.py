@@ -1,13 +1,15 @@
-"""The alarms and dashboards of configs, as plain records; pure.
+"""The alarms and dashboards of a branch, as plain records; pure.
 
-The function's own metrics (``tidegate.targets.aws.function``) count runs. Those of Lambda and SQS
-show problems that the function cannot report itself.
+Most metrics are those of Lambda and SQS, which cost nothing. The function's own metrics
+(``targets.aws.reporting``) show what these cannot: that a run failed, and that a schedule started
+a run. Source: SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS"; Lambda Developer
+Guide, "Types of metrics for Lambda functions".
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,7 +22,11 @@ DAY = 86_400
 LONGEST_LOOKBACK = 7 * DAY
 """The longest time that an alarm can look back, in s."""
 CONFIGS_PER_WIDGET = 10
-"""Configs in one widget of a dashboard. More lines cannot be told apart."""
+"""Configs in one widget of a dashboard, so that people can distinguish the lines."""
+LONGEST_WAIT = 3600
+"""How long a message may wait before an alarm fires, in s."""
+MOST_SUBTRACTED = 9
+"""Metrics that the alarm for throttles can subtract: an alarm takes ten."""
 _WIDTH, _HEIGHT = 8, 6
 
 Missing = Literal["breaching", "notBreaching", "ignore", "missing"]
@@ -47,7 +53,7 @@ class Alarm:
     name: str
     """Its name."""
     about: str
-    """Its kind, one of ``ALARM_KINDS``."""
+    """Its kind: one of ``ALARM_KINDS``, or ``throttles``."""
     description: str
     """What it means and what to do, for people."""
     metrics: tuple[Metric, ...]
@@ -82,8 +88,8 @@ class MonitoredConfig:
     """The name of its dead-letter queue."""
     memory: int
     """The memory of its function, in MB."""
-    visibility: int
-    """The visibility timeout of its queue, in s."""
+    scheduled: bool = False
+    """Whether schedules start its runs, not files."""
     expect_every: int | None = None
     """An alarm fires after this time without a run, in s; None for no such alarm."""
     one_at_a_time: bool = False
@@ -106,14 +112,19 @@ class MonitoredConfig:
         return Metric(name, "AWS/SQS", {"QueueName": queue or self.queue}, statistic)
 
 
-ALARM_KINDS = ("dead-letters", "failures", "throttles", "age", "silence")
-"""The kinds of alarms: messages in the dead-letter queue, failed runs, throttled invocations, old
-messages, missing runs."""
+ALARM_KINDS = ("dead-letters", "failures", "age", "silence")
+"""The kinds of a config's alarms: messages in the dead-letter queue, failed runs, old messages,
+missing runs."""
 
 
 def alarms(config: MonitoredConfig, *, math: bool = True) -> tuple[Alarm, ...]:
     """The alarms of one config; without ``math``, each watches only its first metric."""
     found = sorted(_alarms(config), key=lambda alarm: ALARM_KINDS.index(alarm.about))
+    return simplified(found, math)
+
+
+def simplified(found: Iterable[Alarm], math: bool) -> tuple[Alarm, ...]:
+    """These alarms; without ``math``, each watches only its first metric."""
     if math:
         return tuple(found)
     return tuple(replace(alarm, expression="", metrics=alarm.metrics[:1]) for alarm in found)
@@ -139,10 +150,9 @@ def _alarms(config: MonitoredConfig) -> list[Alarm]:
             names["failures"],
             "failures",
             f"{id}: a run has failed. `tidegate runs --failed --target aws` shows which and why.",
-            # With `m0 + m1`, a metric that was never sent would leave the sum without a value.
-            (config.own_metric("Failures"), config.lambda_metric("Errors")),
+            # If the function itself cannot start, its messages become old, and then dead letters.
+            (config.own_metric("Failures"),),
             0,
-            expression="SUM([m0, m1])",
         ),
         Alarm(
             names["age"],
@@ -150,21 +160,9 @@ def _alarms(config: MonitoredConfig) -> list[Alarm]:
             f"{id}: files or schedules wait too long. Raise `concurrency`, or find out why runs are"
             " slow.",
             (config.queue_metric("ApproximateAgeOfOldestMessage", "Maximum"),),
-            # A message waits this long after its function died. That is not a backlog yet.
-            max(3600, 2 * config.visibility),
+            LONGEST_WAIT,
         ),
     ]
-    if not config.one_at_a_time:  # such a function is throttled on purpose
-        found.append(
-            Alarm(
-                names["throttles"],
-                "throttles",
-                f"{id}: Lambda delays runs, because the account's concurrency limit is reached.",
-                (config.lambda_metric("Throttles"),),
-                0,
-                periods=3,
-            )
-        )
     if config.expect_every is not None and config.expect_every <= LONGEST_LOOKBACK:
         found.append(_silence(config, config.expect_every))
     return found
@@ -178,7 +176,13 @@ def _silence(config: MonitoredConfig, expect_every: int) -> Alarm:
         "silence",
         f"{config.id}: no run for longer than {expect_every} s (`expect_every`). Check that data"
         " still arrive, and that the function works.",
-        (config.own_metric("Runs"),),
+        # A message is deleted when it is done. Those of schedules come even if there is nothing to
+        # run, so such a function counts its runs itself.
+        (
+            config.own_metric("Runs")
+            if config.scheduled
+            else config.queue_metric("NumberOfMessagesDeleted", "Sum"),
+        ),
         1,
         # A missing data point counts as no run. Otherwise CloudWatch would use older data points
         # instead, and the alarm would fire too late.
@@ -187,6 +191,31 @@ def _silence(config: MonitoredConfig, expect_every: int) -> Alarm:
         period=period,
         periods=-(-expect_every // period),
         missing="breaching",
+    )
+
+
+def throttles(name: str, configs: Sequence[MonitoredConfig]) -> Alarm | None:
+    """One alarm for all functions of the account and region, by Lambda's metric without dimensions.
+
+    It does not count the functions that run once at a time: Lambda throttles these on purpose. None
+    if these are too many for an alarm.
+    """
+    limited = [config for config in configs if config.one_at_a_time]
+    if len(limited) > MOST_SUBTRACTED:
+        return None
+    subtracted = ", ".join(f"m{number}" for number in range(1, len(limited) + 1))
+    return Alarm(
+        name,
+        "throttles",
+        "Lambda delays runs, because the account's concurrency limit is reached. Ask AWS for more"
+        " concurrent executions, or lower `concurrency`.",
+        (
+            Metric("Throttles", "AWS/Lambda", {}, "Sum"),
+            *(config.lambda_metric("Throttles") for config in limited),
+        ),
+        0,
+        expression=f"m0 - SUM([{subtracted}])" if limited else "",
+        periods=3,
     )
 
 
@@ -249,14 +278,18 @@ def _at(x: int, y: int, width: int, height: int) -> dict[str, int]:
 
 def _lines(group: Sequence[MonitoredConfig]) -> dict[str, list[list[Any]]]:
     """The title of each widget, and its lines in CloudWatch's notation."""
+
+    def lines(metric: Callable[[MonitoredConfig], Metric]) -> list[list[Any]]:
+        return [_line(config, metric(config)) for config in group]
+
     return {
-        "Arrivals": [_line(c, c.queue_metric("NumberOfMessagesSent", "Sum")) for c in group],
-        "Products": [_line(c, c.own_metric("Products")) for c in group],
-        "Failures": [_line(c, c.own_metric("Failures")) for c in group],
-        "Lag from arrival to product (s, p90)": [
-            _line(c, c.own_metric("Lag", "p90")) for c in group
-        ],
-        "Duration of a run (s, p90)": [_line(c, c.own_metric("Duration", "p90")) for c in group],
+        "Arrivals": lines(lambda c: c.queue_metric("NumberOfMessagesSent", "Sum")),
+        "Done": lines(lambda c: c.queue_metric("NumberOfMessagesDeleted", "Sum")),
+        "Failures": lines(lambda c: c.own_metric("Failures")),
+        "Longest wait (s)": lines(
+            lambda c: c.queue_metric("ApproximateAgeOfOldestMessage", "Maximum")
+        ),
+        "Duration of an invocation (ms, p90)": lines(lambda c: c.lambda_metric("Duration", "p90")),
         "Cost: GB-seconds": [line for n, c in enumerate(group) for line in _gigabyte_seconds(n, c)],
     }
 

@@ -184,13 +184,15 @@ class StackPlan:
     """The name of the group of its schedules."""
     scheduler: Role | None
     """The role of its schedules; None if it has no schedules."""
+    alarms: tuple[Alarm, ...] = ()
+    """The alarms that the branch has once."""
     support: bool = False
     """Whether it makes the ledger's table and the alerts topic."""
 
     @property
     def count(self) -> int:
         """The number of resources."""
-        shared = 1 + 2 * (self.scheduler is not None) + 3 * self.support
+        shared = 1 + 2 * (self.scheduler is not None) + 3 * self.support + len(self.alarms)
         return shared + sum(config.count for config in self.configs)
 
 

@@ -40,6 +40,8 @@ VISIBILITY_FACTOR = 6
 EXTRA_RECEIVES = 3
 """A message is received ``retries`` and this many times: the first time, and twice while another
 invocation owns the run or too little time is left."""
+KEEP_RUNS = 365
+"""For how many days the ledger keeps records of runs, if the config does not say."""
 ENVIRONMENT_LIMIT = 4096
 """The most bytes of all environment variables of a function."""
 _RETENTION = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557)
@@ -175,6 +177,7 @@ def _stack(number: int, configs: Sequence[ConfigResources], planner: _Planner) -
         dashboard_body=body,
         schedule_group=group,
         scheduler=scheduler if queues else None,
+        alarms=planner.branch_alarms() if number == 1 else (),
     )
 
 
@@ -194,6 +197,12 @@ class _Planner:
     def boundary(self) -> str:
         """The ARN of the permissions boundary, a policy in the CodePipeline stack; or empty."""
         return "" if self.options.support else self.place.policy(self.names.boundary)
+
+    def branch_alarms(self) -> tuple[metrics.Alarm, ...]:
+        """The alarms that the branch has once."""
+        configs = [self.resources(config).monitored for config in self.manifest.configs]
+        found = metrics.throttles(self.names.throttle_alarm, configs)
+        return () if found is None else metrics.simplified((found,), self.options.metric_math)
 
     def resources(self, config: Config) -> ConfigResources:
         """The resources of one config."""
@@ -252,6 +261,7 @@ class _Planner:
             "LOG_LEVEL": self.options.log_level,
             "PIPELINE_NAME": config.pipeline,
             "RETAIN_INPUT_FILES": "true",
+            "TIDEGATE_KEEP_RUNS": str(self.keys.keep_runs or KEEP_RUNS),
             "TSDAT_S3_BUCKET_NAME": self.keys.output_bucket_name or "",
             "TIDEGATE_MANIFEST": dumps(manifest),
             "TIDEGATE_TABLE": self.names.ledger_table,
@@ -263,8 +273,6 @@ class _Planner:
         version = code.commit if isinstance(code, Image) else ""
         if version := version or self.options.code_version:
             found["CODE_VERSION"] = version  # there is no git in an image
-        if self.keys.keep_runs is not None:
-            found["TIDEGATE_KEEP_RUNS"] = str(self.keys.keep_runs)
         if isinstance(code, Zip):
             found |= code.environment
         size = sum(len(name) + len(value.encode()) for name, value in found.items())
@@ -339,7 +347,7 @@ class _Planner:
             queue=queue.name,
             dead_letters=queue.dead_letters,
             memory=function.memory,
-            visibility=queue.visibility,
+            scheduled=config.trigger == "Cron",
             expect_every=config.expect_every,
             one_at_a_time=function.reserved is not None,
             alarm_names={

@@ -93,8 +93,10 @@ def encryption_statements(
     Bucket Keys". Both bucket and key are in the region.
     """
     decrypt = ("kms:Decrypt",)
-    wanted = [("DecryptInputs", decrypt, inputs)] if inputs not in (None, outputs) else []
-    wanted += [("EncryptProducts", (*decrypt, "kms:GenerateDataKey"), outputs)]
+    wanted: list[tuple[str, tuple[str, ...], str | None]] = [
+        ("DecryptInputs", decrypt, inputs if inputs != outputs else None),
+        ("EncryptProducts", (*decrypt, "kms:GenerateDataKey"), outputs),
+    ]
     for sid, actions, bucket in wanted:
         if bucket is not None:
             yield Statement(

@@ -170,7 +170,8 @@ def needs(names: Names, place: Place, keys: AwsKeys) -> tuple[Need, ...]:
         _need("builds", "codebuild", ("CreateProject", "StartBuild", "BatchGetBuilds"),
               place.arn("codebuild", f"project/{names.build_project}")),
         _need("builds", "events", ("PutRule", "PutTargets"),
-              place.arn("events", f"rule/{names.build_rule}")),
+              *(place.arn("events", f"rule/{rule}")
+                for rule in (names.build_rule, names.recovery_rule))),
         _need("alerts", "sns", ("CreateTopic", "SetTopicAttributes", "GetTopicAttributes"),
               place.arn("sns", names.alerts_topic)),
     ]  # fmt: skip

@@ -47,8 +47,10 @@ class Alarm(SearchableType):
         aws.clients.client("cloudwatch").delete_alarms(AlarmNames=[found.name])
 
     def expected_names(self, names: Names, configs: Configs) -> dict[str, str]:
-        """The alarms of each config."""
+        """The alarms of the branch, and of each config."""
         return {
+            names.throttle_alarm: "all functions",
+        } | {
             names.alarm(pipeline, config, about): f"{pipeline}/{config}"
             for pipeline, config in configs
             for about in metrics.ALARM_KINDS

@@ -59,7 +59,11 @@ class EventRule(SearchableType):
 
     def expected_names(self, names: Names, configs: Configs) -> dict[str, str]:
         """The rules of the builds, and of each config."""
-        found = {names.build_rule: "builds", names.codepipeline_rule: "builds"}
+        found = {
+            names.build_rule: "builds",
+            names.codepipeline_rule: "builds",
+            names.recovery_rule: "alarms",
+        }
         for pipeline, config in configs:
             about = f"{pipeline}/{config}"
             found[names.rule(pipeline, config)] = about

@@ -37,6 +37,7 @@ from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.messages import (
     LOGS,
+    SUCCEEDED,
     FunctionScope,
     Ignored,
     StoredRun,
@@ -232,14 +233,15 @@ class Function:
     # Records and logs.
 
     def _ended(self, record: RunRecord) -> None:
-        self._reporting.ended(record, self._now())
+        self._reporting.ended(record)
 
     def _keep_log(self, record: RunRecord, log: Path) -> str:
         """Keep a run's log beside the products, and show it in CloudWatch."""
         config = self.settings.config
         name = f"{record.started:%Y%m%dT%H%M%S}-{record.key[:12]}-{record.attempt}.jsonl"
         self._reporting.show(log)
-        return self._outputs.put_text(f"{LOGS}{config.pipeline}/{config.name}/{name}", log)
+        begin = SUCCEEDED if record.state in ("succeeded", "empty", "superseded") else LOGS
+        return self._outputs.put_text(f"{begin}{config.pipeline}/{config.name}/{name}", log)
 
 
 def _is_batch(event: Mapping[str, Any]) -> bool:

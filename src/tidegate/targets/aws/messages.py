@@ -23,7 +23,9 @@ from tidegate.runtime.records import from_json, to_json, utc
 from tidegate.runtime.runs import Input, Run
 
 LOGS = "tidegate/logs/"
-"""The prefix of the logs of runs in the output bucket."""
+"""What the keys of runs' logs in the output bucket begin with."""
+SUCCEEDED = f"{LOGS}succeeded/"
+"""The same for successful runs: these logs are deleted after some time."""
 
 
 class UnreadableMessage(Exception):

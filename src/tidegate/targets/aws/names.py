@@ -201,6 +201,17 @@ class BranchNames:
         return fit(f"{self.base}-boundary", limit=128, allowed=_ROLE)
 
     @property
+    def throttle_alarm(self) -> str:
+        """The alarm for throttled functions, which the branch has once."""
+        begin = f"{self.base}-{_KINDS['alarm'].word}-"
+        return fit(f"{begin}throttles", limit=_KINDS["alarm"].limit, begin=begin)
+
+    @property
+    def recovery_rule(self) -> str:
+        """The EventBridge rule that reports alarms that are over."""
+        return fit(f"{self.base}-recovery-rule", limit=64, allowed=_DOTTED)
+
+    @property
     def build_rule(self) -> str:
         """The EventBridge rule that reports builds."""
         return fit(f"{self.base}-build-rule", limit=64, allowed=_DOTTED)

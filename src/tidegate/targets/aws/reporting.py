@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,13 @@ class Reporting:
     """The log and the metrics of one config's function."""
 
     def __init__(self, config: Config, level: str) -> None:
+        self._config = config
         self.log = Logger(service="tidegate", level=level, logger_formatter=_Formatter())
         self.log.append_keys(pipeline=config.pipeline, config=config.name)
         self._metrics = EphemeralMetrics(namespace=NAMESPACE)
         self._metrics.set_default_dimensions(pipeline=config.pipeline, config=config.name)
 
-    def ended(self, record: RunRecord, now: datetime) -> None:
+    def ended(self, record: RunRecord) -> None:
         """One line, and the metrics, for an attempt that has ended."""
         failure = record.failure
         say = {"failed": self.log.error, "retrying": self.log.warning}
@@ -45,7 +45,7 @@ class Reporting:
                 "log": record.log,
             },
         )
-        for name, unit, value in measures(record, now):
+        for name, unit, value in measures(record, self._config):
             self._metrics.add_metric(name=name, unit=unit, value=value)
 
     def show(self, log: Path) -> None:
@@ -77,23 +77,13 @@ class _Formatter(LambdaPowertoolsFormatter):
         return str(super().serialize(line))
 
 
-def measures(record: RunRecord, now: datetime) -> Iterator[tuple[str, MetricUnit, float]]:
-    """The metrics of an attempt that alarms and the dashboard use; others only if not zero.
+def measures(record: RunRecord, config: Config) -> Iterator[tuple[str, MetricUnit, float]]:
+    """The metrics of an attempt that an alarm needs and neither Lambda nor SQS has.
 
-    CloudWatch charges for each metric in every hour in which it gets a value. Source: CloudWatch
-    User Guide, "CloudWatch billing and cost".
+    CloudWatch charges for each metric in every hour in which it gets a value, so nothing is sent if
+    a run succeeds. Source: CloudWatch User Guide, "CloudWatch billing and cost".
     """
-    yield "Runs", MetricUnit.Count, 1
-    yield "Failures", MetricUnit.Count, float(record.state == "failed")
-    if record.state == "retrying":
-        yield "Retries", MetricUnit.Count, 1.0
-    yield "Duration", MetricUnit.Seconds, record.seconds.get("total", 0.0)
-    if record.state not in ("succeeded", "empty"):
-        return
-    yield "Products", MetricUnit.Count, float(len(record.products))
-    bad = sum(quality.bad for product in record.products for quality in product.quality)
-    if bad:
-        yield "BadSamples", MetricUnit.Count, float(bad)
-    if record.run.arrived is not None and not record.run.again:
-        lag = (now - record.run.arrived).total_seconds()
-        yield "Lag", MetricUnit.Seconds, max(lag, 0.0)
+    if record.state == "failed":
+        yield "Failures", MetricUnit.Count, 1.0
+    if config.trigger == "Cron" and config.expect_every is not None:
+        yield "Runs", MetricUnit.Count, 1.0

@@ -161,7 +161,9 @@ def _rule(plan: CodePipelinePlan, planned: BuildNotification) -> Resource:
         "AWS::Events::Rule",
         {
             "Name": planned.name,
-            "Description": "Tells people how builds end",
+            "Description": "Reports alarms that are over"
+            if planned.about == "Recovery"
+            else "Reports how builds end",
             "EventPattern": dict(planned.pattern),
             "State": "ENABLED",
             "Targets": [target],

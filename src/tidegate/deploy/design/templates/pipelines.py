@@ -51,6 +51,13 @@ def _resources(plan: Plan, stack: StackPlan) -> Iterator[Resource]:
         {"DashboardName": stack.dashboard, "DashboardBody": stack.dashboard_body},
         plan.tags,
     )
+    for alarm in stack.alarms:
+        yield Resource(
+            f"{alarm.about.capitalize()}Alarm",
+            "AWS::CloudWatch::Alarm",
+            _alarm_properties(alarm, plan.topic_arn),
+            plan.tags,
+        )
     for config in stack.configs:
         yield from _ConfigTemplate(plan, config).resources(group, role)
 
@@ -84,7 +91,9 @@ class _ConfigTemplate:
         yield from self._rule(queue, dead_letters)
         if group is not None and scheduler is not None:
             yield from self._schedules(group, scheduler, queue, dead_letters)
-        yield from map(self._alarm, config.alarms)
+        for alarm in config.alarms:
+            properties = _alarm_properties(alarm, self.plan.topic_arn)
+            yield self._resource(f"Alarm-{alarm.about}", "AWS::CloudWatch::Alarm", properties)
 
     def _id(self, name: str) -> str:
         # The config's id is part of the path, so other configs of the stack never change it.
@@ -243,24 +252,24 @@ class _ConfigTemplate:
                 },
             )
 
-    def _alarm(self, planned: Alarm) -> Resource:
-        operator = "LessThanThreshold" if planned.below else "GreaterThanThreshold"
-        return self._resource(
-            f"Alarm-{planned.about}",
-            "AWS::CloudWatch::Alarm",
-            {
-                "AlarmName": planned.name,
-                "AlarmDescription": planned.description,
-                "ComparisonOperator": operator,
-                "Threshold": planned.threshold,
-                "EvaluationPeriods": planned.periods,
-                "DatapointsToAlarm": planned.periods,
-                "TreatMissingData": planned.missing,
-                "AlarmActions": [self.plan.topic_arn],
-                "OKActions": [self.plan.topic_arn],
-                **(_metric_math(planned) if planned.expression else _one_metric(planned)),
-            },
-        )
+
+def _alarm_properties(planned: Alarm, topic: str) -> dict[str, Any]:
+    """No ``OKActions``: these would also send a message when a new alarm is first evaluated.
+
+    A rule of the CodePipeline stack reports alarms that are over. Source: CloudWatch User Guide,
+    "Alarm events and EventBridge".
+    """
+    return {
+        "AlarmName": planned.name,
+        "AlarmDescription": planned.description,
+        "ComparisonOperator": "LessThanThreshold" if planned.below else "GreaterThanThreshold",
+        "Threshold": planned.threshold,
+        "EvaluationPeriods": planned.periods,
+        "DatapointsToAlarm": planned.periods,
+        "TreatMissingData": planned.missing,
+        "AlarmActions": [topic],
+        **(_metric_math(planned) if planned.expression else _one_metric(planned)),
+    }
 
 
 def _one_metric(alarm: Alarm) -> dict[str, Any]:
@@ -268,7 +277,7 @@ def _one_metric(alarm: Alarm) -> dict[str, Any]:
     return {
         "Namespace": metric.namespace,
         "MetricName": metric.name,
-        "Dimensions": _dimensions(metric.dimensions),
+        "Dimensions": _dimensions(metric.dimensions) or None,
         "Statistic": metric.statistic,
         "Period": alarm.period,
     }
@@ -284,7 +293,7 @@ def _metric_math(alarm: Alarm) -> dict[str, Any]:
                 "Metric": {
                     "Namespace": metric.namespace,
                     "MetricName": metric.name,
-                    "Dimensions": _dimensions(metric.dimensions),
+                    **({"Dimensions": found} if (found := _dimensions(metric.dimensions)) else {}),
                 },
                 "Period": alarm.period,
                 "Stat": metric.statistic,

@@ -74,7 +74,6 @@ def ledger_table(name: str, tags: Mapping[str, str]) -> Resource:
             "GlobalSecondaryIndexes": list(indexes) or None,
             "TimeToLiveSpecification": {"AttributeName": TIME_TO_LIVE, "Enabled": True},
             "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
-            "SSESpecification": {"SSEEnabled": True},
             "DeletionProtectionEnabled": True,
         },
         tags,
