@@ -69,6 +69,19 @@ _MEMORY_CHECK = 0.1
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
+def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which AWS's libraries find no credentials.
+
+    They look in variables, in files, and ask addresses that other variables name, or that of a
+    virtual machine. Source: AWS SDKs and Tools Reference Guide, "Standardized credential
+    providers".
+    """
+    kept = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+    kept["AWS_EC2_METADATA_DISABLED"] = "true"
+    kept["AWS_CONFIG_FILE"] = kept["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    return kept
+
+
 class WorkerProcess:
     """One worker. Not for several threads at once.
 
@@ -83,13 +96,17 @@ class WorkerProcess:
         environment: Mapping[str, str] | None = None,
         *,
         fork: bool = False,
+        credentials: bool = True,
     ) -> None:
         """``fork``: carry each request out in a copy of the process, so that none sees what another
-        has imported or changed; for development, where the code changes between runs."""
+        has imported or changed; for development, where the code changes between runs. Without
+        ``credentials``, the process is not given those for AWS: a build on AWS may deploy, and the
+        code of a repository that it only describes must not."""
         self._python = list(python)
         self._repository = repository
         self._environment = dict(environment or {})
         self._fork = fork
+        self._credentials = credentials
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         self._output: int | None = None
@@ -122,7 +139,8 @@ class WorkerProcess:
         Raises:
             PythonEnvironmentError: the interpreter cannot be started.
         """
-        environment = {**os.environ, **ENVIRONMENT, **self._environment}
+        given = os.environ if self._credentials else without_credentials(os.environ)
+        environment = {**given, **ENVIRONMENT, **self._environment}
         for name in ("TSDAT_STORAGE_ROOT", "PYTHONHOME", "VIRTUAL_ENV"):
             environment.pop(name, None)
         output, written = os.pipe()

@@ -150,7 +150,7 @@ def ask_tsdat(
     repository: Path, command: Iterable[str], files: Iterable[str]
 ) -> dict[str, Pipeline | TidegateError]:
     """For each config file, what Tsdat says about it: its description, or why it is rejected."""
-    worker = WorkerProcess(list(command), repository)
+    worker = WorkerProcess(list(command), repository, credentials=False)
     try:
         return {file: worker.describe(file) for file in files}
     finally:

@@ -371,7 +371,9 @@ SETTINGS: Mapping[str, Wanted] = {
     "uploads": Wanted(_UPLOADS, _lacks_abortion, _add_abortion),
     "events": Wanted(_EVENTS, _lacks_events, _add_events),
     "logs": Wanted(
-        "logs of successful runs are deleted after `keep_logs` days (30)", _lacks_log_expiry, _add_log_expiry
+        "logs of successful runs are deleted after `keep_logs` days (30)",
+        _lacks_log_expiry,
+        _add_log_expiry,
     ),
     "expiry": Wanted(_EXPIRE, _lacks_expiry, _add_expiry),
 }
