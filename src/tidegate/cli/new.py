@@ -132,6 +132,7 @@ def _remarks(written: tuple[Written, ...]) -> list[str]:
 def _steps(planned: DeploymentFiles, written: tuple[Written, ...]) -> list[str]:
     """What to do next, one sentence a step."""
     answers, folder = planned.answers, planned.folder
+    here = "this folder" if folder == Path() else str(folder)
     config, branch = folder / CONFIG, answers.branch
     steps = []
     if answers.missing and CONFIG not in _of(written, "kept"):
@@ -142,7 +143,7 @@ def _steps(planned: DeploymentFiles, written: tuple[Written, ...]) -> list[str]:
     return [
         *steps,
         f"read {config} and check it: `tidegate check {folder}`",
-        f"commit everything in {folder} and push it to GitHub",
+        f"commit everything in {here} and push it to GitHub",
         f"check whether it can be deployed: `tidegate doctor {branch} -w {folder}`",
         f"deploy: `tidegate deploy {branch} -w {folder}`; {folder / 'README.md'} has the steps",
     ]

@@ -71,7 +71,8 @@ def status(
     )
     if not found.deployed:
         out.note(f"{branch} is not deployed; `tidegate deploy {branch}` deploys it")
-    out.table(("", "", "", "page"), list(_facts(found)))
+    facts = list(_facts(found))
+    out.table(("", "", ""), [(kind, name, state) for kind, name, state, _ in facts])
     out.line("")
     out.table(
         _COLUMNS, [_row(config) for config in found.configs], wide=("function", "lag", "next")
@@ -81,7 +82,8 @@ def status(
         out.line(plain_lines(costs_of.describe(found.cost)))
     if links:
         out.line("")
-        rows = [(n, u) for n, u in found.urls.items()]
+        rows = [(f"{kind.strip()} {name}".strip(), url) for kind, name, _, url in facts if url]
+        rows += [(n, u) for n, u in found.urls.items()]
         rows += [(f"{c.id} {n}", u) for c in found.configs for n, u in c.urls.items()]
         out.table(("page of", ""), [(plain(name), plain(url)) for name, url in rows])
 

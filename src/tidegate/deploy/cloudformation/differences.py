@@ -107,6 +107,7 @@ def short(value: Any) -> str:
         if function == "Fn::GetAtt":
             return f"{of[-1]} of {of[0]}" if isinstance(of, list) else f"reference to {of}"
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    text = re.sub("sha256:0{64}", "not built yet", text)
     text = re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1…", text)
     text = text.replace("\n", " ")
     if len(text) <= _LONG:

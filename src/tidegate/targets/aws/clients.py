@@ -7,6 +7,7 @@ looks for them (``AWS_ENDPOINT_URL``, ``AWS_REGION``, …) unless given.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -191,10 +192,21 @@ class Clients:
             )
 
     def sign_in(self) -> str:
-        """The command that signs in again, for the profile in use."""
+        """The command that signs in again, for the profile in use.
+
+        Keys in the environment come before every profile, unless a profile was given. A profile
+        with a role gets it by its source profile.
+        """
         with self._lock, explained("read the profile"):
             inner = self._opened()._session
             profile, config = inner.profile or "", inner.get_scoped_config()
+            profiles = inner.full_config.get("profiles", {})
+        if self._profile is None and os.environ.get("AWS_ACCESS_KEY_ID"):
+            return "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN"
+        seen = {profile}
+        while (source := config.get("source_profile")) in profiles and source not in seen:
+            profile, config = source, profiles[source]
+            seen.add(source)
         chosen = f" --profile {profile}" if profile and profile != "default" else ""
         if "sso_session" in config or "sso_start_url" in config:
             return f"aws sso login{chosen}"
