@@ -17,7 +17,8 @@ class Answering:
 
     endpoint: str = ""
     answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By the target of the request, such as ``com.amazonaws.…Service.GetConnection``."""
+    """By the target of the request, such as ``com.amazonaws.…Service.GetConnection``, or by its
+    method and path for services without targets."""
     page: str = ""
     """What it answers instead to everything, such as a page of some other server."""
     status: int = 403
@@ -36,7 +37,8 @@ def answering(**more: Any) -> Iterator[Answering]:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             target = self.headers.get("X-Amz-Target", "")
             state.asked.append(target or self.path)
-            answer = state.answers.get(target)
+            path = self.path.partition("?")[0].rstrip("/")
+            answer = state.answers.get(target or f"{self.command} {path}")
             body = json.dumps(answer or {"__type": "AccessDeniedException", "message": "no"})
             if answer is None and not target:  # the older services speak XML
                 error = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>"

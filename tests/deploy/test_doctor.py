@@ -20,7 +20,7 @@ pytest.importorskip("boto3")
 from ministack_process import CREDENTIALS, MiniStack, ministack
 
 from tidegate.deploy.core.place import Place
-from tidegate.deploy.doctor import account, github, limits, this_machine
+from tidegate.deploy.doctor import account, github, limits, new_account, this_machine
 from tidegate.deploy.doctor.finding import Finding
 from tidegate.runtime.manifest import Manifest
 from tidegate.targets.aws.clients import Clients
@@ -244,6 +244,21 @@ def test_a_connection_that_is_elsewhere(signed_in: None) -> None:
     assert [finding.state for finding in found] == ["warning", "warning", "unknown"]
 
 
+@pytest.mark.parametrize("region", ["cn-north-1", "us-gov-west-1"])
+def test_a_region_without_connections(region: str, signed_in: None) -> None:
+    """The way without one is named, whether the config names one or not."""
+    place = Place("123456789012", region)
+    arn = f"arn:{place.partition}:codeconnections:{region}:123456789012:connection/5b0a2f7c"
+    with answering() as server:
+        clients = Clients(region=region, endpoint=server.endpoint)
+        [without] = github.connection(clients, place, None)
+        first, *_ = github.connection(clients, place, arn)
+    assert (without.state, region in without.what, "--from" in without.what) == ("ok", True, True)
+    assert (first.state, "--from" in first.next) == ("warning", True)
+    assert clients.arn("s3", "b/k") == f"arn:{place.partition}:s3:::b/k"
+    assert clients.arn("lambda", "function:f") == f"arn:{place.partition}:lambda:*:*:function:f"
+
+
 def test_no_connection_and_a_wrong_one() -> None:
     clients = Clients(region=REGION)
     assert [f.state for f in github.connection(clients, PLACE, None)] == ["ok"]
@@ -300,6 +315,43 @@ def test_too_few_concurrent_executions(aws: MiniStack, signed_in: None) -> None:
     found = list(limits.concurrency(clients, PLACE, plan))
     assert found[0].state == "problem"
     assert "`concurrency: 2`" in found[0].next
+
+
+@pytest.mark.parametrize(
+    ("memory", "limit", "existing", "state"),
+    [
+        (1024, 10, 128, None),
+        (4096, 10, 128, "warning"),
+        (4096, 1000, 128, "ok"),
+        (4096, 10, 5000, "ok"),  # another function has as much
+    ],
+)
+def test_memory_in_new_accounts(
+    memory: int, limit: int, existing: int, state: str | None, signed_in: None
+) -> None:
+    with answering() as server:
+        server.answers["GET /2016-08-19/account-settings"] = {
+            "AccountLimit": {"ConcurrentExecutions": limit}
+        }
+        server.answers["GET /2015-03-31/functions"] = {"Functions": [{"MemorySize": existing}]}
+        clients = Clients(region=REGION, endpoint=server.endpoint)
+        found = list(new_account.memory(clients, PLACE, plan_of(ingest(memory=memory))))
+    assert [finding.state for finding in found] == ([state] if state else [])
+
+
+@pytest.mark.parametrize(("value", "state"), [(0.0, "problem"), (1.0, "ok"), (None, "unknown")])
+def test_builds_in_new_accounts(value: float | None, state: str, signed_in: None) -> None:
+    quota = {"QuotaName": new_account.BUILDS, "Value": value}
+    with answering() as server:
+        server.answers["ServiceQuotasV20190624.ListServiceQuotas"] = {
+            "Quotas": [
+                {"QuotaName": "other", "Value": 0.0},
+                *([quota] if value is not None else []),
+            ]
+        }
+        clients = Clients(region=REGION, endpoint=server.endpoint)
+        [finding] = new_account.builds(clients, PLACE)
+    assert finding.state == state
 
 
 def test_names_that_are_shortened() -> None:

@@ -62,7 +62,7 @@ def _explain_missing(session: AwsSession, group: str, config: str) -> str:
     name = group.removeprefix("/aws/lambda/")
     client = session.clients.client("lambda")
     try:
-        with explained("look at the function", f"arn:aws:lambda:*:*:function:{name}"):
+        with explained("look at the function", session.clients.arn("lambda", f"function:{name}")):
             client.get_function_configuration(FunctionName=name)
     except StorageError as error:
         cause = error.__cause__

@@ -109,7 +109,9 @@ def _function_of(opened: AwsSession, config: Config) -> Manifest | None:
     name = opened.names.function(config.pipeline, config.name)
     client = opened.clients.client("lambda")
     with explained(
-        "look at the function", f"arn:aws:lambda:*:*:function:{name}", lasting=_NotDescribed
+        "look at the function",
+        opened.clients.arn("lambda", f"function:{name}"),
+        lasting=_NotDescribed,
     ):
         try:
             answer = client.get_function_configuration(FunctionName=name)
@@ -186,7 +188,7 @@ class AwsSession:
         if not key:
             return []
         try:
-            with explained("read the log", f"arn:aws:s3:::{bucket}/{key}"):
+            with explained("read the log", self.clients.arn("s3", f"{bucket}/{key}")):
                 body = self.clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         except Missing:
             return []
@@ -441,7 +443,7 @@ class BucketProductFiles:
     def list(self, prefix: str) -> Iterator[StoredFile]:
         """All objects below a prefix; the empty ones that stand for folders do not count."""
         start = f"{prefix}/" if prefix else ""
-        with explained("list", f"arn:aws:s3:::{self.bucket}/{start}"):
+        with explained("list", self.clients.arn("s3", f"{self.bucket}/{start}")):
             pages = self.clients.s3.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.bucket, Prefix=start):
                 for item in page.get("Contents", ()):

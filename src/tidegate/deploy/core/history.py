@@ -185,7 +185,7 @@ class History:
         self._call("delete_item", Key={"pk": {"S": _LOCK}, "sk": {"S": _LOCK}})
 
     def _call(self, name: str, **arguments: Any) -> Any:
-        resource = f"arn:aws:dynamodb:*:*:table/{self.table}"
+        resource = self._clients.arn("dynamodb", f"table/{self.table}")
         with explained("use the recorded releases", resource, lasting=LedgerError):
             return getattr(self._clients.dynamodb, name)(TableName=self.table, **arguments)
 

@@ -94,9 +94,9 @@ def publish(package: Package, bucket: str, account: str, clients: Clients, say: 
     s3: Any = clients.s3
     for key, file in ((tool.wheel, package.wheel), (tool.constraints, package.constraints)):
         where = {"Bucket": bucket, "Key": key, "ExpectedBucketOwner": account}
-        with explained("upload Tidegate", f"arn:aws:s3:::{bucket}/{key}"):
+        with explained("upload Tidegate", clients.arn("s3", f"{bucket}/{key}")):
             try:
-                with explained("look for Tidegate", f"arn:aws:s3:::{bucket}/{key}"):
+                with explained("look for Tidegate", clients.arn("s3", f"{bucket}/{key}")):
                     s3.head_object(**where)
             except Missing:
                 s3.put_object(**where, Body=file.read_bytes())

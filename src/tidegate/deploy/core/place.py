@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tidegate.targets.aws.names import partition_of
+
 
 @dataclass(frozen=True)
 class Place:
@@ -17,9 +19,7 @@ class Place:
     @property
     def partition(self) -> str:
         """``aws``, or what stands for it in China and in GovCloud."""
-        if self.region.startswith("cn-"):
-            return "aws-cn"
-        return "aws-us-gov" if self.region.startswith("us-gov-") else "aws"
+        return partition_of(self.region)
 
     @property
     def domain(self) -> str:

@@ -12,7 +12,14 @@ from pathlib import Path
 from tidegate import config as configuration
 from tidegate.config import AwsKeys, ConfigFile
 from tidegate.deploy.core.place import Place
-from tidegate.deploy.doctor import account, data_stores, github, limits, this_machine
+from tidegate.deploy.doctor import (
+    account,
+    data_stores,
+    github,
+    limits,
+    new_account,
+    this_machine,
+)
 from tidegate.deploy.doctor.finding import Finding, of_error, problem, unknown
 from tidegate.errors import TidegateError
 from tidegate.targets.aws.clients import Clients, Missing
@@ -127,6 +134,8 @@ def _of_account(
             checks += [
                 ("quota: Lambda", partial(limits.concurrency, clients, place, plan)),
                 ("quota: roles", partial(limits.roles, clients, place, plan)),
+                ("quota: memory", partial(new_account.memory, clients, place, plan)),
+                ("quota: builds", partial(new_account.builds, clients, place)),
             ]
             checks += [
                 (f"quota: {one.about}", partial(limits.quota, clients, place, plan, one))

@@ -13,6 +13,7 @@ from typing import Any
 
 from tidegate.deploy.core.console import Console
 from tidegate.deploy.core.place import Place
+from tidegate.deploy.core.regions import CONNECTIONS, no_connections
 from tidegate.deploy.doctor.finding import Finding, of_error, ok, problem, unknown, warning
 from tidegate.errors import StorageError
 from tidegate.targets.aws.clients import Clients, explained
@@ -26,8 +27,10 @@ _WITHOUT = "without it, `tidegate deploy BRANCH --from .` deploys from a folder"
 
 def connection(clients: Clients, place: Place, arn: str | None) -> Iterator[Finding]:
     """The state of ``github_codestar_arn``."""
+    known = clients.regions(CONNECTIONS)
     if not arn:
-        yield ok("connection", f"no `github_codestar_arn` is given: {_WITHOUT}")
+        there = "" if place.region in known else f", and {place.region} has no CodeConnections"
+        yield ok("connection", f"no `github_codestar_arn` is given{there}: {_WITHOUT}")
         return
     found = _ARN.fullmatch(arn)
     if found is None:
@@ -38,6 +41,12 @@ def connection(clients: Clients, place: Place, arn: str | None) -> Iterator[Find
             Console(place).connections(),
         )
         return
+    if found["region"] not in known:
+        yield warning(
+            "connection",
+            no_connections(found["region"]),
+            "remove `github_codestar_arn`, and deploy with `tidegate deploy BRANCH --from .`",
+        )
     if found["region"] != place.region:
         yield warning(
             "connection",

@@ -165,7 +165,7 @@ class EmulatedDeployment:
 
     def _upload(self, key: str, path: Path) -> None:
         bucket = self.keys.input_bucket_name or ""
-        with explained("upload", f"arn:aws:s3:::{bucket}/{key}"):
+        with explained("upload", self.clients.arn("s3", f"{bucket}/{key}")):
             self.clients.s3.upload_file(str(path), bucket, key)
 
     def run_schedules(self) -> int:

@@ -175,7 +175,7 @@ class EcrRegistry:
         )
 
     def _explained(self, doing: str) -> Any:
-        return explained(doing, f"arn:aws:ecr:*:*:repository/{self.name}")
+        return explained(doing, self._clients.arn("ecr", f"repository/{self.name}"))
 
     @property
     def _ecr(self) -> Any:

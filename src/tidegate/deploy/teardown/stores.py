@@ -77,7 +77,7 @@ def older_buckets(branch: Branch) -> list[str]:
 def describe_bucket(clients: Clients, name: str, role: str, users: Iterable[str] = ()) -> Store:
     """A bucket, and how much is in it; old versions and delete markers count as data."""
     try:
-        with explained("count the objects of the bucket", f"arn:aws:s3:::{name}"):
+        with explained("count the objects of the bucket", clients.arn("s3", name)):
             page = clients.s3.list_object_versions(Bucket=name, MaxKeys=MOST)
     except (Missing, StorageError) as error:
         if is_gone(error):
@@ -129,7 +129,7 @@ def delete_bucket(clients: Clients, name: str, count: Count) -> None:
     """
     try:
         empty_bucket(clients, name, count)
-        with explained("delete the bucket", f"arn:aws:s3:::{name}"):
+        with explained("delete the bucket", clients.arn("s3", name)):
             clients.s3.delete_bucket(Bucket=name)
     except (Missing, StorageError) as error:
         if not is_gone(error):
@@ -138,7 +138,7 @@ def delete_bucket(clients: Clients, name: str, count: Count) -> None:
 
 def empty_bucket(clients: Clients, name: str, count: Count) -> None:
     """Delete everything in a bucket, old versions and unfinished uploads too."""
-    arn = f"arn:aws:s3:::{name}/*"
+    arn = clients.arn("s3", f"{name}/*")
     with explained("list the bucket", arn):
         for keys in _versions(clients, name):
             with explained("delete from the bucket", arn):

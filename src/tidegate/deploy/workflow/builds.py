@@ -56,7 +56,7 @@ class Build:
 def upload(bucket: str, prefix: str, file: Path, sha256: str, clients: Clients) -> Source:
     """Upload a bundle for CodeBuild, with a key made from its content, unless it exists."""
     source = Source(bucket, f"{prefix}{sha256}.zip")
-    resource = f"arn:aws:s3:::{source.location}"
+    resource = clients.arn("s3", source.location)
     with explained("upload the source code", resource):
         try:
             with explained("look for", resource):

@@ -29,6 +29,7 @@ from tidegate.deploy.cloudformation.upload import upload_to
 from tidegate.deploy.core import package
 from tidegate.deploy.core.artifacts import SOURCE
 from tidegate.deploy.core.branch import Branch, commit_of
+from tidegate.deploy.core.regions import CONNECTIONS, no_connections
 from tidegate.deploy.design.codepipeline import CodePipelineOptions, plan_codepipeline
 from tidegate.deploy.design.codepipeline_model import CodePipelinePlan
 from tidegate.deploy.design.templates import Template, synthesize
@@ -88,6 +89,9 @@ def plan_deployment(
         branch.keys, branch.name, packed.tool, pipelines, options or CodePipelineOptions()
     )
     [template] = synthesize(stack_plan)
+    region = branch.place.region
+    if stack_plan.pipeline is not None and region not in branch.clients.regions(CONNECTIONS):
+        say(f"{no_connections(region)}; `tidegate deploy {branch.name} --from .` works without it")
     stacks = _stacks(branch, say)
     state = stacks.state(template.stack)
     deployed = stacks.api.template(state) if state.has_resources else {}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate import __version__
 from tidegate.errors import ConfigurationError, StorageError, TidegateError
+from tidegate.targets.aws.names import partition_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -190,6 +191,13 @@ class Clients:
                 # botocore has no public attribute for it.
                 expires=getattr(found, "_expiry_time", None),
             )
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of something, for messages; account and region are left open."""
+        with self._lock:
+            partition = partition_of(self._opened().region_name or "")
+        where = ":" if service == "s3" else "*:*"
+        return f"arn:{partition}:{service}:{where}:{resource}"
 
     def sign_in(self) -> str:
         """The command that signs in again, for the profile in use.

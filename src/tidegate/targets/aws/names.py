@@ -59,6 +59,13 @@ def numbered(name: str, number: int, limit: int = 64) -> str:
     return name if number == 1 else fit(f"{name}-{number}", limit=limit, begin=f"{name}-")
 
 
+def partition_of(region: str) -> str:
+    """What ARNs in a region begin with: ``aws``, or another in China and in GovCloud."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
 def _shortened_begin(begin: str, limit: int, allowed: str, first: str) -> str:
     """What names with this ``begin`` begin with if they are changed."""
     room = limit - 2 * (_HASH + 1)

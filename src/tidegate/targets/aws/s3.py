@@ -220,7 +220,7 @@ class _Bucket:
         self._clients = clients
 
     def _explained(self, doing: str, key: str) -> Any:
-        return explained(doing, f"arn:aws:s3:::{self._name}/{key}")
+        return explained(doing, self._clients.arn("s3", f"{self._name}/{key}"))
 
     def head(self, key: str) -> Mapping[str, Any]:
         with self._explained("look at", key):

@@ -85,7 +85,7 @@ class Table:
 
     def call(self, name: str, **arguments: Any) -> Any:
         """One request to DynamoDB; ``name`` is that of the method of its client."""
-        resource = f"arn:aws:dynamodb:*:*:table/{self.name}"
+        resource = self._clients.arn("dynamodb", f"table/{self.name}")
         doing = "read" if name in ("query", "get_item", "batch_get_item") else "write"
         with explained(f"{doing} the ledger", resource, lasting=LedgerError):
             return getattr(self._clients.dynamodb, name)(**arguments)

@@ -1,0 +1,16 @@
+"""Services that some regions do not have, such as connections to GitHub in China."""
+
+from __future__ import annotations
+
+CONNECTIONS = "codestar-connections"
+"""CodeConnections as boto3 lists its regions: by its earlier name.
+
+Source: AWS General Reference, "AWS CodeConnections endpoints and quotas"."""
+
+
+def no_connections(region: str) -> str:
+    """That a region has no CodeConnections, in words."""
+    return (
+        f"boto3 knows no CodeConnections in {region}: CodePipeline cannot be connected to GitHub"
+        " there (China, GovCloud West and some new regions)"
+    )
