@@ -7,6 +7,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +17,7 @@ from image_kit import Registry, free_port
 from images_samples import DIGEST, write
 
 from tidegate.deploy.core.history import Release, ReleasedImage
-from tidegate.deploy.images import base_image
+from tidegate.deploy.images import base_image, dockerfile
 from tidegate.deploy.images.base_image import read_image_recipe, remote_digest, split_reference
 from tidegate.deploy.images.content import BASE, environment_content
 from tidegate.errors import ConfigurationError, StorageError
@@ -64,6 +65,28 @@ def test_the_python_version_selects_it(
     recipe = read_image_recipe(repository, python=python)
     assert (recipe.base, recipe.base_digest) == (f"public.ecr.aws/lambda/python:{tag}", DIGEST)
     assert asked == [recipe.base]
+
+
+def test_micromamba_is_pinned_by_digest_and_kept_from_release_to_release(
+    repository: Path, asked: list[str]
+) -> None:
+    """Its tag on Docker Hub may be moved; a push must not change images for that."""
+    assert read_image_recipe(repository).micromamba == ""
+    (repository / "requirements.txt").unlink()
+    write(repository, {"environment.yml": "dependencies: [python=3.11, adi_py]\n"})
+    first = read_image_recipe(repository)
+    assert first.micromamba == f"{dockerfile.MICROMAMBA}@{DIGEST}"
+    assert asked[-1] == dockerfile.MICROMAMBA
+    known = replace(first, micromamba=f"{dockerfile.MICROMAMBA}@{OTHER}")
+    inputs = environment_content(known).inputs
+    assert environment_content(known).tag != environment_content(first).tag
+    release = Release(
+        "1", "1", "me", datetime(2026, 11, 1, tzinfo=timezone.utc), "deployed",
+        {"buoy": ReleasedImage("t", DIGEST, inputs)},
+    )  # fmt: skip
+    assert read_image_recipe(repository, previous=release).micromamba == known.micromamba
+    updated = read_image_recipe(repository, previous=release, update_base=True)
+    assert updated.micromamba == first.micromamba
 
 
 def test_the_repository_may_say_the_version(repository: Path, asked: list[str]) -> None:

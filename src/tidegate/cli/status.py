@@ -230,7 +230,7 @@ def _row(config: Config) -> tuple[str, ...]:
         _count(config.failed),
         *_queues(config.queues),
         _next(config),
-        f"[bold red]{plain(', '.join(config.ringing))}[/]" if config.ringing else "-",
+        f"[bold red]{plain(', '.join(config.alarms))}[/]" if config.alarms else "-",
     )
 
 

@@ -1,4 +1,4 @@
-"""Buckets: whose they are, which settings they lack, and how these are added.
+"""Buckets: which account owns them, which settings they lack, and how these are added.
 
 A setting is added to what is there: other people's policies, lifecycle rules and notifications
 stay. S3 takes each of these only as a whole, so each is read, added to and written back. Every

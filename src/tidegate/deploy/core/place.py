@@ -18,7 +18,7 @@ class Place:
 
     @property
     def partition(self) -> str:
-        """``aws``, or what stands for it in China and in GovCloud."""
+        """``aws``; ``aws-cn`` in China and ``aws-us-gov`` in GovCloud."""
         return partition_of(self.region)
 
     @property

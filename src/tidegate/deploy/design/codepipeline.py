@@ -38,7 +38,7 @@ from tidegate.workspace.repository import RELEASE_PATHS
 DEPLOYMENT = "deployment"
 """The name of the deployment repository among the sources."""
 BUCKETS_VARIABLE = "TIDEGATE_BUCKETS"
-"""The variable that tells a build which buckets the branch was set up with."""
+"""The variable of a build with the buckets that the branch was set up with."""
 
 _FAILED_BUILDS = ("FAILED", "FAULT", "STOPPED", "TIMED_OUT")
 

@@ -1,4 +1,4 @@
-"""The credentials: whose they are, how long they are valid, and their permissions."""
+"""The credentials: who they belong to, how long they are valid, and their permissions."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tidegate.errors import TidegateError
 from tidegate.targets.aws.clients import Clients, explained
 
 MEMORY = 3008
-"""The most memory of a function in many new accounts, MB. AWS does not tell an account's own limit.
+"""The most memory of a function in many new accounts, MB. No API returns an account's own limit.
 
 Source: Lambda Developer Guide, "Lambda quotas"."""
 USUAL = 1000
@@ -42,8 +42,8 @@ def memory(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]:
     yield warning(
         "quota: memory",
         f"{names} need more than {MEMORY} MB, which is the limit in many new accounts; this account"
-        f" has {limit} concurrent executions, as new ones do. AWS does not tell the limit before"
-        " a function is made",
+        f" has {limit} concurrent executions, as new ones do. No API of"
+        " AWS returns the limit",
         f"ask AWS's support to raise the memory of functions, or set `memory: {MEMORY}`",
         Console(place).quotas("lambda"),
     )

@@ -19,7 +19,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from tidegate.deploy.core.history import Release
 from tidegate.deploy.core.hosts import is_loopback
-from tidegate.deploy.images.content import BASE, Architecture, ImageRecipe
+from tidegate.deploy.images import dockerfile
+from tidegate.deploy.images.content import BASE, MICROMAMBA, Architecture, ImageRecipe
 from tidegate.errors import ConfigurationError, StorageError
 from tidegate.workspace.recipe import Recipe, read_recipe
 
@@ -55,7 +56,7 @@ def read_image_recipe(
 
     ``python`` and ``exclude_newer`` come from the config; ``base`` names another base image than
     Lambda's, with or without its digest. The digest is that of the ``previous`` release; without
-    one, or with ``update_base``, the registry is asked for it.
+    one, or with ``update_base``, the registry is asked for it. The same goes for micromamba.
 
     Raises:
         ConfigurationError: there is no base image for that version of Python.
@@ -67,7 +68,32 @@ def read_image_recipe(
     name, _, digest = (base or _lambda_base(environment)).partition("@")
     if not digest and previous is not None and not update_base:
         digest = _digest_of(name, previous)
-    return ImageRecipe(environment, name, digest or remote_digest(name), architecture, package)
+    return ImageRecipe(
+        environment,
+        name,
+        digest or remote_digest(name),
+        architecture,
+        package,
+        _micromamba(previous, update_base) if environment.needs_conda else "",
+    )
+
+
+def pinned_micromamba() -> str:
+    """The image with micromamba, with the digest that its tag has now.
+
+    Raises:
+        StorageError: the registry does not return the digest.
+    """
+    return f"{dockerfile.MICROMAMBA}@{remote_digest(dockerfile.MICROMAMBA)}"
+
+
+def _micromamba(previous: Release | None, update: bool) -> str:
+    """The image with micromamba as in the previous release, so that no push changes it."""
+    for image in previous.images.values() if previous is not None and not update else ():
+        known = image.inputs.get(MICROMAMBA, "")
+        if known.partition("@")[0] == dockerfile.MICROMAMBA:
+            return known
+    return pinned_micromamba()
 
 
 def _lambda_base(recipe: Recipe) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.deploy.core.history import Release, ReleasedImage
+from tidegate.deploy.images.base_image import pinned_micromamba
 from tidegate.deploy.images.builders import Build, Builder, BuildFailed
 from tidegate.deploy.images.content import (
     PACKAGE,
@@ -252,7 +253,10 @@ class _ImageBuild:
             try:
                 with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
                     write_environment(Path(folder), recipe.environment, package=recipe.package)
-                    return self._build(Path(folder), tag, {"BASE": recipe.pinned_base})
+                    arguments = {"BASE": recipe.pinned_base}
+                    if recipe.uses_conda:
+                        arguments["MICROMAMBA"] = recipe.micromamba or pinned_micromamba()
+                    return self._build(Path(folder), tag, arguments)
             except BuildFailed as error:
                 explained = _explain(error, recipe)
                 if not isinstance(explained, NotOnPyPI):

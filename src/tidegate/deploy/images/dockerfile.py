@@ -20,7 +20,7 @@ from tidegate.workspace.recipe import Recipe
 from tidegate.workspace.repository import SHARED, folder_files, walk
 
 MICROMAMBA = "docker.io/mambaorg/micromamba:2.3.0"
-"""The image that contains micromamba, for environments that need conda."""
+"""The image that contains micromamba, for environments that need conda; builds get its digest."""
 HANDLER = "tidegate.targets.aws.lambda_handler.handler"
 """The function's entry point."""
 

@@ -209,7 +209,7 @@ class Config:
     """The state of its schedule: ENABLED, DISABLED, "missing"; "" if it has none."""
     next: datetime | None
     """When it is due next."""
-    ringing: tuple[str, ...]
+    alarms: tuple[str, ...]
     """The alarms that are firing."""
     urls: Mapping[str, str]
     """Its pages: function, log, queue, dead letters, input, rule or schedule."""

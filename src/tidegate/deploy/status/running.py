@@ -53,7 +53,7 @@ def config(
         queues=or_unknown(partial(waiting, clients, names, wanted)),
         schedule=state,
         next=row.next if state != "missing" else None,
-        ringing=tuple(own[alarm] for alarm in firing if alarm in own),
+        alarms=tuple(own[alarm] for alarm in firing if alarm in own),
         urls=urls(branch, wanted, group),
     )
 

@@ -1,7 +1,7 @@
 """Prepares an image while it is built: ``python3 prepare.py pipelines | handler | code FOLDER``.
 
-Runs in the base image's own Python, 3.10 or newer, with the standard library only. What it prints
-is what a person sees of the build.
+Runs in the base image's own Python, 3.10 or newer, with the standard library only. A person sees
+its output in the log of the build.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PIPELINES = Path("/opt/pipelines")
 HANDLER = Path("/opt/python")
 """The packages of the function's own process: where Lambda looks for those of layers."""
 SERVICES = ("dynamodb", "s3", "sqs", "sts")
-"""What that process asks of AWS: botocore's descriptions of the other 400 services go."""
+"""The services that this process uses: botocore's descriptions of the other 400 are removed."""
 OLDEST = (3, 10)
 WHEN = 946_684_800
 """The time of all files: equal content makes equal layers."""
@@ -48,11 +48,11 @@ _NOT_OF_THE_ENVIRONMENT = {"_", "HOME", "HOSTNAME", "OLDPWD", "PATH", "PS1", "PW
 
 
 class Failed(Exception):
-    """The image cannot be made; what a command has said of it has been printed already."""
+    """The image cannot be made; the ``output`` of a command has been printed already."""
 
-    def __init__(self, message: str, told: str = "") -> None:
+    def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)
-        self.told = told
+        self.output = output
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -104,8 +104,9 @@ def make_conda() -> None:
     at = ["--yes", "--prefix", str(PIPELINES)]
     _run([str(HERE / "micromamba"), "create", *at, *channels, *specification])
     run = [str(HERE / "micromamba"), "run", "--prefix", str(PIPELINES), "env", "-0"]
-    told = subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout.decode("utf-8", "replace")
-    active = dict(line.split("=", 1) for line in told.split("\0") if "=" in line)
+    output = subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout
+    variables = output.decode("utf-8", "replace").split("\0")
+    active = dict(line.split("=", 1) for line in variables if "=" in line)
     lines = [
         "#!/bin/sh",
         "# The environment's Python, as conda activates it.",
@@ -124,8 +125,8 @@ def make_conda() -> None:
 
 
 def make_handler() -> None:
-    """The packages of the function's own process, apart from the pipelines': neither side's
-    versions are in the other's way."""
+    """The packages of the function's own process, separate from the pipelines', so that versions
+    cannot conflict."""
     command = [str(UV), "pip", "install", "--python", sys.executable, "--target", str(HANDLER)]
     _run([*command, "--require-hashes", "-r", str(HERE / "handler.txt")])
     for path in (HANDLER / "botocore" / "data").iterdir():
@@ -140,20 +141,20 @@ def make_handler() -> None:
 
 
 def make_code(folders: Sequence[Path]) -> None:
-    """Compile code for both interpreters; a file with an error in it is told of, and stays."""
+    """Compile code for both interpreters; a file with an error is reported and kept."""
     for python in (PIPELINES / "bin" / "python", HANDLER / "bin" / "python"):
         compile_with(python, folders)
     tidy(folders)
 
 
 def compile_with(python: Path, folders: Iterable[Path], *, quiet: bool = False) -> None:
-    """Compile for that interpreter; packages have files that are for others, so be quiet there."""
+    """Compile for that interpreter; ``quiet`` for packages, which have files for other versions."""
     command = [str(python), str(Path(__file__).resolve()), "quietly" if quiet else "compile"]
     subprocess.run([*command, *map(str, folders)], check=True)
 
 
 def compile_here(folders: Iterable[Path], *, quiet: bool = False) -> None:
-    """Compile for this interpreter, so that the byte code counts whatever a file's time is."""
+    """Compile for this interpreter; the byte code is used whatever the time of a file is."""
     for folder in folders:
         compileall.compile_dir(
             str(folder),
@@ -165,7 +166,7 @@ def compile_here(folders: Iterable[Path], *, quiet: bool = False) -> None:
 
 
 def check(python: Path, package: str) -> None:
-    """The environment must be able to run the pipelines; better told now than by the function."""
+    """Check that the environment can run the pipelines, before a function fails."""
     script = (
         "import importlib.metadata as m, platform, sys\n"
         "print(platform.python_version())\n"
@@ -183,7 +184,8 @@ def check(python: Path, package: str) -> None:
     if done.returncode:
         if "PackageNotFoundError" in done.stdout:
             raise Failed(f"{package} is not among the requirements")
-        raise Failed(f"{package} cannot be imported: {lines[-1] if lines else 'no reason is told'}")
+        why = lines[-1] if lines else "it gives no reason"
+        raise Failed(f"{package} cannot be imported: {why}")
     print(f"Python {version}, {package} {lines[1]}", flush=True)
 
 
@@ -213,7 +215,7 @@ def _uses_its_tests(package: Path) -> bool:
 
 
 def bake_fonts(python: Path) -> None:
-    """Have matplotlib look for fonts now: it takes seconds, and a function would do it anew."""
+    """Have matplotlib look for fonts now, which takes seconds, and not in each new function."""
     environment = {**os.environ, "MPLCONFIGDIR": str(PIPELINES / "matplotlib")}
     find = "import importlib.util as u, sys; sys.exit(u.find_spec('matplotlib') is None)"
     if subprocess.run([str(python), "-c", find], check=False).returncode == 0:
@@ -244,7 +246,7 @@ def _install(command: Sequence[str]) -> None:
     try:
         _run(command)
     except Failed as error:
-        if not _TOOLS_MISSING.search(error.told) or not _get_tools():
+        if not _TOOLS_MISSING.search(error.output) or not _get_tools():
             raise
         _run(command)
 
@@ -262,8 +264,8 @@ def _get_tools() -> bool:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-    """Run a command, and pass on what it says; raises Failed with it."""
-    told: list[str] = []
+    """Run a command, and print its output; raises Failed with it."""
+    output: list[str] = []
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -276,10 +278,10 @@ def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
-            told.append(line)
+            output.append(line)
     if process.returncode:
         name = " ".join([Path(command[0]).name, *command[1:2]])
-        raise Failed(f"{name} failed", "".join(told))
+        raise Failed(f"{name} failed", "".join(output))
 
 
 _SETTINGS = {
