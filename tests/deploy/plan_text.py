@@ -59,7 +59,7 @@ def _described(config: ConfigResources) -> Iterator[str]:
 
 def _role(role: Role, indent: str) -> Iterator[str]:
     """A role in words, as part of a plan."""
-    yield f"{indent}role {(role.path + role.name).lstrip('/')} of {role.service}"
+    yield f"{indent}role {(role.path + role.name).lstrip('/')} of {role.service or role.provider}"
     if role.boundary:
         yield f"{indent}  at most as {role.boundary}"
     yield from _statements(role.statements, indent)

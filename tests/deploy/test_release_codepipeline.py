@@ -22,6 +22,7 @@ from tidegate.deploy.design.codepipeline import (
 from tidegate.deploy.design.codepipeline_model import CodePipelinePlan
 from tidegate.deploy.design.image_lifecycle import lifecycle_policy
 from tidegate.deploy.design.roles import Statement
+from tidegate.deploy.design.templates import synthesize
 from tidegate.errors import ConfigurationError
 from tidegate.targets.aws.names import Names
 from tidegate.workspace.repository import ENVIRONMENT_FILES, SHARED
@@ -102,6 +103,48 @@ class TestSources:
             assert not starts(pipelines.paths, file)
         assert deployment.paths == ("pipelines_config.yml",)
         assert all(len(source.paths) <= 8 for source in made.sources)  # CodePipeline takes no more
+
+
+class TestGitHubActions:
+    KEYS = CODEPIPELINE.model_copy(update={"github_actions": True, "github_codestar_arn": None})
+
+    def test_no_role_unless_the_config_says_so(self) -> None:
+        assert plan().github_role is None
+
+    def test_one_repository_and_branch_may_use_the_role(self) -> None:
+        made = plan(keys=self.KEYS, branch="feature/x")
+        [role] = [
+            r["Properties"]
+            for t in synthesize(made)
+            for r in json.loads(t.body)["Resources"].values()
+            if "github-role" in r["Properties"].get("RoleName", "")
+        ]
+        [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+        host = "token.actions.githubusercontent.com"
+        assert trust["Principal"] == {
+            "Federated": f"arn:aws:iam::123456789012:oidc-provider/{host}"
+        }
+        assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
+        assert trust["Condition"] == {
+            "StringEquals": {
+                f"{host}:aud": "sts.amazonaws.com",
+                f"{host}:sub": "repo:tsdat/aws-template:ref:refs/heads/feature/x",
+            }
+        }
+
+    def test_it_may_do_what_a_build_may(self) -> None:
+        made = plan(keys=self.KEYS)
+        assert made.github_role is not None
+        assert made.github_role.statements == made.project.role.statements
+        passed = [s for s in made.github_role.statements if "iam:PassRole" in s.actions]
+        assert [s.resources for s in passed] == [
+            ("arn:aws:iam::123456789012:role/waves-main-deploy-role",)
+        ]
+
+    def test_it_needs_the_names_of_the_repository(self) -> None:
+        keys = self.KEYS.model_copy(update={"aws_repo_name": None})
+        with pytest.raises(ConfigurationError, match="aws_repo_name"):
+            plan(keys=keys)
 
 
 class TestLifecycle:

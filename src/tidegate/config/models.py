@@ -384,6 +384,12 @@ class AwsKeys(_Keys):
         False,
         default=True,
     )
+    github_actions: Annotated[bool, BeforeValidator(values.yes_or_no)] | None = _key(
+        "true: GitHub Actions of the deployment repository may release the branch, with a role that"
+        " the deployment makes.",
+        True,
+        default=False,
+    )
     github_codestar_arn: Connection | None = _key(
         "The ARN of the connection between AWS and GitHub (CodeConnections, formerly CodeStar).",
         "arn:aws:codeconnections:us-west-2:123456789012:connection/"
@@ -459,6 +465,7 @@ NUMBERS = frozenset(
         "keep_runs",
         "keep_logs",
         "ledger_backups",
+        "github_actions",
         "create_buckets",
         "at_most_every",
     }

@@ -217,9 +217,15 @@ def _add_privacy(bucket: Bucket) -> None:
 def key_of(bucket: Bucket) -> str:
     """The KMS key with which new objects are encrypted; "" unless it is a customer's own.
 
-    It is an id, an alias or an ARN. S3's own keys need no permissions.
+    It is an id, an alias or an ARN. S3's own keys need no permissions. Also "" if the caller may
+    not read it.
     """
-    answer = bucket.call("get_bucket_encryption", _UNENCRYPTED) or {}
+    try:
+        answer = bucket.call("get_bucket_encryption", _UNENCRYPTED) or {}
+    except StorageError as error:
+        if code_of(error) not in DENIED:
+            raise
+        return ""
     rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", ())
     applied = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
     keys = [str(one["KMSMasterKeyID"]) for one in applied if one.get("KMSMasterKeyID")]

@@ -172,7 +172,7 @@ def _bucket(bucket: Bucket, uses: tuple[Use, ...], may_create: bool) -> DataStor
     may_create = may_create or "artifacts" in uses  # that bucket is only used by Tidegate
     wanted = [*(_ALWAYS if may_create else ())]
     wanted += ["events"] if "input" in uses else []
-    wanted += ["logs"] if "output" in uses else []
+    wanted += ["logs"] if "output" in uses and may_create else []
     wanted += ["expiry"] if "artifacts" in uses else []
     state, region = bucket.state()
     key = " and ".join(f"`{_KEYS[use]}`" for use in uses)

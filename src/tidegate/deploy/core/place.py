@@ -38,6 +38,10 @@ class Place:
         """The ARN of a role."""
         return f"arn:{self.partition}:iam::{self.account}:role{path}{name}"
 
+    def identity_provider(self, host: str) -> str:
+        """The ARN of an OpenID Connect provider, which is named by its host."""
+        return f"arn:{self.partition}:iam::{self.account}:oidc-provider/{host}"
+
     def policy(self, name: str) -> str:
         """The ARN of a policy."""
         return f"arn:{self.partition}:iam::{self.account}:policy/{name}"

@@ -37,6 +37,10 @@ from tidegate.workspace.repository import RELEASE_PATHS
 
 DEPLOYMENT = "deployment"
 """The name of the deployment repository among the sources."""
+GITHUB = "token.actions.githubusercontent.com"
+"""The host of GitHub's OpenID Connect provider."""
+AUDIENCE = "sts.amazonaws.com"
+"""Whom GitHub's tokens for AWS are made for."""
 BUCKETS_VARIABLE = "TIDEGATE_BUCKETS"
 """The variable of a build with the buckets that the branch was set up with."""
 
@@ -107,6 +111,29 @@ def plan_codepipeline(
             _notifications(names, place, pipeline, successes=options.notify_successes)
         ),
         pipeline=pipeline,
+        github_role=_github_role(keys, names, place, artifacts) if keys.github_actions else None,
+    )
+
+
+def _github_role(keys: AwsKeys, names: Names, place: Place, artifacts: str) -> Role:
+    """What a build may do, for GitHub Actions of one branch of the deployment repository.
+
+    Source: IAM User Guide, "Create a role for OpenID Connect federation", section "Configuring a
+    role for GitHub OIDC identity provider".
+    """
+    if not keys.github_org or not keys.aws_repo_name:
+        raise ConfigurationError(
+            "`github_actions: true` needs `github_org` and `aws_repo_name`",
+            why="only that repository may use the role",
+            next="add both keys to the config, or remove `github_actions`",
+        )
+    subject = f"repo:{keys.github_org}/{keys.aws_repo_name}:ref:refs/heads/{names.branch}"
+    return Role(
+        names.github_role,
+        "",
+        build_roles.build_statements(names, place, artifacts=artifacts, connection=None),
+        {"StringEquals": {f"{GITHUB}:aud": AUDIENCE, f"{GITHUB}:sub": subject}},
+        provider=place.identity_provider(GITHUB),
     )
 
 

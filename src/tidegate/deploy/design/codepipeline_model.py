@@ -128,6 +128,8 @@ class CodePipelinePlan:
     """The messages about builds."""
     pipeline: CodePipeline | None = None
     """CodePipeline's pipeline; None if the config names no connection to GitHub."""
+    github_role: Role | None = None
+    """The role of GitHub Actions; None unless the config says ``github_actions: true``."""
 
     @property
     def topic_arn(self) -> str:
@@ -141,4 +143,5 @@ class CodePipelinePlan:
         Always there: topic and its policy, image repository, log group, project and its role,
         CloudFormation's role, boundary. With CodePipeline: the pipeline and its role.
         """
-        return 8 + len(self.notifications) + 2 * (self.pipeline is not None)
+        optional = 2 * (self.pipeline is not None) + (self.github_role is not None)
+        return 8 + len(self.notifications) + optional

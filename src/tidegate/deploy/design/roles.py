@@ -50,7 +50,7 @@ class Role:
     name: str
     """Its name."""
     service: str
-    """The service that assumes it, such as ``lambda.amazonaws.com``."""
+    """The service that assumes it, such as ``lambda.amazonaws.com``; "" with a ``provider``."""
     statements: tuple[Statement, ...]
     """What it may do."""
     trust: Mapping[str, Any] = field(default_factory=dict)
@@ -59,6 +59,8 @@ class Role:
     """The ARN of its permissions boundary; empty for none."""
     path: str = "/"
     """IAM's path of it, a part of its ARN."""
+    provider: str = ""
+    """The ARN of an identity provider, whose users assume it instead of a service."""
 
 
 def ledger_statement(place: Place, table: str, indexes: Iterable[str]) -> Statement:

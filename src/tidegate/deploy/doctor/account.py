@@ -11,6 +11,7 @@ from typing import Any
 from tidegate.config import AwsKeys
 from tidegate.deploy.core.console import Console
 from tidegate.deploy.core.place import Place
+from tidegate.deploy.design.codepipeline import GITHUB
 from tidegate.deploy.doctor.finding import Finding, of_error, ok, problem, unknown, warning
 from tidegate.errors import ConfigurationError, StorageError, TidegateError
 from tidegate.targets.aws.clients import Clients, explained
@@ -152,7 +153,8 @@ def needs(names: Names, place: Place, keys: AwsKeys) -> tuple[Need, ...]:
     artifacts = names.artifacts_bucket(place.account, place.region)
     buckets = [b for b in (keys.input_bucket_name, keys.output_bucket_name, artifacts) if b]
     stacks = (names.codepipeline_stack, names.pipelines_stack)
-    roles = (names.build_role, names.codepipeline_role, names.deploy_role)
+    roles = [names.build_role, names.codepipeline_role, names.deploy_role]
+    roles += [names.github_role] if keys.github_actions else []
     found = [
         _need("stacks", "cloudformation", _STACKS, *(
             place.arn("cloudformation", f"stack/{name}/*") for name in stacks
@@ -175,6 +177,8 @@ def needs(names: Names, place: Place, keys: AwsKeys) -> tuple[Need, ...]:
         _need("alerts", "sns", ("CreateTopic", "SetTopicAttributes", "GetTopicAttributes"),
               place.arn("sns", names.alerts_topic)),
     ]  # fmt: skip
+    if keys.github_actions:
+        found.append(_need("GitHub Actions", "iam", _PROVIDER, place.identity_provider(GITHUB)))
     if keys.github_codestar_arn:
         arn = keys.github_codestar_arn
         found += [
@@ -210,6 +214,7 @@ _TABLE = (
     "DescribeContinuousBackups", "UpdateContinuousBackups", "TagResource", "GetItem", "PutItem",
     "DeleteItem", "Query",
 )  # fmt: skip
+_PROVIDER = ("CreateOpenIDConnectProvider", "GetOpenIDConnectProvider")
 _PIPELINE = ("CreatePipeline", "UpdatePipeline", "GetPipelineState", "StartPipelineExecution")
 
 

@@ -63,6 +63,7 @@ class Role(SearchableType):
             names.build_role: "builds",
             names.codepipeline_role: "builds",
             names.deploy_role: "deployments",
+            names.github_role: "GitHub Actions",
             **numbered_names(names.scheduler_role, 64, MOST_STACKS),
         }
         for pipeline, config in configs:

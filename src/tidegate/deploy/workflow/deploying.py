@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from tidegate.deploy.bootstrap import data_stores
 from tidegate.deploy.bootstrap.data_stores import DataStores
+from tidegate.deploy.bootstrap.identity_provider import create_provider
 from tidegate.deploy.cloudformation import retain
 from tidegate.deploy.cloudformation.changes import ChangeSet, created
 from tidegate.deploy.cloudformation.event_tailing import Progress
@@ -30,7 +31,12 @@ from tidegate.deploy.core import package
 from tidegate.deploy.core.artifacts import SOURCE
 from tidegate.deploy.core.branch import Branch, commit_of
 from tidegate.deploy.core.regions import CONNECTIONS, no_connections
-from tidegate.deploy.design.codepipeline import CodePipelineOptions, plan_codepipeline
+from tidegate.deploy.design.codepipeline import (
+    AUDIENCE,
+    GITHUB,
+    CodePipelineOptions,
+    plan_codepipeline,
+)
 from tidegate.deploy.design.codepipeline_model import CodePipelinePlan
 from tidegate.deploy.design.templates import Template, synthesize
 from tidegate.deploy.workflow import builds
@@ -135,6 +141,8 @@ def create_data_stores(plan: DeploymentPlan, folder: Path, say: Say) -> None:
     """
     branch = plan.branch
     data_stores.apply(plan.data_stores, branch.clients, say)
+    if plan.stack_plan.github_role is not None:
+        create_provider(branch.clients, branch.place, GITHUB, AUDIENCE, say)
     package.publish(
         package.pack(folder), branch.artifacts_bucket, branch.place.account, branch.clients, say
     )
@@ -167,6 +175,9 @@ def deploy_stack(
         stacks.discard(planned)
         return False
     stacks.execute(planned, progress)
+    if (role := plan.stack_plan.github_role) is not None:
+        arn = plan.branch.place.role(role.name)
+        say(f"GitHub Actions: set the repository's variable AWS_ROLE_ARN to {arn}")
     return True
 
 

@@ -179,6 +179,11 @@ class BranchNames:
         return fit(f"{self.base}-build-role", limit=64, allowed=_ROLE)
 
     @property
+    def github_role(self) -> str:
+        """The role with which GitHub Actions releases the branch."""
+        return fit(f"{self.base}-github-role", limit=64, allowed=_ROLE)
+
+    @property
     def codepipeline_role(self) -> str:
         """The role of the pipeline of CodePipeline."""
         return fit(f"{self.base}-pipeline-role", limit=64, allowed=_ROLE)

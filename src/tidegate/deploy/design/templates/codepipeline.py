@@ -70,6 +70,8 @@ def _resources(plan: CodePipelinePlan) -> Iterator[Resource]:
     )
     yield service_role("DeployRole", plan.deploy_role, plan.tags)
     yield from _build(plan)
+    if plan.github_role is not None:
+        yield service_role("GitHubRole", plan.github_role, plan.tags)
     for notification in plan.notifications:
         yield _rule(plan, notification)
 

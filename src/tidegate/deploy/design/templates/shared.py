@@ -14,12 +14,17 @@ ONLY_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def service_role(id: str, planned: Role, tags: Mapping[str, str]) -> Resource:
-    """A role of an AWS service, with its permissions."""
+    """A role of an AWS service, or of an identity provider's users, with its permissions."""
     trust: dict[str, Any] = {
         "Effect": "Allow",
         "Principal": {"Service": planned.service},
         "Action": "sts:AssumeRole",
     }
+    if planned.provider:
+        trust |= {
+            "Principal": {"Federated": planned.provider},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+        }
     if planned.trust:
         trust["Condition"] = dict(planned.trust)
     return Resource(
