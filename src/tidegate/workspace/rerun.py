@@ -15,11 +15,12 @@ from tidegate.errors import UsageError
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.open_failures import open_failures, open_plots
 from tidegate.runtime.protocols import Ledger
-from tidegate.runtime.runs import Input, Run, RunRecord, Window, windows_over
+from tidegate.runtime.runs import SETTLED, Input, Run, RunRecord, Window, windows_over
 from tidegate.runtime.select import takes, window_runs
 
 Only = Literal["missing", "stale", "failed"]
 
+_ASKED_AT_ONCE = 1000
 _DATE = re.compile(
     r"(?<!\d)(\d{4})[-_]?(\d{2})[-_]?(\d{2})(?:[._T-]?(\d{2})(\d{2})(\d{2})?)?(?!\d)"
 )
@@ -215,14 +216,41 @@ def _files(
     scope: Scope, ledger: Ledger, release: str, files: Iterable[Input], now: datetime
 ) -> list[Run]:
     chosen = []
-    for file in sorted(files, key=lambda file: file.key):
+    ordered = sorted(files, key=lambda file: file.key)
+    expired: set[Input] = set()
+    if scope.only == "missing":
+        ordered, expired = _unfinished(scope.config, ledger, ordered)
+    for file in ordered:
         run = Run(scope.config.id, inputs=(file,))
         record = _latest(ledger, run)
+        if record is None and file in expired:
+            continue
         span = _span(record, run)
         if _within(scope, span) and _wanted(scope, record, run, release):
             chosen.append((span[0] if span else None, run))
     chosen.sort(key=lambda item: (item[0] is None, item[0] or now, item[1].title))
     return [run for _, run in chosen]
+
+
+def _unfinished(
+    config: Config, ledger: Ledger, files: Sequence[Input]
+) -> tuple[list[Input], set[Input]]:
+    """The files without those that have a run of their own that succeeded, as most have.
+
+    Many are asked for at once: one at a time, a million take hours. Also those that were taken, but
+    by no run of their own that is on record: if there is no other run about them, the record of
+    their run has expired (``keep_runs``).
+    """
+    found: list[Input] = []
+    taken: set[Input] = set()
+    for n in range(0, len(files), _ASKED_AT_ONCE):
+        part = {Run(config.id, inputs=(file,)).key: file for file in files[n : n + _ASKED_AT_ONCE]}
+        states = ledger.states(part)
+        left = [file for key, file in part.items() if states.get(key) not in SETTLED]
+        unknown = [file for key, file in part.items() if key not in states]
+        found += left
+        taken |= set(unknown) - set(ledger.untaken(config.id, unknown))
+    return found, taken
 
 
 def _latest(ledger: Ledger, run: Run) -> RunRecord | None:
