@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from release_samples import ingest, plan_of, several, texts, vap
+from release_samples import KEYS, ingest, plan_of, several, texts, vap
 
 from tidegate.deploy.costs import estimate as costs
 from tidegate.deploy.costs import prices
@@ -246,6 +246,14 @@ class TestLoads:
         resources = resources_of(plan_of(config))
         found = estimate({config.id: assumed_usage(config)}, resources)
         assert amount(found, "metrics") == pytest.approx(1 / 730, rel=0.01)
+
+
+def test_the_ledgers_backups_are_a_choice() -> None:
+    usage = expected_usage(Manifest((ingest(),)))
+    for chosen, backups in ((None, True), (True, True), (False, False)):
+        keys = KEYS.model_copy(update={"ledger_backups": chosen})
+        found = estimate(usage, resources_of(plan_of(ingest(), keys=keys)))
+        assert ("dynamodb-backup" in {line.price for line in found.lines}) == backups
 
 
 class TestPrices:

@@ -58,6 +58,8 @@ class Resources:
     """The size of the build machine: small, medium or large."""
     codepipeline: bool = True
     """Whether CodePipeline starts the builds."""
+    backups: bool = True
+    """Whether the ledger can be restored to any second."""
     stored: int | None = None
     """Bytes in the buckets now; None if unknown."""
     images: int | None = None
@@ -134,6 +136,7 @@ def resources_of(
         arm=frozenset(c.id for c in configs if c.function.architecture == "arm64"),
         compute=compute,
         codepipeline=codepipeline,
+        backups=plan.backups,
         stored=stored,
         images=images,
     )
@@ -248,7 +251,8 @@ def _fixed_use(
     records = sum(own.runs * (RECORD + RECORD_EACH * own.products) for own in usage.values())
     ledger = records * assumptions.ledger_months / _GB
     yield "dynamodb-storage", ledger
-    yield "dynamodb-backup", ledger
+    if resources.backups:
+        yield "dynamodb-backup", ledger
     logged = sum(own.runs * own.log_bytes for own in usage.values()) / _GB
     yield "logs-storage", logged * assumptions.log_months
     minutes = assumptions.builds * assumptions.build_minutes

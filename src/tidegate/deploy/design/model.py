@@ -212,6 +212,8 @@ class Plan:
     """The stacks in the order of deployment. Other pipelines stacks of the branch are deleted."""
     notes: tuple[str, ...] = ()
     """Notes for people: where AWS cannot do what the config says."""
+    backups: bool = True
+    """Whether the ledger can be restored to any second (``ledger_backups``)."""
 
     @property
     def topic_arn(self) -> str:

@@ -115,6 +115,7 @@ def plan_release(
         topic=names.alerts_topic,
         stacks=stacks,
         notes=tuple(note for config in manifest.configs for note in _notes(config)),
+        backups=keys.ledger_backups is not False,
     )
 
 
