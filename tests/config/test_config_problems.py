@@ -29,7 +29,7 @@ KEYS = [
         ("pipelines:", "zebra: 1\npipelines:"),
         1, "unknown key 'zebra' at the top",
         "remove it; known keys here: github_org, pipelines_repo_name, aws_repo_name, account_id,"
-        " region, input_bucket_name, output_bucket_name, create_buckets, keep_runs,"
+        " region, input_bucket_name, output_bucket_name, create_buckets, versioning, keep_runs,"
         " keep_logs, ledger_backups, github_actions, github_codestar_arn,"
         " python, exclude_newer, repository, notify, defaults, branches, pipelines",
         id="unknown key like no other",

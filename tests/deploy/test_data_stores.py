@@ -118,6 +118,8 @@ def test_all_is_created(clients: Clients, keys: AwsKeys, names: Names) -> None:
         assert only["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
         rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
         assert rules[0]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+        version = s3.get_bucket_versioning(Bucket=bucket).get("Status")
+        assert version == (None if use == "artifacts" else "Enabled")
         # No data ever expires.
         expiring = [rule["Filter"]["Prefix"] for rule in rules if "Expiration" in rule]
         logs = ["tidegate/logs/succeeded/"] if use == "output" else []
@@ -493,6 +495,23 @@ def test_a_key_of_ones_own(clients: Clients, keys: AwsKeys, names: Names) -> Non
     assert (found.action, found.key) == ("refuse", "")
     assert "Disabled" in found.why
     assert of(plan_data_stores(keys, names, clients), "output").key == ""
+
+
+@pytest.mark.parametrize(("chosen", "kept"), [(None, False), (True, True), (False, False)])
+def test_earlier_versions_in_buckets_of_yours(
+    clients: Clients, keys: AwsKeys, names: Names, chosen: bool | None, kept: bool
+) -> None:
+    keys = keys.model_copy(update={"versioning": chosen, "create_buckets": None})
+    bucket = make(clients, keys.input_bucket_name)
+    make(clients, keys.output_bucket_name)
+    plan = plan_data_stores(keys, names, clients)
+    assert ("versioning" in set_by(of(plan, "input"))) == kept
+    apply(plan, clients, lambda text: None)
+    assert (clients.s3.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled") == kept
+    if kept:
+        [rule] = clients.s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert not plan_data_stores(keys, names, clients).changes
 
 
 def test_in_words(clients: Clients, names: Names, snapshot: Callable[[str, str], None]) -> None:

@@ -369,6 +369,11 @@ class AwsKeys(_Keys):
         True,
         default=False,
     )
+    versioning: Annotated[bool, BeforeValidator(values.yes_or_no)] | None = _key(
+        "Earlier versions of files in the buckets are kept for 30 days. Without it, only in buckets"
+        " that the deployment creates.",
+        True,
+    )
     keep_runs: Days | None = _key(
         "Delete the records of runs after this many days; products are kept.", 365, default=365
     )
@@ -465,6 +470,7 @@ NUMBERS = frozenset(
         "keep_runs",
         "keep_logs",
         "ledger_backups",
+        "versioning",
         "github_actions",
         "create_buckets",
         "at_most_every",

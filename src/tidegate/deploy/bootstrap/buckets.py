@@ -33,6 +33,14 @@ _TLS = "requests without TLS are refused"
 _PRIVATE = "public access is blocked"
 _ENCRYPTED = "objects are encrypted"
 _UPLOADS = f"incomplete uploads are deleted after {_ABORT_AFTER} days"
+_VERSIONS_FOR = 30  # days
+_VERSIONS = f"earlier versions of files are kept for {_VERSIONS_FOR} days"
+_VERSIONS_RULE = {
+    "ID": "tidegate-earlier-versions",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "NoncurrentVersionExpiration": {"NoncurrentDays": _VERSIONS_FOR},
+}
 _EVENTS = "new files are reported to EventBridge"
 _EXPIRE = "what is no longer needed is deleted: " + " and ".join(
     f"{prefix} after {days} days" for prefix, days in _EXPIRE_AFTER.items()
@@ -347,6 +355,17 @@ def _add_log_expiry(bucket: Bucket) -> None:
     _add_rules(bucket, _log_rule(bucket))
 
 
+def _lacks_versioning(bucket: Bucket) -> str:
+    on = bucket.call("get_bucket_versioning").get("Status") == "Enabled"
+    return "" if on and _VERSIONS_RULE in _lifecycle(bucket).get("Rules", ()) else _VERSIONS
+
+
+def _add_versioning(bucket: Bucket) -> None:
+    """Source: S3 User Guide, "Retaining multiple versions of objects with S3 Versioning"."""
+    _add_rules(bucket, _VERSIONS_RULE)
+    bucket.call("put_bucket_versioning", VersioningConfiguration={"Status": "Enabled"})
+
+
 def _notifications(bucket: Bucket) -> dict[str, Any]:
     answer = bucket.call("get_bucket_notification_configuration")
     return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
@@ -381,6 +400,7 @@ SETTINGS: Mapping[str, Wanted] = {
         _lacks_log_expiry,
         _add_log_expiry,
     ),
+    "versioning": Wanted(_VERSIONS, _lacks_versioning, _add_versioning),
     "expiry": Wanted(_EXPIRE, _lacks_expiry, _add_expiry),
 }
 """All settings, in the order in which they are added."""

@@ -141,6 +141,7 @@ def plan_data_stores(
             Bucket(name, place, clients, keep_logs),
             tuple(those),
             bool(keys.create_buckets),
+            keys.versioning,
         )
         for name, those in uses.items()
     ]
@@ -168,13 +169,17 @@ def shared_outputs(model: PipelinesConfig, branch: str) -> tuple[str, ...]:
     return (f"{shared}: products with the same name replace each other; {advice}",)
 
 
-def _bucket(bucket: Bucket, uses: tuple[Use, ...], may_create: bool) -> DataStore:
+def _bucket(
+    bucket: Bucket, uses: tuple[Use, ...], may_create: bool, versioning: bool | None
+) -> DataStore:
     may_create = may_create or "artifacts" in uses  # that bucket is only used by Tidegate
     wanted = [*(_ALWAYS if may_create else ())]
     wanted += ["events"] if "input" in uses else []
     wanted += ["logs"] if "output" in uses and may_create else []
     wanted += ["expiry"] if "artifacts" in uses else []
     state, region = bucket.state()
+    if "artifacts" not in uses and (state == "missing" if versioning is None else versioning):
+        wanted.append("versioning")
     key = " and ".join(f"`{_KEYS[use]}`" for use in uses)
 
     def refused(why: str, next: str, state: State = state) -> DataStore:

@@ -207,7 +207,8 @@ _BUCKETS = (
     "CreateBucket", "ListBucket", "GetBucketLocation", "GetBucketPolicy", "PutBucketPolicy",
     "GetBucketPublicAccessBlock", "PutBucketPublicAccessBlock", "GetEncryptionConfiguration",
     "PutEncryptionConfiguration", "GetLifecycleConfiguration", "PutLifecycleConfiguration",
-    "GetBucketNotification", "PutBucketNotification", "PutBucketTagging",
+    "GetBucketNotification", "PutBucketNotification", "PutBucketTagging", "GetBucketVersioning",
+    "PutBucketVersioning",
 )  # fmt: skip
 _TABLE = (
     "CreateTable", "DescribeTable", "UpdateTable", "DescribeTimeToLive", "UpdateTimeToLive",
