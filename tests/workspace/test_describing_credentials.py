@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tidegate.workspace import environment
 from tidegate.workspace.loading import ask_tsdat
 
 SECRETS = {
@@ -50,3 +51,14 @@ def test_the_code_that_is_described_finds_no_credentials(
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
     assert boto3.session.Session().get_credentials() is None
+
+
+@pytest.mark.parametrize("build", [True, False])
+def test_packages_that_are_built_on_aws_find_no_credentials_either(
+    monkeypatch: pytest.MonkeyPatch, build: bool
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.delenv("CODEBUILD_BUILD_ID", raising=False)
+    if build:
+        monkeypatch.setenv("CODEBUILD_BUILD_ID", "build:1")
+    assert ("AWS_ACCESS_KEY_ID" in environment._environment()) == (not build)

@@ -23,6 +23,7 @@ import uv
 from filelock import FileLock, Timeout
 
 from tidegate.errors import PythonEnvironmentError
+from tidegate.runtime.process import without_credentials
 from tidegate.workspace.recipe import OLDEST, Recipe, dependents, read_recipe
 from tidegate.workspace.uv_messages import NotOnPyPI, explain, shorten
 
@@ -417,9 +418,12 @@ def _uv_command() -> str:
 
 
 def _environment() -> dict[str, str]:
-    environment = {
-        name: value for name, value in os.environ.items() if name not in _OTHER_ENVIRONMENTS
-    }
+    given = dict(os.environ)
+    if "CODEBUILD_BUILD_ID" in given:
+        # A package that is built from source code runs it, and a build on AWS may deploy. On a
+        # person's machine, credentials may be needed for an index of packages.
+        given = without_credentials(given)
+    environment = {name: value for name, value in given.items() if name not in _OTHER_ENVIRONMENTS}
     # Do not download Python without being asked; without a network it only delays the message.
     return {**environment, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
 
