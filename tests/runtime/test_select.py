@@ -12,7 +12,7 @@ from tidegate.runtime.dispatch import backoff
 from tidegate.runtime.events import FileArrived, Requested, ScheduleDue
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import Failure, Run, Window
-from tidegate.runtime.select import select, takes, under
+from tidegate.runtime.select import MOST_WINDOWS, select, takes, under
 from tidegate.runtime.task import Outcome
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -245,10 +245,29 @@ def test_a_first_run_over_a_year_of_hours_and_ten_minute_files_is_quick(daily):
         for i in range(365 * 144)
     )
     started = time.perf_counter()
-    selection = look(daily, vap(window="hour"))
+    event, known, runs, more = ScheduleDue(vap().id, daily.now), {}, [], True
+    while more:
+        selection = select([vap(window="hour")], event, daily.ledger, known=known)
+        assert len(selection.runs) <= MOST_WINDOWS
+        known.update(selection.state)
+        runs += selection.runs
+        more = selection.more
     assert time.perf_counter() - started < 30
-    assert len(selection.runs) == 365 * 24 + 1
-    assert len(selection.runs[5].products) == 8
+    assert len({run.key for run in runs}) == len(runs) == 365 * 24 + 1
+    assert len(runs[5].products) == 8
+
+
+def test_many_windows_are_selected_in_parts(daily, monkeypatch):
+    """So that memory is bounded; what is left is kept, and a lost part is selected later."""
+    monkeypatch.setattr("tidegate.runtime.select.MOST_WINDOWS", 4)
+    daily.add(*files_of_days("2022-03-01", 10))
+    first = look(daily)
+    assert (begins(first), first.more) == (["03-01 00", "03-02 00", "03-03 00", "03-04 00"], True)
+    daily.queue.put(first.runs, NOON, state=first.state)  # and the process dies
+    records = daily.due(vap())
+    assert [record.run.window.begin.day for record in records] == list(range(1, 11))
+    last = look(daily)
+    assert (last.runs, last.more, "left" in str(last.state)) == ((), False, False)
 
 
 def test_since(daily):

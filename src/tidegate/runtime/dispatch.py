@@ -75,13 +75,23 @@ class Dispatcher:
         configs = self.context.manifest.configs if configs is None else configs
         ledger, now = self.context.target.ledger, self.context.now()
         room = self.room() if any(isinstance(e, ScheduleDue) for e in events) else None
-        selections = [select(configs, event, ledger, now=now, room=room) for event in events]
-        return (put or self.queue.put)(
-            [run for selection in selections for run in selection.runs],
-            now,
-            priority=REQUESTED if any(isinstance(e, Requested) for e in events) else priority,
-            state=[item for selection in selections for item in selection.state],
-        )
+        known: dict[str, str] = {}
+        count = 0
+        while True:
+            selections = [
+                select(configs, event, ledger, now=now, room=room, known=known) for event in events
+            ]
+            state = [item for selection in selections for item in selection.state]
+            count += (put or self.queue.put)(
+                [run for selection in selections for run in selection.runs],
+                now,
+                priority=REQUESTED if any(isinstance(e, Requested) for e in events) else priority,
+                state=state,
+            )
+            known.update(state)
+            events = tuple(e for e, selection in zip(events, selections) if selection.more)
+            if not events:
+                return count
 
     def work(self, queued: QueuedRun) -> RunRecord | None:
         """Carry out a run that was taken from the queue; None if it was not ours to carry out.

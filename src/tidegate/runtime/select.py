@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
@@ -22,6 +22,10 @@ _FIRST_PAUSE = timedelta(minutes=10)
 _LONGEST_PAUSE = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
 _ANY = datetime.min.replace(tzinfo=timezone.utc)
+MOST_WINDOWS = 1000
+"""Windows that are selected at once: the inputs of all of them are in memory at the same time."""
+_LEFT = "windows left"
+"""The name of the windows that are selected next, beside the cursors of datastreams."""
 _CLOCK = "clock"
 """The name of the cursor of a VAP without known inputs."""
 
@@ -34,6 +38,8 @@ class Selection:
     """The runs, the oldest first."""
     state: tuple[tuple[str, str], ...] = ()
     """Names and values for ``Ledger.set_state``, after the runs are queued or done."""
+    more: bool = False
+    """Whether the same event calls for further runs, once this state is known."""
 
 
 def select(
@@ -43,8 +49,12 @@ def select(
     *,
     now: datetime | None = None,
     room: Room | None = None,
+    known: Mapping[str, str] = {},
 ) -> Selection:
     """The runs that ``event`` calls for, without those that are done.
+
+    Of many windows, some: ``Selection.more`` says so. ``known`` is state from selections before
+    this one that may not be in the ledger yet.
 
     ``now`` decides which failed windows may be tried again: the event's own time may be long past.
     ``room`` is what one run of a scheduled ingest takes at most.
@@ -61,7 +71,7 @@ def select(
         if config is None:
             return Selection(())
         if config.kind == "VAP":
-            return _due_windows(config, event, ledger, now or event.at)
+            return _due_windows(config, event, ledger, now or event.at, known)
         runs = list(_scheduled_ingest(config, event, ledger, room or Room()))
         return Selection(tuple(_again(runs, ledger) if config.input_path else _open(runs, ledger)))
     return Selection(event.runs)
@@ -132,27 +142,46 @@ def render(text: str, period: Window, due: datetime) -> str:
     return text.format(begin=period.begin, end=period.end, time=due)
 
 
-def _due_windows(config: Config, event: ScheduleDue, ledger: Ledger, now: datetime) -> Selection:
+def _due_windows(
+    config: Config, event: ScheduleDue, ledger: Ledger, now: datetime, known: Mapping[str, str]
+) -> Selection:
     pipeline = config.tsdat or Pipeline("")
     if not pipeline.datastreams:
         return _windows_by_clock(config, event, ledger, now)
     name = f"cursors/{config.id}"
-    before: dict[str, str] = json.loads(ledger.state(name) or "{}")
+    before: dict[str, str] = json.loads(known.get(name) or ledger.state(name) or "{}")
     after: dict[str, str] = {}
-    windows: set[Window] = set()
+    windows = set(_read_windows(config, before.get(_LEFT, "[]")))
     for datastream in pipeline.datastreams:
         spans, after[datastream] = ledger.changes(datastream, before.get(datastream, ""))
         for span in spans:
             windows.update(_touched(config, pipeline, span.begin, span.end))
     failed = _failed_windows(config, now, ledger)
-    windows.update(failed.values())
-    runs = window_runs(config, windows, ledger, arrived=event.at)
+    ordered = sorted(windows, key=lambda window: window.begin)
+    ordered, left = ordered[:MOST_WINDOWS], ordered[MOST_WINDOWS:]
+    if left:
+        after[_LEFT] = _write_windows(left)
+    # What failed is tried again with the last part: it must not be due again with each part.
+    chosen = {*ordered, *(() if left else failed.values())}
+    runs = window_runs(config, chosen, ledger, arrived=event.at)
     due = _again([run for run in runs if run.key in failed], ledger)
     due += _open((run for run in runs if run.key not in failed), ledger)
     due.sort(key=_begins)
     # Most often nothing has changed, and then there is nothing to store either.
     state = ((name, json.dumps(after, sort_keys=True)),) if after != before else ()
-    return Selection(tuple(due), state)
+    return Selection(tuple(due), state, bool(left))
+
+
+def _write_windows(windows: Sequence[Window]) -> str:
+    """Windows in order as JSON: the begin and end of each group without gaps."""
+    groups = [(group[0].begin, group[-1].end) for group in _neighbours(windows)]
+    return json.dumps([[begin.isoformat(), end.isoformat()] for begin, end in groups])
+
+
+def _read_windows(config: Config, text: str) -> Iterator[Window]:
+    for begin, end in json.loads(text):
+        last = datetime.fromisoformat(end) - _INSTANT
+        yield from windows_over(config.window or "day", datetime.fromisoformat(begin), last)
 
 
 def _again(runs: Sequence[Run], ledger: Ledger) -> list[Run]:
