@@ -301,7 +301,9 @@ def test_the_wheel_brings_the_templates_along(tmp_path):
         names = set(wheel.namelist())
     here = ROOT / "src" / "tidegate" / "scaffold" / "deployment" / "templates"
     assert {
-        f"tidegate/scaffold/deployment/templates/{path.name}" for path in here.iterdir()
+        f"tidegate/scaffold/deployment/templates/{path.name}"
+        for path in here.iterdir()
+        if path.is_file()
     } <= names
 
 
