@@ -1,11 +1,13 @@
 """The service starts, stops, is killed, waits for what is in the way, and is the only one."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import suppress
 from dataclasses import replace
 
@@ -67,9 +69,12 @@ def test_what_goes_on_for_too_long_is_handed_back(place):
 
 
 def test_one_service_a_workspace_and_no_stale_lock(place):
-    first = place.start(workers=1)
+    first = place.start("--web", "--port", "0", workers=1)
     try:
         first.ready()
+        (address,) = re.findall(r"the dashboard is at (http://127\.0\.0\.1:\d+/)", first.said)
+        with urllib.request.urlopen(f"{address}healthz", timeout=60) as answer:
+            assert answer.status == 200
         refused = place.tidegate("up", code=4)
         assert "a service is already running in" in refused.err
         assert f"process {first.process.pid}" in refused.err

@@ -11,8 +11,11 @@ import pytest
 from web_dashboard import Web
 from web_history import INGEST, NOW, PNG, STREAM, VAP
 
+from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Product
 from tidegate.web.pages import ENDPOINTS
+from tidegate.web.pages.releases import config_changes
 
 WEEK = {"begin": "2026-11-22", "end": "2026-11-28"}
 EVIL = "<script>alert('x')</script>&\"'"
@@ -222,6 +225,27 @@ def test_availability_of_all_one_and_a_day(web: Web) -> None:
     assert len(gaps.splitlines()) == 2
     days = client.get("/availability/days.csv", params={"datastream": STREAM, **WEEK}).text
     assert len(days.splitlines()) == 8
+
+
+def test_releases_that_made_the_latest_runs(web: Web) -> None:
+    used = web.client().get("/api/releases").json()["used"]
+    assert [(one["config"], one["runs"], one["failed"], one["latest"]) for one in used] == [
+        (INGEST, 7, 1, True),
+        (VAP, 1, 0, True),
+    ]
+
+
+def test_how_the_configs_of_two_releases_differ() -> None:
+    config = Config("lidar", "humboldt", "Ingest", "S3", "x.yaml", timeout=60)
+    gone, new = replace(config, name="gone"), replace(config, name="new")
+    before = dumps(Manifest((config, gone)))
+    after = dumps(Manifest((replace(config, timeout=90, retries=5), new)))
+    assert list(config_changes(before, after)) == [
+        "lidar/gone is gone",
+        "lidar/humboldt: retries the default → 5, timeout 60 → 90",
+        "lidar/new is new",
+    ]
+    assert list(config_changes("", after)) == []
 
 
 def test_files_outside_of_the_outputs_are_never_sent(web: Web) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from tidegate.cli.activity import Activity
 from tidegate.cli.options import CPUS, HERE, Dir, Json, Python, Workers, stopping
 from tidegate.cli.view import View
+from tidegate.cli.web import PORT, dashboard
 from tidegate.notify import Notifier, notifying
 from tidegate.runtime.runs import RunRecord
 from tidegate.runtime.wording import quantity
@@ -38,6 +40,12 @@ def up(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print a line for each run.")
     ] = False,
+    with_web: Annotated[
+        bool, typer.Option("--web", help="Show the dashboard too, as `tidegate web` does.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The dashboard's port; 0: any.")
+    ] = PORT,
     as_json: Json = False,
 ) -> None:
     """Run the service: process files as they arrive in input/, and schedules, until Ctrl-C."""
@@ -48,6 +56,9 @@ def up(
         notifying(opened, out.note) as notifier,
         commands.service(opened, workers, _listener(out, activity, notifier), poll=poll) as service,
         stopping(service.stop, out),
+        dashboard(directory, port, out, python=python, workers=workers)
+        if with_web
+        else nullcontext(),
         activity.shown(),
     ):
         if once:

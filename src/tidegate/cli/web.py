@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +23,8 @@ from tidegate.cli.options import (
     Workers,
     stopping,
 )
-from tidegate.cli.view import View
+from tidegate.cli.view import View, plain
+from tidegate.runtime.wording import quantity
 from tidegate.web.options import WebOptions, read_token
 from tidegate.workspace.session import TargetOptions
 
@@ -29,11 +32,14 @@ app = typer.Typer()
 
 PORT = 8321
 """The dashboard's usual port."""
+DAYS = 31
+"""How far back an export goes unless it is said."""
 
 
 @app.command(
     epilog="Examples: tidegate web my-workspace --open   ·   tidegate web --target aws"
     "   ·   tidegate web --host 0.0.0.0 --token-file web-token"
+    "   ·   tidegate web --export public --days 90"
 )
 def web(
     directory: Dir = HERE,
@@ -61,6 +67,13 @@ def web(
         bool, typer.Option("--read-only", help="No buttons: nothing can be run from the pages.")
     ] = False,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Write the pages as files into this folder, and stop."),
+    ] = None,
+    days: Annotated[
+        int, typer.Option("--days", min=1, help="How many days an export goes back.")
+    ] = DAYS,
     python: Python = None,
     workers: Workers = CPUS,
     target: Target = "local",
@@ -69,11 +82,14 @@ def web(
     region: Region = None,
 ) -> None:
     """Show runs, products and their quality in a browser, until Ctrl-C."""
-    from tidegate.web.serving import WebServer  # 0.3 s that other commands need not wait
-
     out = View()
     where = TargetOptions(directory, target, branch, profile, region)
+    if export is not None:
+        _export(out, where, export, days)
+        return
     options = WebOptions(host, port, read_token(token_file), read_only, tuple(name or ()))
+    from tidegate.web.serving import WebServer  # 0.3 s that other commands need not wait
+
     with (
         WebServer(where, options, python=python, workers=workers) as server,
         stopping(server.stop, out),
@@ -83,3 +99,33 @@ def web(
         if open_it:
             webbrowser.open(server.url)
         server.wait()
+
+
+def _export(out: View, where: TargetOptions, folder: Path, days: int) -> None:
+    """Write a static copy."""
+    from tidegate.web.export import export_site
+    from tidegate.web.site import Site
+
+    site = Site(where, read_only=True, patient=True)
+    try:
+        with out.progress() as progress:
+            task = progress.add_task("pages", total=None)
+            pages = export_site(
+                site, folder, days=days, progress=lambda done: progress.update(task, completed=done)
+            )
+    finally:
+        site.close()
+    out.line(f"{quantity(pages, 'page')} of {days} days in {plain(folder)}")
+
+
+@contextmanager
+def dashboard(
+    directory: Path, port: int, out: View, *, python: str | None, workers: int
+) -> Iterator[None]:
+    """A dashboard of a workspace beside its service, for ``tidegate up --web``."""
+    from tidegate.web.serving import WebServer
+
+    options = WebOptions(port=port)
+    with WebServer(TargetOptions(directory), options, python=python, workers=workers) as server:
+        out.note(f"the dashboard is at {server.url}")
+        yield

@@ -60,8 +60,11 @@ def render(
     csrf: str = "",
     parameters: Parameters | None = None,
     can_log_out: bool = False,
+    static: bool = False,
 ) -> bytes:
     """A page as HTML. Without ``csrf`` it has no buttons.
+
+    ``static``: it is a file, which has no forms and does not change.
 
     Names that are not UTF-8 are written with backslashes: a page is always valid UTF-8.
     """
@@ -82,6 +85,7 @@ def render(
             who=parameters.who if parameters else "",
             query=parameters.query if parameters else {},
             can_log_out=can_log_out,
+            static=static,
         )
     )
     return text.encode("utf-8", "backslashreplace")

@@ -47,6 +47,7 @@ class WebServer:
         config = uvicorn.Config(
             app,
             log_config=None,
+            log_level="critical",  # errors are logged where they are answered
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -37,10 +37,12 @@ class Site:
         *,
         read_only: bool = False,
         python: str | None = None,
+        patient: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self.target = target
         self.read_only = read_only
+        self._patient = patient
         self._run_options = RunOptions(python=python)
         self.now = now
         self._kept: dict[str, tuple[float, Any]] = {}
@@ -118,7 +120,8 @@ class Site:
     ) -> T:
         """As ``kept``, but made in the background: ``until`` is returned before it is there.
 
-        What is there already is returned while it is made again. It is waited for so long, s.
+        What is there already is returned while it is made again. It is waited for so long, s; a
+        ``patient`` site waits until it is there.
         """
         with self._lock:
             begun, value = self._kept_later.get(name, (0.0, until))
@@ -138,7 +141,7 @@ class Site:
 
             thread = threading.Thread(target=work, name=f"tidegate-{name}", daemon=True)
             thread.start()
-            thread.join(patience)  # mostly, that is enough
+            thread.join(None if self._patient else patience)  # mostly, that is enough
         with self._lock:
             found: T = self._kept_later[name][1]
         return found

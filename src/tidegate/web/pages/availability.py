@@ -60,6 +60,8 @@ def show_availability(site: Site, parameters: Parameters) -> Page:
         raise NotFound(
             f"there is no data of {name[:200]}", next="the page without it lists the datastreams"
         )
+    # A datastream may have plots only.
+    found = [one for one in found if one.begin is not None]
     days = (last - first).days + 1
     variables: list[VariableSeries] = []
     if name and days <= MONTH:

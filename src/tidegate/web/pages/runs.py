@@ -169,6 +169,10 @@ def run(site: Site, parameters: Parameters) -> Page:
     is_open = noted is None and any(
         only_open(site.ledger, iter([record] if record.state == "failed" else []), {})
     )
+    actions = [a for a in read_actions(site.ledger)[::-1] if a.about == record.key]
+    going_on = record.state in ("running", "retrying") or any(
+        action.state in ("requested", "running") for action in actions
+    )
     return Page(
         "run.html",
         f"Run {record.key[:10]}",
@@ -181,7 +185,7 @@ def run(site: Site, parameters: Parameters) -> Page:
             "level": level,
             "others": others,
             "noted": noted,
-            "actions": [a for a in read_actions(site.ledger)[::-1] if a.about == record.key],
+            "actions": actions,
             "took": took(record),
             "is_open": is_open,
             "inputs": site.ledger.products_at(p.key for p in record.run.products[:_LISTED]),
@@ -194,7 +198,7 @@ def run(site: Site, parameters: Parameters) -> Page:
             "open": is_open,
             "log_lines": [to_json(line) for line in shown[-_LOG_LINES:]],
         },
-        refresh=3.0 if record.state in ("running", "retrying") else 10.0,
+        refresh=2.0 if going_on else 10.0,
     )
 
 
