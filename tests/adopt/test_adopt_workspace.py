@@ -15,6 +15,7 @@ import pytest
 from service_workspace import config, ingest, make, product
 
 from tidegate.scaffold import demo
+from tidegate.workspace.binding import MARK
 
 pytestmark = pytest.mark.slow
 RUNNER = Path(__file__).parents[1] / "examples" / "tsdat_runner.py"
@@ -88,7 +89,7 @@ def files(root: Path) -> dict[str, float]:
     return {
         path.relative_to(root).as_posix(): path.stat().st_mtime
         for path in (root / "output").rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != MARK
     }
 
 

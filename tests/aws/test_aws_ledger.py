@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from samples import CONFIG, LEASE, STREAM, T0, at, carry_out, claim, finish, ingest, product
 
 from tidegate.errors import StorageError
-from tidegate.runtime.protocols import ClaimLost, Span
+from tidegate.runtime.protocols import ClaimLost, Overtaken, Span
 from tidegate.runtime.runs import Input, Product, QualitySummary, Run, RunRecord
 from tidegate.targets.aws.clients import Clients, ConditionFailed
 from tidegate.targets.aws.ledger import DynamoLedger, changes, table_definition, times
@@ -32,6 +32,9 @@ class Counting:
     @property
     def dynamodb(self) -> Any:
         return self
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:*:*:{resource}"
 
     def __getattr__(self, name: str) -> Any:
         def call(**arguments: Any) -> Any:
@@ -65,6 +68,9 @@ class Refusing:
         self.dynamodb = self
         self.reasons = [*reasons]
         self.writes = 0
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:*:*:{resource}"
 
     def transact_write_items(self, **arguments: Any) -> None:
         self.writes += 1
@@ -213,6 +219,8 @@ def test_products_that_change_hands_meanwhile(
             carry_out(other, ingest("other"), product("a", 5, 6))
 
     counting.before = meanwhile
+    with pytest.raises(Overtaken):
+        finish(ledger, record, products=[product("a", 2, 3)])
     finish(ledger, record, products=[product("a", 2, 3)])
     assert [p.begin for p in ledger.overlapping(STREAM, at(-9), at(9))] == [at(2)]
     spans = set(ledger.changes(STREAM, "")[0])
@@ -281,6 +289,9 @@ def test_products_that_another_has_written_since_they_were_read(
     theirs = [product("a", 5, 6), product("b", 7, 8), product("c", 9, 10), product("d", 11, 12)]
     carry_out(other, ingest("other"), *theirs)
     mine = [product("a", 2, 3), product("c", 3, 4)]
+    with pytest.raises(Overtaken):
+        finish(ledger, record, products=mine, retired=("b", "d"))
+    assert len(list(ledger.products())) == len(theirs)
     done = finish(ledger, record, products=mine, retired=("b", "d"))
     assert list(ledger.products()) == list(done.products)
     assert ledger.overlapping(STREAM, at(-9), at(99)) == list(done.products)

@@ -62,6 +62,8 @@ def test_products_can_be_set_aside(out: OutputsUnderTest, work: Path) -> None:
     file, folder = made(work, "root/z01/a.nc"), made_folder(work, "root/z01/b.zarr", "x/0.0")
     kept = made(work, "root/z02/c.nc")
     out.outputs.publish([file, folder, kept])
+    keys = [file[0].key, folder[0].key, "root/z01/a"]
+    assert out.outputs.missing(keys) == ["root/z01/a"]
     place = out.outputs.set_aside([file[0].key, folder[0].key, "root/z01/never there.nc"])
     assert "withdrawn" in place
     left = out.keys()

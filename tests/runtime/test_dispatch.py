@@ -233,6 +233,15 @@ def test_backoff_grows_up_to_a_quarter_of_an_hour():
     assert seconds == [5, 20, 80, 320, 900, 900]
 
 
+def test_a_file_that_comes_again_is_run_again_if_its_product_is_gone(bench):
+    bench.arrive()
+    assert bench.arrive() == []
+    (bench.outputs.root / "out.nc").unlink()
+    (record,) = bench.arrive()
+    assert (record.state, record.attempt) == ("succeeded", 2)
+    assert list(bench.published()) == ["out.nc"]
+
+
 def test_one_bad_file_does_not_hold_up_another(bench):
     bench.perform = fails("bad-input")
     bench.arrive("lidar/humboldt/bad.csv")

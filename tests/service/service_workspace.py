@@ -21,6 +21,7 @@ from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.queue import SqliteQueue
+from tidegate.workspace.binding import MARK
 from tidegate.workspace.folder import Workspace
 
 HERE = Path(__file__).parent
@@ -90,6 +91,8 @@ class Place:
         for folder, _, names in os.walk(self.output):
             for name in names:
                 path = Path(folder, name)
+                if name == MARK:
+                    continue
                 found[path.relative_to(self.output).as_posix()] = content_hash(path)[1]
         return found
 

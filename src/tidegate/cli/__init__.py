@@ -31,6 +31,7 @@ from tidegate.cli import (
     test_command,
     try_command,
     up,
+    verify,
     view,
     web,
 )
@@ -47,7 +48,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    *(setup, demo, adopt, new, try_command, test_command, up, runs, availability, web, logs),
+    *(setup, demo, adopt, verify, new, try_command, test_command, up, runs),
+    *(availability, web, logs),
     *(emulate, doctor, deploy, release, status, destroy),
 ):
     app.add_typer(module.app)
@@ -64,6 +66,7 @@ PANELS = {
         "show",
         "products",
         "availability",
+        "verify",
         "retry",
         "reprocess",
         "web",

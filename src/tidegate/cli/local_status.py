@@ -34,6 +34,8 @@ def show_local_status(out: View, where: TargetOptions) -> None:
     out.line("")
     _show_configs(out, found, now)
     out.line("")
+    if found.outputs:
+        out.line(f"[bold red]outputs[/]  {plain(found.outputs)}")
     for files in found.not_taken:
         out.line(f"[yellow]not taken[/]  {_skipped(files)}")
     parts = ", ".join(f"{disk.name} {view.size(disk.bytes)}" for disk in found.disk)

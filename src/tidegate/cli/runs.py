@@ -39,6 +39,7 @@ from tidegate.runtime.wording import quantity
 from tidegate.workspace import commands, rerun, session
 from tidegate.workspace.newest_products import ProductFilter, newest_products
 from tidegate.workspace.session import RunOptions, TargetOptions
+from tidegate.workspace.verification import lost_runs
 
 app = typer.Typer()
 
@@ -309,7 +310,8 @@ def reprocess(
     counts: dict[str, int] = {}
     with opened.ledger() as ledger:
         for one in rerun.named_configs(opened.manifest, config):
-            scope = rerun.Scope(one, since, until, only)
+            lost = _lost_runs(opened, ledger, one.id) if only == "missing" else frozenset()
+            scope = rerun.Scope(one, since, until, only, lost)
             release, now = opened.manifest.release(one), datetime.now(timezone.utc)
             found = rerun.to_reprocess(scope, ledger, release, partial(opened.raw_files, one), now)
             wanted += found
@@ -326,6 +328,11 @@ def reprocess(
     for id, count in counts.items():
         out.note(f"{id}: {quantity(count, 'run')}{opened.estimate(id, count)}")
     _carry_out(out, opened, wanted, wait)
+
+
+def _lost_runs(opened: session.Session, ledger: Ledger, config: str) -> frozenset[str]:
+    with opened.product_files(exclusive=False) as store:
+        return lost_runs(ledger.products(config=config), store)
 
 
 # --- shared by commands ------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import Protocol
 from tidegate.runtime.context import Context
 from tidegate.runtime.disk_space import is_full_disk
 from tidegate.runtime.events import Event, Requested, ScheduleDue
-from tidegate.runtime.execute import execute
+from tidegate.runtime.execute import execute, was_overtaken
 from tidegate.runtime.ledger_rules import is_new_request
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.protocols import Claim, Queue, QueuedRun
@@ -79,7 +79,8 @@ class Dispatcher:
         count = 0
         while True:
             selections = [
-                select(configs, event, ledger, now=now, room=room, known=known) for event in events
+                select(configs, event, ledger, now=now, room=room, known=known, lost=self._is_lost)
+                for event in events
             ]
             state = [item for selection in selections for item in selection.state]
             count += (put or self.queue.put)(
@@ -92,6 +93,11 @@ class Dispatcher:
             events = tuple(e for e, selection in zip(events, selections) if selection.more)
             if not events:
                 return count
+
+    def _is_lost(self, run: Run) -> bool:
+        """Whether a product of a run is on record, but not in the outputs any more."""
+        target = self.context.target
+        return bool(target.outputs.missing(p.key for p in target.ledger.made_by(run.key)))
 
     def work(self, queued: QueuedRun) -> RunRecord | None:
         """Carry out a run that was taken from the queue; None if it was not ours to carry out.
@@ -118,9 +124,29 @@ class Dispatcher:
             self._return_unclaimed(queued, result)
             return None
         self._put_next_part(result)
+        if was_overtaken(result):
+            self._publish_again_instead(result)
         self._return_ended(result, run)
         self.ended(result)
         return result
+
+    def _publish_again_instead(self, record: RunRecord) -> None:
+        """Repeat the runs whose products this one may have overwritten, and that are on record.
+
+        This run then finds, when it is tried again, which of them is the later one.
+        """
+        ledger, now = self.context.target.ledger, self.context.now()
+        noted = ledger.record(record.key)
+        present = ledger.products_at(noted.publishing if noted else ())
+        for key in {product.run for product in present.values()} - {record.key}:
+            other = ledger.record(key)
+            if other is not None and other.run.config == record.run.config:
+                self.queue.put([replace(other.run, again=True, arrived=now)], now)
+            elif other is not None:
+                self.say(
+                    f"{record.run.config} and {other.run.config} have published the same product at"
+                    " the same time: `tidegate verify` shows whether one has to be made again"
+                )
 
     def _put_next_part(self, record: RunRecord) -> None:
         """Queue what comes after a run whose files are run in parts, before it is dropped."""

@@ -16,7 +16,7 @@ from tidegate.runtime.attempt import Attempt, failed, failure_from
 from tidegate.runtime.context import Context, lease_of
 from tidegate.runtime.disk_space import explain_full_disk
 from tidegate.runtime.log import LOG
-from tidegate.runtime.protocols import Claim, ClaimLost, QueuedRun
+from tidegate.runtime.protocols import Claim, ClaimLost, Overtaken, QueuedRun
 from tidegate.runtime.runs import Failure, RunRecord
 from tidegate.runtime.split import split
 from tidegate.runtime.stage import remove, work_folder
@@ -57,13 +57,34 @@ def execute(queued: QueuedRun, context: Context) -> RunRecord | Claim:
                 failure = explain_full_disk(failure_from("transient", error), context.work)
                 record = failed(record, config, failure)
             record = _ended(record, context, started)
-            context.target.ledger.finish(record)
+            try:
+                context.target.ledger.finish(record)
+            except Overtaken as error:
+                record = _overtaken(record, error)
+                context.target.ledger.finish(record)
     except ClaimLost:
         logger.warning(
             "another owner took over the run", extra={"action": "claim_lost", "run": record.key}
         )
         return Claim(False, "busy", busy_until=context.now() + lease_of(config))
     return record
+
+
+OVERTAKEN = "another run published the same product at the same time"
+
+
+def was_overtaken(record: RunRecord) -> bool:
+    """Whether a run is tried again because another one published the same product meanwhile."""
+    failure = record.failure
+    return record.state == "retrying" and failure is not None and OVERTAKEN in failure.message
+
+
+def _overtaken(record: RunRecord, error: Overtaken) -> RunRecord:
+    failure = Failure("transient", f"{OVERTAKEN}: {error}", next="it is run again by itself")
+    # What it has published stays noted as that in the ledger, for the next attempt.
+    return replace(
+        record, state="retrying", failure=failure, products=(), replaces=(), retired=(), warnings=()
+    )
 
 
 _DIED = Failure(

@@ -55,6 +55,9 @@ class Outputs(Protocol):
     def remove(self, keys: Iterable[str]) -> None:
         """Delete products that a later run has replaced; a missing one is no error."""
 
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those keys under which there is nothing."""
+
     def set_aside(self, keys: Iterable[str]) -> str:
         """Move products to a place beside the outputs, for a person; returns which.
 
@@ -82,6 +85,10 @@ class Claim:
 
 class ClaimLost(Exception):
     """Another owner has taken over the run: this one can no longer write about it."""
+
+
+class Overtaken(Exception):
+    """Another run has published the same product since this one looked at what is there."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,12 @@ class Ledger(Protocol):
         Products become the present version of their keys; retired keys are removed; each change of
         a data product is noted for ``changes``, with the times of the new version and of the one
         that it replaces. Settled runs in ``replaces`` become superseded, so that their inputs are
-        run again if they come back. Raises ClaimLost if another owner or attempt has the claim.
+        run again if they come back.
+
+        Raises:
+            ClaimLost: another owner or attempt has the claim.
+            Overtaken: another run has ended with one of these products since this owner read it
+                last. Only where runs of other processes can publish at the same time.
         """
 
     def record(self, key: str) -> RunRecord | None:

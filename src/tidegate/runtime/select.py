@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
@@ -50,9 +50,11 @@ def select(
     now: datetime | None = None,
     room: Room | None = None,
     known: Mapping[str, str] = {},
+    lost: Callable[[Run], bool] = lambda run: False,
 ) -> Selection:
     """The runs that ``event`` calls for, without those that are done.
 
+    A file that arrives once more is run again if what was made of it is ``lost``.
     Of many windows, some: ``Selection.more`` says so. ``known`` is state from selections before
     this one that may not be in the ledger yet.
 
@@ -65,7 +67,12 @@ def select(
             for config in configs
             if takes(config, event.input.key)
         ]
-        return Selection(tuple(_open(runs, ledger)))
+        states = ledger.states(run.key for run in runs)
+        again = [
+            replace(run, again=True) for run in runs if states.get(run.key) in SETTLED and lost(run)
+        ]
+        new = [run for run in runs if states.get(run.key) not in (*SETTLED, "failed")]
+        return Selection((*new, *again))
     if isinstance(event, ScheduleDue):
         config = next((c for c in configs if c.id == event.config), None)
         if config is None:

@@ -103,6 +103,9 @@ class MemoryOutputs:
             else:
                 place.unlink(missing_ok=True)
 
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        return [key for key in keys if not (self.root / key).exists()]
+
     def set_aside(self, keys: Iterable[str]) -> str:
         aside = self.root.with_name("withdrawn")
         for key in keys:

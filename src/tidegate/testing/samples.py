@@ -100,6 +100,10 @@ class SampleProducts:
         """Not for samples."""
         raise AssertionError("samples are read only")
 
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Not for samples."""
+        raise AssertionError("samples are read only")
+
     def set_aside(self, keys: Iterable[str]) -> str:
         """Not for samples."""
         raise AssertionError("samples are read only")

@@ -91,6 +91,10 @@ class TrialOutputs:
         """As ``Outputs.remove``, of its own folder only."""
         self._own.remove(key for key in keys if key in self._made)
 
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """As ``Outputs.missing``, of its own folder only."""
+        return self._own.missing(keys)
+
     def set_aside(self, keys: Iterable[str]) -> str:
         """As ``Outputs.set_aside``, of its own folder only."""
         return self._own.set_aside(key for key in keys if key in self._made)

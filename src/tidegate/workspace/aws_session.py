@@ -26,7 +26,7 @@ from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
 from tidegate.targets.aws.requests import queue_url, redrive, send
-from tidegate.targets.aws.s3 import ETAG, S3Inputs, S3Outputs
+from tidegate.targets.aws.s3 import ETAG, SHA256, S3Inputs, S3Outputs
 from tidegate.workspace import loading, rerun
 from tidegate.workspace.environment_options import find_interpreter
 from tidegate.workspace.follow import Following
@@ -356,12 +356,15 @@ class AwsSession:
         return count
 
     @contextmanager
-    def product_files(self) -> Iterator[ProductFiles]:
+    def product_files(self, *, exclusive: bool = True) -> Iterator[ProductFiles]:
         """The output bucket."""
         bucket = _needed(self.keys.output_bucket_name, "output_bucket_name", self.file)
         raw = [config.input_path for config in self.manifest.configs if config.input_path]
         shared = bucket == self.keys.input_bucket_name
         yield BucketProductFiles(bucket, self.clients, tuple(raw) if shared else ())
+
+    def bind_outputs(self) -> None:
+        """Nothing: on AWS, `tidegate deploy` does that."""
 
     def interpreter(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter on this machine: files are fetched to be read."""
@@ -455,6 +458,19 @@ class BucketProductFiles:
     def identify(self, file: StoredFile) -> tuple[int, str]:
         """Size and ETag; for the sha256, every object would have to be read."""
         return file.size, file.version
+
+    def is_version(self, file: StoredFile, product: Product) -> bool:
+        """Whether an object has the content on record, by its metadata; sizes are compared before.
+
+        The files of a folder are not compared, since the folder's sha256 is not in the bucket.
+        """
+        if product.sha256.startswith(ETAG):
+            return file.version == product.sha256
+        if product.key.endswith(".zarr"):
+            return True
+        with explained("look at", self.clients.arn("s3", f"{self.bucket}/{file.key}")):
+            answer = self.clients.s3.head_object(Bucket=self.bucket, Key=file.key)
+        return answer.get("Metadata", {}).get(SHA256) == product.sha256
 
     @contextmanager
     def copy(self, file: StoredFile) -> Iterator[Path]:

@@ -25,6 +25,7 @@ from tidegate.targets.local.outside_inputs import Outside
 from tidegate.targets.local.queue import Entry, SqliteQueue
 from tidegate.targets.local.service import Service
 from tidegate.targets.local.sightings import Sightings
+from tidegate.workspace.binding import check_folder
 from tidegate.workspace.follow import Following
 from tidegate.workspace.loading import LoadedWorkspace, Say
 from tidegate.workspace.serving import WorkspaceService
@@ -68,6 +69,8 @@ def service(
         )
 
     with loaded.workspace.lock():
+        with loaded.ledger() as ledger:
+            check_folder(ledger, loaded.workspace.output, listener.say)
         yield WorkspaceService(loaded, make, listener.say)
 
 

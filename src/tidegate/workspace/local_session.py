@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from tidegate.errors import StorageError
+from tidegate.runtime.binding import explain
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import SETTLED, Input, Product, Run, RunRecord
@@ -22,7 +23,7 @@ from tidegate.targets.local.outside_inputs import OutsideInputs
 from tidegate.targets.local.queue import SqliteQueue
 from tidegate.targets.local.sightings import batched
 from tidegate.targets.local.skipped import find_skipped
-from tidegate.workspace import commands, loading, rerun
+from tidegate.workspace import binding, commands, loading, rerun
 from tidegate.workspace.environment_options import find_interpreter
 from tidegate.workspace.product_files import ProductFiles, StoredFile
 from tidegate.workspace.session import Ended, Job, RunOptions, Say, TargetOptions
@@ -86,6 +87,10 @@ class LocalSession:
         """A disk that is nearly full, and raw files that are not taken."""
         place = self.loaded.workspace
         problems = low_disk(place.root)
+        with self.ledger() as ledger:
+            judgement, _ = binding.describe_folder(ledger, place.output)
+        if text := explain(judgement, str(loading.short_path(place.output))):
+            problems.append(text)
         problems += [
             f"raw files that are not taken, {skipped}"
             for skipped in find_skipped(place.input, self.manifest.configs)
@@ -153,10 +158,15 @@ class LocalSession:
         return 0
 
     @contextmanager
-    def product_files(self) -> Iterator[ProductFiles]:
-        """``output/``, while no service writes to it."""
-        with self.loaded.workspace.lock():
+    def product_files(self, *, exclusive: bool = True) -> Iterator[ProductFiles]:
+        """``output/``."""
+        with self.loaded.workspace.lock() if exclusive else nullcontext():
             yield FolderProductFiles(self.loaded.workspace.output)
+
+    def bind_outputs(self) -> None:
+        """See ``session.Session``."""
+        with self.ledger() as ledger:
+            binding.bind_folder(ledger, self.loaded.workspace.output)
 
     def interpreter(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter and repository; looked for now if Tsdat was not asked."""
@@ -209,11 +219,25 @@ class FolderProductFiles:
                     continue
                 try:
                     status = (here / name).stat()
+                    size = _folder_size(here / name) if name in archives else status.st_size
                 except OSError:  # it was removed, or is a broken link
                     continue
                 key = (here / name).relative_to(self.root).as_posix()
                 modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
-                yield StoredFile(key, status.st_size, "", modified)
+                yield StoredFile(key, size, "", modified)
+
+    def is_version(self, file: StoredFile, product: Product) -> bool:
+        """Whether a file has the content on record; reads all of it."""
+        try:
+            return content_hash(self.root / file.key) == (product.size, product.sha256)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StorageError(
+                f"cannot read {file.key}",
+                why=error.strerror or str(error),
+                next="make it readable; then verify again",
+            ) from error
 
     def identify(self, file: StoredFile) -> tuple[int, str]:
         """Size and sha256."""
@@ -229,3 +253,7 @@ class FolderProductFiles:
     def copy(self, file: StoredFile) -> AbstractContextManager[Path]:
         """The file itself."""
         return nullcontext(self.root / file.key)
+
+
+def _folder_size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

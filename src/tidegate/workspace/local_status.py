@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from tidegate.runtime.binding import explain
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.skipped import Skipped, find_skipped
+from tidegate.workspace.binding import describe_folder
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.local_session import LocalSession
 from tidegate.workspace.overview import ConfigState, config_states
@@ -70,6 +72,9 @@ class LocalStatus:
     """What is large in the workspace."""
     free: int
     """Free bytes on its disk."""
+    outputs: str = ""
+    """What is wrong with the output folder: it is not the one that the ledger describes, or its
+    products are gone."""
 
 
 def collect_local_status(session: LocalSession, now: datetime) -> LocalStatus:
@@ -77,6 +82,7 @@ def collect_local_status(session: LocalSession, now: datetime) -> LocalStatus:
     workspace, configs = session.loaded.workspace, session.manifest.configs
     with session.ledger() as ledger:
         states = config_states(session, ledger, now)
+        judgement, _ = describe_folder(ledger, workspace.output)
         statuses = tuple(_config_status(state, ledger) for state in states)
     return LocalStatus(
         str(workspace.root),
@@ -85,6 +91,7 @@ def collect_local_status(session: LocalSession, now: datetime) -> LocalStatus:
         tuple(find_skipped(workspace.input, configs)),
         tuple(_disk(workspace)),
         shutil.disk_usage(workspace.root).free,
+        explain(judgement, "output/"),
     )
 
 

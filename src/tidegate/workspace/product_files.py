@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from tidegate.runtime.runs import Product
+
 
 class StoredFile(NamedTuple):
     """A file in the storage of products."""
@@ -34,6 +36,13 @@ class ProductFiles(Protocol):
 
     def identify(self, file: StoredFile) -> tuple[int, str]:
         """Its size and version, in the form that ``Outputs.fetch`` compares with."""
+
+    def is_version(self, file: StoredFile, product: Product) -> bool:
+        """Whether a file has the content that is on record.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
 
     def copy(self, file: StoredFile) -> AbstractContextManager[Path]:
         """The file on this machine, for reading only."""

@@ -111,6 +111,8 @@ class Scope:
     """Up to which time of the data, not included."""
     only: Only | None = None
     """Only what is missing, stale (other code, other inputs) or failed."""
+    lost: frozenset[str] = frozenset()
+    """The keys of runs with products that are not in storage any more: they count as missing."""
 
 
 def named_config(manifest: Manifest, id: str) -> Config:
@@ -219,7 +221,7 @@ def _files(
     ordered = sorted(files, key=lambda file: file.key)
     expired: set[Input] = set()
     if scope.only == "missing":
-        ordered, expired = _unfinished(scope.config, ledger, ordered)
+        ordered, expired = _unfinished(scope, ledger, ordered)
     for file in ordered:
         run = Run(scope.config.id, inputs=(file,))
         record = _latest(ledger, run)
@@ -233,7 +235,7 @@ def _files(
 
 
 def _unfinished(
-    config: Config, ledger: Ledger, files: Sequence[Input]
+    scope: Scope, ledger: Ledger, files: Sequence[Input]
 ) -> tuple[list[Input], set[Input]]:
     """The files without those that have a run of their own that succeeded, as most have.
 
@@ -244,12 +246,14 @@ def _unfinished(
     found: list[Input] = []
     taken: set[Input] = set()
     for n in range(0, len(files), _ASKED_AT_ONCE):
-        part = {Run(config.id, inputs=(file,)).key: file for file in files[n : n + _ASKED_AT_ONCE]}
+        some = files[n : n + _ASKED_AT_ONCE]
+        part = {Run(scope.config.id, inputs=(file,)).key: file for file in some}
         states = ledger.states(part)
-        left = [file for key, file in part.items() if states.get(key) not in SETTLED]
+        done = {key for key, state in states.items() if state in SETTLED and key not in scope.lost}
+        left = [file for key, file in part.items() if key not in done]
         unknown = [file for key, file in part.items() if key not in states]
         found += left
-        taken |= set(unknown) - set(ledger.untaken(config.id, unknown))
+        taken |= set(unknown) - set(ledger.untaken(scope.config.id, unknown))
     return found, taken
 
 
@@ -265,7 +269,7 @@ def _wanted(scope: Scope, record: RunRecord | None, run: Run, release: str) -> b
     if scope.only == "failed":
         return state == "failed"
     if scope.only == "missing":
-        return record is None or state not in ("succeeded", "empty")
+        return record is None or state not in ("succeeded", "empty") or record.key in scope.lost
     settled = record is not None and state in ("succeeded", "empty")
     return settled and record is not None and (record.release != release or record.key != run.key)
 

@@ -134,8 +134,15 @@ class Session(Protocol):
     def redrive(self) -> int:
         """Put dead letters back into their queues; returns how many messages."""
 
-    def product_files(self) -> AbstractContextManager[ProductFiles]:
-        """The product files, for ``tidegate adopt``."""
+    def product_files(self, *, exclusive: bool = True) -> AbstractContextManager[ProductFiles]:
+        """The product files; ``exclusive``: while no service on this machine writes to them.
+
+        Raises:
+            WorkspaceBusy: a service does.
+        """
+
+    def bind_outputs(self) -> None:
+        """Take the outputs for those that the ledger describes: write the same id into both."""
 
     def interpreter(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter and repository on this machine, to read files with.

@@ -11,8 +11,9 @@ only added; if everything is in place, nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tidegate.config import AwsKeys
@@ -23,6 +24,8 @@ from tidegate.deploy.bootstrap.table import Table
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.plan import tag_value
 from tidegate.errors import ConfigurationError, LedgerError, StorageError
+from tidegate.runtime.binding import explain
+from tidegate.targets.aws.binding import bind_bucket, describe_bucket
 from tidegate.targets.aws.clients import Clients, code_of
 from tidegate.targets.aws.names import Names
 
@@ -153,7 +156,41 @@ def plan_data_stores(
     stores.append(_table(Table(names.ledger_table, place, clients), table_settings))
     tags = (("branch", tag_value(names.branch)), ("repository", tag_value(names.repository)))
     notes = () if model is None else shared_outputs(model, names.branch)
-    return DataStores(place, tags, tuple(stores), notes, keep_logs)
+    planned = DataStores(place, tags, tuple(stores), notes, keep_logs)
+    return replace(planned, notes=(*notes, *_about_binding(planned, clients)))
+
+
+def _about_binding(planned: DataStores, clients: Clients) -> Iterator[str]:
+    """Whether the ledger describes another output bucket, or one that was emptied."""
+    pair = _ledger_and_outputs(planned)
+    if pair is None or pair[0].state != "ours" or pair[1].state not in ("ours", "missing"):
+        return
+    table, bucket = (store.name for store in pair)
+    try:
+        judgement = describe_bucket(table, bucket, clients)
+    except (StorageError, LedgerError):  # such as a table that is being created
+        return
+    if text := explain(judgement, f"s3://{bucket}"):
+        advice = "; `tidegate verify --target aws --repair` makes the products again"
+        fresh = f", or delete the table {table} for a new ledger"
+        yield text + (advice + fresh if judgement == "other outputs" else "")
+
+
+def _ledger_and_outputs(planned: DataStores) -> tuple[DataStore, DataStore] | None:
+    tables = [store for store in planned.stores if store.kind == "table"]
+    outputs = [store for store in planned.stores if "output" in store.uses]
+    return (tables[0], outputs[0]) if tables and outputs else None
+
+
+def _bind(planned: DataStores, clients: Clients) -> None:
+    """Bind ledger and bucket if they are new to each other."""
+    pair = _ledger_and_outputs(planned)
+    if pair is None:
+        return
+    table, bucket = (store.name for store in pair)
+    with suppress(StorageError, LedgerError):  # such as a permission that a deployment can lack
+        if describe_bucket(table, bucket, clients) in ("new", "other ledger"):
+            bind_bucket(table, bucket, clients)
 
 
 def shared_outputs(model: PipelinesConfig, branch: str) -> tuple[str, ...]:
@@ -289,6 +326,7 @@ def apply(planned: DataStores, clients: Clients, say: Say) -> None:
             _apply_bucket(planned, store, clients)
         done = "created" if store.action == "create" else "changed"
         say(f"{done} the {store.label}: {'; '.join(s.text for s in store.settings)}")
+    _bind(planned, clients)
 
 
 def _apply_bucket(planned: DataStores, store: DataStore, clients: Clients) -> None:

@@ -180,6 +180,17 @@ class S3Outputs:
                 gone.append(key)
         self._bucket.delete(gone)
 
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those keys under which there is nothing; a request for each."""
+        return [
+            key
+            for key in keys
+            if not any(
+                item["Key"] == key or item["Key"].startswith(f"{key}/")
+                for item in self._bucket.list(key, most=2)
+            )
+        ]
+
     def set_aside(self, keys: Iterable[str]) -> str:
         """Move products below the prefix ``withdrawn/`` of the bucket."""
         for key in keys:
@@ -226,11 +237,16 @@ class _Bucket:
         with self._explained("look at", key):
             return self._clients.s3.head_object(Bucket=self._name, Key=key)
 
-    def list(self, prefix: str) -> Iterator[Mapping[str, Any]]:
-        """All objects with that key prefix, a thousand a request."""
+    def list(self, prefix: str, most: int | None = None) -> Iterator[Mapping[str, Any]]:
+        """All objects with that key prefix, a thousand a request; or at ``most`` so many."""
+        config = {"MaxItems": most, "PageSize": most} if most else {}
         with self._explained("list", prefix):
             pages = self._clients.s3.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._name, Prefix=prefix):
+            for page in pages.paginate(
+                Bucket=self._name,
+                Prefix=prefix,
+                PaginationConfig=config,  # type: ignore[arg-type]
+            ):
                 yield from page.get("Contents", ())
 
     def download(self, key: str, destination: Path, *, match: str = "", sha256: str = "") -> None:

@@ -123,6 +123,9 @@ class FolderOutputs:
                     raise unwritable(f"cannot remove {key}", error, self.root) from error
             self._prune(place.parent)
 
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        return [key for key in keys if not os.path.lexists(self._place(key))]
+
     def set_aside(self, keys: Iterable[str]) -> str:
         """Move products to ``withdrawn/`` beside the work folder."""
         aside = self.work.parent / "withdrawn"

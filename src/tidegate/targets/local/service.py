@@ -248,6 +248,7 @@ class Service:
     def _over(self) -> bool:
         if self._stop.is_set() or self._intake.failure is not None or self._loops.over():
             return True
+        self._ledger.database.check_in_place()
         self.code_change = self._code.settled()
         return bool(self.code_change)
 

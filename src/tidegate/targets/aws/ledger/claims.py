@@ -38,6 +38,7 @@ class Claims:
         """See ``Ledger.claim``."""
         key = run.key
         new = self._recent.take_absent(key)
+        self._recent.forget_products()
         for turn in range(ROUNDS):
             before = None if new and turn == 0 else self._runs.read(key)
             claim = decide_claim(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from tidegate.runtime.ledger_rules import FinishChanges, finish_changes, superseded
+from tidegate.runtime.protocols import Overtaken
 from tidegate.runtime.runs import Product, RunRecord
 from tidegate.targets.aws.clients import ConditionFailed
 from tidegate.targets.aws.ledger.changes import Changes
@@ -23,7 +24,7 @@ from tidegate.targets.aws.ledger.recent_reads import RecentReads
 from tidegate.targets.aws.ledger.run_items import RunItems, StoredRun
 from tidegate.targets.aws.ledger.shelves import Shelves
 from tidegate.targets.aws.ledger.table import ROUNDS, WRITTEN_AT_ONCE, Table, contended, pause
-from tidegate.targets.aws.ledger.values import Item
+from tidegate.targets.aws.ledger.values import Item, unpack_product
 
 
 class Finishing:
@@ -61,17 +62,34 @@ class Finishing:
                 else:
                     made[key] = None
             after = StoredRun(changes.record, new_token(), None, tuple(made), before.sure)
-            if self._write(after, before, changes):
+            present = self._present_products(changes.products)
+            if self._write(after, before, changes, present):
                 return
+            self._check_overtaken(record, present)
             pause(turn)
         raise contended(f"end the run {record.key[:12]}")
 
-    def _write(self, after: StoredRun, before: StoredRun, changes: FinishChanges) -> bool:
+    def _check_overtaken(self, record: RunRecord, before: Mapping[str, Item | None]) -> None:
+        """Raise Overtaken if another run has written a product since it was read."""
+        for key, item in self._products.read_items(list(before)).items():
+            old = before[key]
+            if item is None or (old is not None and old["revision"] == item["revision"]):
+                continue
+            if unpack_product(item).run != record.key:
+                raise Overtaken(key)
+
+    def _write(
+        self,
+        after: StoredRun,
+        before: StoredRun,
+        changes: FinishChanges,
+        present: Mapping[str, Item | None],
+    ) -> bool:
         """Write the end in as few transactions as possible, the record of the run last."""
         runs = self._runs.read_many([run_key(key) for key in changes.replaced]).values()
         replaced = [(run, record) for run in runs if (record := superseded(run.record))]
         units = [self._superseding_unit(run, record) for run, record in replaced]
-        units += self._product_units(changes.products)
+        units += self._product_units(changes.products, present)
         groups = list(group_units(units, WRITTEN_AT_ONCE - ROOM_OF_A_RUN)) or [[]]
         for group in groups[:-1]:
             try:
@@ -89,12 +107,18 @@ class Finishing:
         after = replace(run, record=record, revision=new_token(), parts=())
         return Unit((self._runs.put(after, run), *self._runs.move_in_lists(after, run)), ())
 
-    def _product_units(self, products: Mapping[str, Product | None]) -> list[Unit]:
-        """The writes of each product, given the versions that it replaces."""
+    def _present_products(self, products: Mapping[str, Product | None]) -> dict[str, Item | None]:
+        """The versions that are replaced: as this process read them when it published."""
         kept = self._recent.take_products(list(products))
         # No write is on condition that a retired key is absent, so an absence is read again.
         present = {key: item for key, item in kept.items() if item or products[key] is not None}
         present.update(self._products.read_items([key for key in products if key not in present]))
+        return present
+
+    def _product_units(
+        self, products: Mapping[str, Product | None], present: Mapping[str, Item | None]
+    ) -> list[Unit]:
+        """The writes of each product, given the versions that it replaces."""
         return [
             self._products.unit(key, product, present[key])
             for key, product in products.items()

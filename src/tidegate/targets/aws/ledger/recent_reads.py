@@ -52,11 +52,19 @@ class RecentReads:
             return known
 
     def keep_products(self, items: Mapping[str, Item | None]) -> None:
-        """Keep items of products until the run that is about to replace them ends."""
+        """Keep items of products until the run that is about to replace them ends.
+
+        The first version that a run has read is kept: it has decided by that what to publish.
+        """
         with self._lock:
             if len(self._products) > _MOST:
                 self._products.clear()
-            self._products.update(items)
+            self._products = {**items, **self._products}
+
+    def forget_products(self) -> None:
+        """A run begins: what was read for others does not count."""
+        with self._lock:
+            self._products.clear()
 
     def take_products(self, keys: Sequence[str]) -> dict[str, Item | None]:
         """What was kept of those products; forgets it, so that a second try reads them again."""

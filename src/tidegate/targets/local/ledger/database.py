@@ -9,6 +9,7 @@ Do not use a ``Database`` across a ``fork``: SQLite connections do not survive i
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,14 +42,40 @@ class Database:
         self._idle_lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self._file = (0, 0)
         create_if_missing(path)
         with self.explained():
             self._writer = self._connect()
             try:
                 self._migrate()
+                self._file = _identity(path)
             except BaseException:
                 self._writer.close()
                 raise
+
+    def check_in_place(self) -> None:
+        """Raise LedgerError if the file was deleted or replaced; its content is saved first."""
+        if self._closed or self._file in ((0, 0), _identity(self.path)):
+            return
+        saved = self._save_content()
+        raise LedgerError(
+            f"{self.path} was deleted or replaced while it was in use",
+            why=f"what was in it until now is saved in {saved.name}" if saved else "",
+            next=f"stop all commands, and move {saved.name} to {self.path.name}; then start again"
+            if saved
+            else "put it back; then start again",
+        )
+
+    def _save_content(self) -> Path | None:
+        """Write what the open file holds to a new file beside it."""
+        saved = self.path.with_name(f"{self.path.stem}-saved-{self._file[1]}{self.path.suffix}")
+        if saved.exists():
+            return saved
+        try:
+            self._writer.execute("VACUUM INTO ?", (str(saved),))
+        except sqlite3.Error:  # such as a transaction that is open, or a full disk
+            return None
+        return saved
 
     def close(self) -> None:
         """Close all connections; the last process to do so merges the log into the file."""
@@ -62,6 +89,7 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction that may write; an exception undoes all of it."""
         with self._lock, self.explained():
+            self.check_in_place()
             db = self._writer
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -161,3 +189,12 @@ class Database:
                 ),
                 next="upgrade Tidegate; the ledger is left as it is",
             )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Identifies the file; (0, 0) if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
