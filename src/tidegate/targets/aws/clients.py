@@ -194,8 +194,14 @@ class Clients:
 
     def arn(self, service: str, resource: str) -> str:
         """The ARN of something, for messages; account and region are left open."""
-        with self._lock:
-            partition = partition_of(self._opened().region_name or "")
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            with self._lock:
+                region = self._opened().region_name
+        except BotoCoreError:  # such as an unknown profile: the request itself reports it
+            region = None
+        partition = partition_of(region or "")
         where = ":" if service == "s3" else "*:*"
         return f"arn:{partition}:{service}:{where}:{resource}"
 
