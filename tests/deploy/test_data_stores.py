@@ -40,7 +40,7 @@ Enter = Callable[..., Clients]
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
-    with ministack(tmp_path_factory.mktemp("foundation")) as running:
+    with ministack(tmp_path_factory.mktemp("data-stores")) as running:
         yield running
 
 
@@ -521,8 +521,8 @@ def test_in_words(clients: Clients, names: Names, snapshot: Callable[[str, str],
     texts = [
         describe(plan_data_stores(one, Names("waves", "main"), clients)) for one in (keys, missing)
     ]
-    snapshot("foundation.txt", "\n".join(texts))
+    snapshot("data_stores.txt", "\n".join(texts))
     assert (
-        data_stores.as_data(plan_data_stores(keys, names, clients))["things"][0]["name"]
+        data_stores.as_data(plan_data_stores(keys, names, clients))["stores"][0]["name"]
         == "waves-words"
     )

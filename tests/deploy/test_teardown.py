@@ -96,7 +96,7 @@ def test_a_branch_is_deleted_and_another_kept(main: Deployed, dev: Deployed) -> 
 
     told = main.tidegate("destroy", "main", "--dry-run", "--json").json
     assert told["removed"] is False
-    assert [(s["act"], s["name"]) for s in told["goes"]] == [
+    assert [(s["act"], s["name"]) for s in told["delete"]] == [
         ("stack", "waves-main-PipelinesStack"),
         ("images", "waves-main"),
         ("stack", "waves-main-CodePipelineStack"),
@@ -311,7 +311,7 @@ def test_data_outlives_the_older_recipes_stack(main: Deployed) -> None:
     (main.folder / "pipelines_config.yml").write_text(config)
     put(main, "older-raw", "a")
     put(main, "older-products", "b")
-    steps = main.tidegate("destroy", "main", "--dry-run", "--json").json["goes"]
+    steps = main.tidegate("destroy", "main", "--dry-run", "--json").json["delete"]
     assert [step["act"] for step in steps] == ["retain", "stack"]
     main.tidegate("destroy", "main", "--yes")
     assert main.living_stacks() == set()
@@ -503,5 +503,5 @@ def test_all_names_at_once_are_not_taken_for_the_branch(main: Deployed) -> None:
     """Nothing is deployed: there is nothing to remove, whatever else is in the account."""
     main.older_function("x", "y", name="waves-dev-lambda-x-y", BRANCH="dev")
     before = everything(main)
-    assert not main.tidegate("destroy", "main", "--yes", "--json").json["goes"]
+    assert not main.tidegate("destroy", "main", "--yes", "--json").json["delete"]
     assert everything(main) == before

@@ -61,7 +61,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def deployed(world: World, tools: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Planned, then deployed from the code in a folder of this machine, built as CodeBuild does."""
     plan = world.tidegate("plan", "main", "--json", *world.means).json
-    actions = {thing["name"]: thing["action"] for thing in plan["foundation"]["things"]}
+    actions = {thing["name"]: thing["action"] for thing in plan["data_stores"]["stores"]}
     assert actions[RAW] == actions[PRODUCTS] == "create"
     assert [stack["stack"] for stack in plan["stacks"]] == [CODEPIPELINE, PIPELINES]
     assert plan["costs"]["total"] > 0
@@ -181,7 +181,7 @@ def test_status_tells_how_things_stand(deployed: World) -> None:
 
 def test_in_the_end_nothing_is_left_but_data(deployed: World) -> None:
     ends = deployed.tidegate("destroy", "main", "--dry-run", "--json").json
-    assert not any("artifacts" in stay["what"] for stay in ends["stays"])
+    assert not any("artifacts" in stay["what"] for stay in ends["keep"])
     told = deployed.tidegate("destroy", "main", "--yes")
     assert "tides-main" in told.out + told.err
     assert deployed.stacks() == {}

@@ -77,7 +77,7 @@ def bootstrap(
     opened = open_branch(directory, branch, profile, region)
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
         found = deploying.plan_deployment(opened, out.note, folder=Path(folder))
-        _show_foundation(out, found)
+        _show_data_stores(out, found)
         if found.data_stores.changes and not yes and not confirm("Continue?"):
             raise typer.Exit(1)
         deploying.create_data_stores(found, Path(folder), out.note)
@@ -117,7 +117,7 @@ def plan(
         deployment = releasing.preview(prepared, out.note)
     if as_json:
         data: dict[str, Any] = {
-            "foundation": data_stores.as_data(found.data_stores),
+            "data_stores": data_stores.as_data(found.data_stores),
             "stacks": [as_data(changes)],
         }
         if prepared is not None and deployment is not None:
@@ -126,7 +126,7 @@ def plan(
             data["costs"] = costs.as_data(estimate_costs(prepared, deployment))
         out.data(data)
         return
-    _show_foundation(out, found, results=True)
+    _show_data_stores(out, found, results=True)
     show_changes(out, changes, results=True)
     if prepared is not None and deployment is not None:
         show_release_plan(out, prepared, deployment)
@@ -210,7 +210,7 @@ def _deploy_pipeline_stack(
             deploying.check_pipeline_keys(opened)
         found = deploying.plan_deployment(opened, out.note, folder=Path(folder))
         deploying.check_older_recipe(found)
-        _show_foundation(out, found)
+        _show_data_stores(out, found)
         is_new = not found.state.exists
         if is_new:
             show_changes(out, deploying.preview(found, out.note))
@@ -231,7 +231,7 @@ def _deploy_pipeline_stack(
     return found
 
 
-def _show_foundation(out: View, found: DeploymentPlan, *, results: bool = False) -> None:
+def _show_data_stores(out: View, found: DeploymentPlan, *, results: bool = False) -> None:
     from tidegate.deploy.bootstrap import data_stores
 
     console = out.out if results and not out.as_json else out.err

@@ -174,7 +174,8 @@ def _data(teardown: Teardown) -> dict[str, object]:
         {"what": s.what, "act": s.act, "name": s.name, "why": s.why, "data": s.dangerous}
         for s in teardown.steps
     ]
-    return {"goes": steps, "stays": to_json(teardown.kept), "unseen": list(teardown.unchecked)}
+    kept, unchecked = to_json(teardown.kept), list(teardown.unchecked)
+    return {"delete": steps, "keep": kept, "unchecked": unchecked}
 
 
 def _report(out: View, branch: str, left: Teardown, as_json: bool) -> None:

@@ -302,8 +302,7 @@ def describe_key(store: DataStore) -> str:
 
 def as_data(planned: DataStores) -> dict[str, Any]:
     """The data stores as ``--json`` prints them."""
-    data = asdict(planned)
-    return {"things" if key == "stores" else key: value for key, value in data.items()}
+    return asdict(planned)
 
 
 def apply(planned: DataStores, clients: Clients, say: Say) -> None:
