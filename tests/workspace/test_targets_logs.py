@@ -99,7 +99,7 @@ def test_the_log_of_a_run(branch: Any) -> None:
 def test_following_until_ctrl_c(branch: Any) -> None:
     log(branch, "lidar/humboldt", said("before"), age=5)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tidegate", "logs", "--follow", "--branch", "main"],
+        [sys.executable, "-m", "tidegate", "logs", "--follow", "--target", "aws"],
         cwd=branch.folder, env=dict(os.environ), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
