@@ -7,6 +7,12 @@ lock --universal --python-version 3.11 pyproject.toml --all-extras --group dev -
 # netCDF4 1.6.5, which Tsdat 0.8.5 pins, was built for NumPy 1.
 printf 'tsdat==0.8.5\nnumpy<2\n' | lock --python-version 3.10 - -o requirements/tsdat-0.8.5.txt
 printf 'tsdat==0.9.3\n' | lock --python-version 3.10 - -o requirements/tsdat-0.9.3.txt
+# What was published when they were: newer packages do not fit.
+printf 'tsdat==0.5.*\n' |
+  lock --python-version 3.8 --exclude-newer 2023-01-15 - -o requirements/tsdat-0.5.txt
+printf 'tsdat==0.7.1\n' |
+  lock --python-version 3.9 --exclude-newer 2024-01-15 - -o requirements/tsdat-0.7.1.txt
+printf 'tsdat==0.10.*\n' | lock --python-version 3.13 - -o requirements/tsdat-0.10.txt
 # In images: uv, and the packages of the function's own process, as they are tested here.
 image=src/tidegate/deploy/images/context
 printf 'uv\n' | lock --universal --python-version 3.10 -c requirements/uv.txt - -o $image/uv.txt

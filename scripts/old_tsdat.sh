@@ -1,16 +1,22 @@
 #!/bin/sh
-# An environment with an older Tsdat (pydantic 1) on Python 3.10, for the tests of the runtime.
-# Where there is no Python 3.10 nothing is made, and those tests skip, saying so.
+# An environment with a Tsdat other than Tidegate's own, for the tests of the runtime. Where there is
+# no Python of the version that it is tested with, nothing is made, and those tests skip, saying so.
 set -eu
 version=$1
 folder=.venvs/tsdat-$version
-python=$("$UV" python find --no-project --offline 3.10 2>/dev/null || true)
-for candidate in "$HOME"/.pyenv/versions/3.10.*/bin/python3.10; do
+case $version in
+  0.5) wanted=3.8 ;;
+  0.7.*) wanted=3.9 ;;
+  0.10) wanted=3.13 ;;
+  *) wanted=3.10 ;;
+esac
+python=$("$UV" python find --no-project --offline "$wanted" 2>/dev/null || true)
+for candidate in "$HOME"/.pyenv/versions/"$wanted".*/bin/python"$wanted"; do
   [ -n "$python" ] || { [ -x "$candidate" ] && python=$candidate; }
 done
 mkdir -p "$folder"
 if [ -z "$python" ]; then
-  echo "no Python 3.10 found: the tests beside Tsdat $version will be skipped" >&2
+  echo "no Python $wanted found: the tests beside Tsdat $version will be skipped" >&2
 else
   "$UV" venv --quiet --clear --python "$python" "$folder"
   "$UV" pip sync --quiet --python "$folder/bin/python" --compile-bytecode --require-hashes "requirements/tsdat-$version.txt"

@@ -4,7 +4,12 @@ import importlib.util
 
 import pytest
 
-from tidegate.runtime.pipeline_failures import failure_of
+from tidegate.runtime.pipeline_failures import (
+    advice_on_import,
+    config_message_of,
+    failure_of,
+    yaml_file_of,
+)
 
 
 def raised_in(folder, body):
@@ -33,3 +38,48 @@ def test_where_it_is_raised_tells_whose_fault_it_is(tmp_path, body, kind):
     package = failure_of(raised_in(tmp_path / "lib/site-packages/package", body))
     assert package.kind == ("bad-input" if "another" in body else "environment")
     assert failure_of(raised_in(tmp_path / "pipelines", body)).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [
+        ("serial_numbers", "add serial_numbers to requirements.txt"),
+        ("yaml.nodes", "add PyYAML to requirements.txt"),
+        ("tsdat.transform_v9", "newer one in requirements.txt"),
+        ("utils.wind", "in the repository"),
+    ],
+)
+def test_what_to_do_about_a_module_that_is_missing(module, advice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "utils").mkdir()
+    wrapped = RuntimeError("outer")
+    wrapped.__cause__ = ModuleNotFoundError(f"No module named {module!r}", name=module)
+    assert advice in advice_on_import(wrapped)
+    assert advice in failure_of(wrapped.__cause__).next
+    assert advice_on_import(ValueError("x")) == ""
+
+
+class Rejection(Exception):
+    """As pydantic's errors are."""
+
+    def errors(self):
+        inner = "dict[function-plain[pattern_str_validator()],RetrievedVariableConfig]"
+        return [
+            {"loc": ("data_vars", "x", inner, "nam"), "msg": "a dictionary or instance of X"},
+            {"loc": ("data_vars", "x", "RetrievedVariableConfig", "name"), "msg": "required"},
+        ]
+
+
+def test_a_message_names_the_file_and_the_key(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    error = RuntimeError("Error encountered while instantiating")
+    error.__cause__ = Rejection()
+    assert config_message_of(error) == "data_vars.x.name: required"
+    config = tmp_path / "pipeline.yaml"
+    config.write_text(
+        "classname: x\nretriever:\n  # here\n  path: shared/r.yaml\ndataset:\n  path: d\n"
+    )
+    assert yaml_file_of(error, "pipeline.yaml") == "shared/r.yaml"
+    config.write_text("classname: x\n")
+    assert yaml_file_of(error, "pipeline.yaml") == "pipeline.yaml"
+    assert yaml_file_of(ValueError("x"), "pipeline.yaml") == "pipeline.yaml"

@@ -50,7 +50,9 @@ def up(
 ) -> None:
     """Run the service: process files as they arrive in input/, and schedules, until Ctrl-C."""
     out = View(as_json=as_json)
-    opened = loading.load_workspace(Workspace.at(directory), python=python, say=out.note)
+    workspace = Workspace.at(directory)
+    workspace.check_free()  # before an environment is made, which can take minutes
+    opened = loading.load_workspace(workspace, python=python, tolerant=True, say=out.note)
     activity = Activity(out, verbose=verbose)
     with (
         notifying(opened, out.note) as notifier,

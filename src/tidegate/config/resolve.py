@@ -34,6 +34,10 @@ class Resolution:
     """All problems, by line."""
     notes: tuple[Note, ...] = ()
     """What is allowed, but perhaps not intended; by line."""
+    rejected: tuple[Config, ...] = ()
+    """The configs that Tsdat rejects; all problems are about these."""
+    others: tuple[Config, ...] = ()
+    """The configs that can run."""
 
 
 def resolve(config_file: ConfigFile, described: Described | None = None) -> Resolution:
@@ -51,12 +55,19 @@ def resolve(config_file: ConfigFile, described: Described | None = None) -> Reso
         for name in pipeline.configs
     ]
     problems = in_order(_rejected(config_file, pairs, answers))
+    rejected = [config for _, config in pairs if _is_rejected(config, answers)]
+    others = [config for _, config in pairs if not _is_rejected(config, answers)]
     notes = [
         Note(config_file.file, config_file.line(*path), what)
         for path, what in (*_ignored(model), *_paths(pairs), *_datastreams(pairs))
     ]
     manifest = None if problems else Manifest(tuple(config for _, config in pairs))
-    return Resolution(manifest, problems, tuple(sorted(set(notes))))
+    notes_in_order = tuple(sorted(set(notes)))
+    return Resolution(manifest, problems, notes_in_order, tuple(rejected), tuple(others))
+
+
+def _is_rejected(config: Config, answers: Described) -> bool:
+    return isinstance(answers.get(config.config_file), TidegateError)
 
 
 def config_files(model: PipelinesConfig) -> tuple[str, ...]:
@@ -135,19 +146,24 @@ def _when(model: PipelinesConfig, pipeline: PipelineEntry, entry: ConfigEntry) -
 
 
 def _rejected(config_file: ConfigFile, pairs: Pairs, answers: Described) -> Iterator[Problem]:
-    """Each config file that Tsdat rejects, once, at its first use."""
-    seen: set[str] = set()
+    """What Tsdat rejects, each reason once, at the first config that has it."""
+    reasons: dict[tuple[str, str, str], list[tuple[KeyPath, Config]]] = {}
     for path, config in pairs:
         answer = answers.get(config.config_file)
-        if not isinstance(answer, TidegateError) or config.config_file in seen:
-            continue
-        seen.add(config.config_file)
-        said = ": ".join(part for part in (answer.what, answer.why) if part)
+        if isinstance(answer, TidegateError):
+            named = config.config_file in answer.what  # as in "Tsdat cannot set up pipeline.yaml"
+            parts = (answer.why,) if named and answer.why else (answer.what, answer.why)
+            reason = (": ".join(part for part in parts if part), answer.where, answer.next)
+            reasons.setdefault(reason, []).append((path, config))
+    for (why, where, fix), found in reasons.items():
+        files = list(dict.fromkeys(config.config_file for _, config in found))
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        place = f"{where}: " if where else ""
         yield Problem(
             config_file.file,
-            config_file.line(*path, "config_file_path"),
-            f"Tsdat rejects {values.show(config.config_file)}: {said}",
-            answer.next or "correct that file",
+            config_file.line(*found[0][0], "config_file_path"),
+            f"Tsdat rejects {values.show(files[0])}{more}: {place}{why}",
+            fix or "correct that file",
         )
 
 

@@ -16,11 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tidegate.errors import LedgerError, StorageError
 from tidegate.runtime.protocols import Ledger, Span
 from tidegate.runtime.runs import Product
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ _AT_ONCE = 8
 _LAST_DAY = date.max.toordinal() - 1
 
 
-Say = Callable[[str, int], object]
+Say: TypeAlias = "Callable[[str, int], object]"
 """Called when a datastream is done, with its name and how many there are."""
 
 

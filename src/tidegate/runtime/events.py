@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from tidegate.runtime.records import check_aware
 from tidegate.runtime.runs import Input, Run
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 
 @dataclass(frozen=True)
@@ -52,4 +56,4 @@ class Requested:
         check_aware(self)
 
 
-Event = FileArrived | ScheduleDue | Requested
+Event: TypeAlias = "FileArrived | ScheduleDue | Requested"

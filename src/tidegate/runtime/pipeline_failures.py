@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import traceback
+from collections.abc import Iterable
 
 from tidegate.errors import ConfigurationError, ProductError
 from tidegate.runtime.runs import Failure
@@ -19,6 +21,7 @@ _PIN = (
     "packages of the pipelines' environment do not fit each other: pin their versions in"
     " requirements.txt or set `exclude_newer`, then `tidegate env` and `tidegate retry`"
 )
+_CLASS = re.compile(r"(?:[A-Z][a-z0-9]+){2,}")
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -39,7 +42,8 @@ def failure_of(error: BaseException) -> Failure:
             "configuration",
             message_of(error),
             place_of(error),
-            "the pipelines' environment or code lacks something: see requirements.txt",
+            advice_on_import(error)
+            or "the pipelines' environment or code lacks something: see requirements.txt",
         )
     if _may_pass(error):
         return Failure(
@@ -89,6 +93,38 @@ def _may_pass(error: BaseException) -> bool:
     return type(error).__module__.startswith(_NETWORK)
 
 
+_OTHER_NAMES = {
+    "yaml": "PyYAML",
+    "sklearn": "scikit-learn",
+    "skimage": "scikit-image",
+    "cv2": "opencv-python-headless",
+    "PIL": "Pillow",
+    "dateutil": "python-dateutil",
+    "serial": "pyserial",
+    "act": "act-atmos",
+    "bs4": "beautifulsoup4",
+    "mpl_toolkits": "matplotlib",
+}
+"""Packages that have another name than their module."""
+
+
+def advice_on_import(error: BaseException) -> str:
+    """What to do about a module that is missing; "" if none is. Looks at all causes."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, ModuleNotFoundError) and cause.name):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return ""
+    module = str(getattr(cause, "name", ""))
+    top = module.partition(".")[0]
+    if top == "tsdat":
+        return f"this version of Tsdat has no {module}: ask for a newer one in requirements.txt"
+    if any(os.path.exists(top + end) for end in ("", ".py")):
+        return f"there is no {module} in the repository: correct the name, or add the file"
+    package = _OTHER_NAMES.get(top, top)
+    return f"add {package} to requirements.txt, if that is the package that has {top}"
+
+
 def is_from_plots(error: BaseException) -> bool:
     """Whether an exception came out of the plotting hook, which comes after the data is saved."""
     return any(frame.name in _PLOTS for frame in traceback.extract_tb(error.__traceback__))
@@ -117,12 +153,51 @@ def config_message_of(error: BaseException) -> str:
     problems = getattr(error, "errors", None)
     if not callable(problems):
         return message_of(error)
-    lines = [
-        f"{'.'.join(str(part) for part in problem.get('loc', ()))}: {problem.get('msg', '')}"
-        for problem in problems()
-    ]
+    listed = [(_key(problem.get("loc", ())), str(problem.get("msg", ""))) for problem in problems()]
+    # What none of several alternatives fits gives a line for each; the last one is the full form.
+    clear = [(key, text) for key, text in listed if "or instance of" not in text] or listed
+    lines = list(dict.fromkeys(f"{key}: {text}" for key, text in clear))
     more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
     return ("; ".join(lines[:3]) + more)[:_LONGEST_MESSAGE]
+
+
+def _key(location: Iterable[object]) -> str:
+    """The key in a YAML file that a message of pydantic is about, without its names of classes."""
+    parts = [str(part) for part in location]
+    return ".".join(part for part in parts if not _CLASS.fullmatch(part) and "[" not in part)
+
+
+_PARTS = {
+    "readers": "retriever",
+    "attrs": "dataset",
+    "coords": "dataset",
+    "data_vars": "dataset",
+    "managers": "quality",
+    "handler": "storage",
+}
+"""For keys at the top of a YAML file, the part of a pipeline whose file has them."""
+
+
+def yaml_file_of(error: BaseException, config_file: str) -> str:
+    """The file that a message of pydantic is about: the pipeline's own, or one that it names.
+
+    The message itself does not name it, only the keys in it.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    problems = getattr(error, "errors", None)
+    if not callable(problems):
+        return config_file
+    keys = [str(part) for problem in problems() for part in problem.get("loc", ())]
+    part = _PARTS.get(keys[0] if keys else "", "")
+    part = "retriever" if part == "dataset" and any("Retriev" in key for key in keys) else part
+    try:
+        with open(config_file, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, ValueError):
+        return config_file
+    named = re.search(rf"^{part}:[^\n]*\n(?:[ \t]+[^\n]*\n)*?[ \t]+path:[ \t]*(\S+)", text, re.M)
+    return named[1].strip("'\"") if part and named else config_file
 
 
 def place_of(error: BaseException) -> str:

@@ -13,7 +13,12 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tidegate.runtime.type_hints import type_hints
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 T = TypeVar("T")
 
@@ -54,7 +59,7 @@ def to_json(value: Any) -> Any:
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)  # not `cache`: Python 3.8 has none
 def _fields_of(kind: type) -> tuple[dataclasses.Field[Any], ...] | None:
     """The fields of a class of records; None for any other class."""
     return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else None
@@ -91,16 +96,19 @@ def _is_default(field: dataclasses.Field[Any], value: object) -> bool:
     return False
 
 
-Reader = Callable[[Any], Any]
+Reader: TypeAlias = "Callable[[Any], Any]"
 
 
-@functools.cache
+_UNIONS = (typing.Union, getattr(types, "UnionType", typing.Union))
+
+
+@functools.lru_cache(maxsize=None)  # not `cache`: Python 3.8 has none
 def _reader(hint: Any) -> Reader:
     """The function that converts JSON into a value of type ``hint``; cached for each type."""
     if dataclasses.is_dataclass(hint):
         return _record_reader(typing.cast(type, hint))
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
+    if origin in _UNIONS:
         inner = _reader(next(arg for arg in args if arg is not type(None)))
         return lambda data: None if data is None else inner(data)
     if origin is tuple:
@@ -122,7 +130,7 @@ def _record_reader(cls: type) -> Reader:
         if not isinstance(data, Mapping):
             raise TypeError(f"expected an object, got {type(data).__name__}")
         if not readers:  # only now, so that a record may contain one of its own type
-            hints = typing.get_type_hints(cls)
+            hints = type_hints(cls)
             readers.update((f.name, _reader(hints[f.name])) for f in dataclasses.fields(cls))
         return cls(**{name: readers[name](data[name]) for name in data if name in readers})
 

@@ -19,7 +19,12 @@ from typing import Any
 
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Pipeline
-from tidegate.runtime.pipeline_failures import config_message_of, place_of
+from tidegate.runtime.pipeline_failures import (
+    advice_on_import,
+    config_message_of,
+    place_of,
+    yaml_file_of,
+)
 
 
 def load() -> str:
@@ -93,7 +98,7 @@ def instantiate(config_file: str, store: Path) -> Any:
             f"Tsdat cannot set up {config_file}",
             why=config_message_of(error),
             where=place_of(error),
-            next="correct the config or the code that it names",
+            next=advice_on_import(error) or "correct the config or the code that it names",
         ) from error
 
 
@@ -135,8 +140,8 @@ def _read(config_file: str) -> Any:
         raise ConfigurationError(
             f"Tsdat rejects {config_file}",
             why=config_message_of(error),
-            where=place_of(error),
-            next="correct the config; `tidegate check` asks Tsdat again",
+            where=place_of(error) or yaml_file_of(error, config_file),
+            next=advice_on_import(error) or "correct the config; `tidegate check` asks Tsdat again",
         ) from error
 
 
@@ -167,6 +172,8 @@ def _storage(config: Any) -> _Storage:
     allowed = _defaults(used)
     merged = {k: v for k, v in {**allowed, **own, **given}.items() if k in allowed}
     root = merged.pop("storage_root", None)
+    if "storage_root" not in given:
+        root = _below_here(root)
     classname = f"{used.__module__}.{used.__qualname__}"
     parameters = {k: v for k, v in merged.items() if k in given or v != allowed.get(k)}
     return _Storage(classname, parameters, _prefix(root), merged)
@@ -180,6 +187,15 @@ def _defaults(storage: type) -> dict[str, Any]:
     parameters = getattr(storage, "Parameters", None)
     fields = getattr(parameters, "model_fields", None) or getattr(parameters, "__fields__", {})
     return {name: field.default for name, field in fields.items()}
+
+
+def _below_here(root: Any) -> Any:
+    """A default storage root without the machine's path: Tsdat before 0.6 has an absolute one."""
+    path = PurePosixPath(str(root or ""))
+    if not path.is_absolute():
+        return root
+    inside = os.path.relpath(str(path))
+    return None if inside == "." or inside.startswith("..") else inside
 
 
 def _prefix(root: Any) -> str:

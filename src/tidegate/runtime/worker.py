@@ -146,7 +146,7 @@ def perform(task: Task, loaded: Callable[[], None] = lambda: None) -> Outcome:
     return replace(outcome, warnings=warnings, peak_memory=_peak_memory())
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)
 def _output() -> int:
     """The pipe for what a run writes to the file descriptors 1 and 2; its number is an argument."""
     if not sys.argv[2:] or not sys.argv[2].isdigit():  # not started by `process.WorkerProcess`

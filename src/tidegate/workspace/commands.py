@@ -66,6 +66,7 @@ def service(
             poll=poll,
             code=loaded.code or NoCodeChanges(),
             keep=_retention(loaded),
+            not_run=loaded.rejected,
         )
 
     with loaded.workspace.lock():

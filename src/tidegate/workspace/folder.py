@@ -107,17 +107,25 @@ class Workspace:
         try:
             lock.acquire(timeout=_LOCK_TIMEOUT, poll_interval=0.05)
         except Timeout:
-            process = self.service_process()
-            raise WorkspaceBusy(
-                f"a service is already running in {self.root}" + (f" ({process})" * bool(process)),
-                next="stop it first, or let it do the work; `tidegate runs` shows its runs",
-            ) from None
+            raise self._taken() from None
         try:
             (self.state / "service.pid").write_text(f"{os.getpid()} {time.time():.0f}\n")
             yield
         finally:
             (self.state / "service.pid").unlink(missing_ok=True)
             lock.release()
+
+    def check_free(self) -> None:
+        """Raise WorkspaceBusy if a service runs in this workspace."""
+        if self.busy():
+            raise self._taken()
+
+    def _taken(self) -> WorkspaceBusy:
+        process = self.service_process()
+        return WorkspaceBusy(
+            f"a service is already running in {self.root}" + (f" ({process})" if process else ""),
+            next="stop it first, or let it do the work; `tidegate runs` shows its runs",
+        )
 
     def busy(self) -> bool:
         """Whether a service runs in this workspace."""

@@ -7,13 +7,13 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate import config as configuration
 from tidegate.config import ConfigFile, ConfigProblems, Note
 from tidegate.errors import TidegateError, UsageError
-from tidegate.runtime.manifest import Manifest, Pipeline
+from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import RunRecord
@@ -44,8 +44,10 @@ class LoadedWorkspace:
     """Remarks on the config: allowed, but perhaps not intended."""
     code: CodeWatch | None = field(default=None, compare=False)
     """Detects changes of config and code since they were read; None if Tsdat was not asked."""
-    given: tuple[str | None, Path | None] = (None, None)
-    """The interpreter and the repository that were given instead of the config's."""
+    given: tuple[str | None, Path | None, bool] = (None, None, False)
+    """The interpreter and the repository that were given instead of the config's; ``tolerant``."""
+    rejected: tuple[Config, ...] = ()
+    """Configs that Tsdat rejects, where the others run without them."""
 
     def watch(self) -> CodeWatch:
         """Detects changes of config and code from now on."""
@@ -53,8 +55,10 @@ class LoadedWorkspace:
 
     def again(self, say: Say) -> LoadedWorkspace:
         """The workspace as it is now; see ``load_workspace``."""
-        python, repository = self.given
-        return load_workspace(self.workspace, python=python, repository=repository, say=say)
+        python, repository, tolerant = self.given
+        return load_workspace(
+            self.workspace, python=python, repository=repository, tolerant=tolerant, say=say
+        )
 
     @contextmanager
     def ledger(self) -> Iterator[SqliteLedger]:
@@ -91,17 +95,19 @@ def load_workspace(
     *,
     python: str | None = None,
     repository: Path | None = None,
+    tolerant: bool = False,
     say: Say = lambda text: None,
 ) -> LoadedWorkspace:
     """Read the config, find or make the environment, and ask Tsdat about each config file.
 
     ``repository`` is the pipelines repository to use instead of the one that the config names.
+    ``tolerant`` leaves out configs that Tsdat rejects, and says so, as long as one is left.
 
     Raises:
         ConfigProblems: the config has problems, or Tsdat rejects a config file.
         PythonEnvironmentError: the pipelines' environment is missing and cannot be made.
     """
-    given = python, repository
+    given = python, repository, tolerant
     # Read after the watch begins, which needs to know where the code is: then no change is missed.
     code = _watch(workspace, read_config(workspace, repository))
     config = read_config(workspace, repository)
@@ -113,12 +119,27 @@ def load_workspace(
     hashes = releases(repository, _by_pipeline(config), environment.identity)
     described = _describe(workspace, repository, command, files, hashes)
     resolution = configuration.resolve(config, described)
-    if resolution.manifest is None:
+    if resolution.manifest is None and not (tolerant and resolution.others):
         raise ConfigProblems(config.file, resolution.problems)
-    manifest = replace(resolution.manifest, releases=hashes)
+    for problem in resolution.problems:
+        say(f"error: {problem}")
+    if resolution.rejected:
+        say(f"these do not run until it is corrected: {_ids(resolution.rejected)}")
     return LoadedWorkspace(
-        workspace, config, repository, command, manifest, resolution.notes, code, given
+        workspace,
+        config,
+        repository,
+        command,
+        Manifest(resolution.others, hashes),
+        resolution.notes,
+        code,
+        given,
+        resolution.rejected,
     )
+
+
+def _ids(configs: Iterable[Config]) -> str:
+    return ", ".join(config.id for config in configs)
 
 
 def _watch(workspace: Workspace, config: ConfigFile) -> CodeWatch:

@@ -41,7 +41,7 @@ def open_for_reading(target: TargetOptions, run_options: RunOptions) -> LocalSes
 def open_session(target: TargetOptions, run_options: RunOptions) -> LocalSession:
     """See ``session.open_session``."""
     loaded = loading.load_workspace(
-        target.workspace, python=run_options.python, say=run_options.say
+        target.workspace, python=run_options.python, tolerant=True, say=run_options.say
     )
     return LocalSession(loaded, run_options)
 

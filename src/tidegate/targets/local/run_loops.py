@@ -28,8 +28,8 @@ _LEDGER_PAUSE = 5.0
 class RunLoops:
     """As many threads as the executor has slots.
 
-    At most ``concurrency`` runs of a config go on at once. While the ledger cannot be written, the
-    loops wait.
+    At most ``concurrency`` runs of a config go on at once, and none of those in ``not_run``. While
+    the ledger cannot be written, the loops wait.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class RunLoops:
         ledger: SqliteLedger,
         trouble: StorageTrouble,
         hold: Callable[[], bool] = lambda: False,
+        not_run: Collection[str] = (),
     ) -> None:
         """``hold`` is asked before a run is taken: while it says so, none is."""
         self._hold = hold
@@ -47,6 +48,7 @@ class RunLoops:
         self._queue = queue
         self._ledger = ledger
         self._trouble = trouble
+        self._not_run = list(not_run)
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._running: Counter[str] = Counter()
@@ -106,7 +108,11 @@ class RunLoops:
     def idle(self) -> bool:
         """Whether nothing runs or waits."""
         with self._changed:
-            return not self._running.total() and not self._queue.count()
+            return not self._running.total() and not self.waiting()
+
+    def waiting(self) -> int:
+        """How many runs wait or go on, without those of configs that do not run now."""
+        return self._queue.count() - sum(self._queue.count(id) for id in self._not_run)
 
     def drain(
         self, interrupted: Callable[[], bool], waiting: Callable[[int], None] = lambda count: None
@@ -117,7 +123,7 @@ class RunLoops:
         """
         while not self.over() and not interrupted():
             with self._changed:
-                count = self._queue.count() if self._awaited is None else len(self._awaited)
+                count = self.waiting() if self._awaited is None else len(self._awaited)
                 running = self._running.total()
                 if count or running:
                     self._changed.wait(_TICK)
@@ -165,7 +171,7 @@ class RunLoops:
         return None
 
     def _full(self) -> list[str]:
-        return [
+        return self._not_run + [
             config.id
             for config in self._dispatcher.context.manifest.configs
             if config.concurrency and self._running[config.id] >= config.concurrency

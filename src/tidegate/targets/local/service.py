@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +23,7 @@ from tidegate.errors import StorageError
 from tidegate.runtime.context import Context
 from tidegate.runtime.dispatch import Dispatcher
 from tidegate.runtime.events import Requested
-from tidegate.runtime.manifest import Manifest
+from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Executor, Target
 from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.scheduled_files import room_on
@@ -60,6 +60,7 @@ class Service:
     """One service over the folders of one workspace, which nobody else serves at the same time.
 
     It ends when ``code`` has changed, once the running runs have ended: ``code_change`` says what.
+    Runs of the configs in ``not_run``, which cannot be loaded now, stay in the queue.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Service:
         poll: bool = False,
         code: CodeChanges | None = None,
         keep: Retention = _DEFAULT_RETENTION,
+        not_run: Sequence[Config] = (),
     ) -> None:
         self._places = places
         self._manifest = manifest
@@ -92,12 +94,14 @@ class Service:
         target = Target(OutsideInputs(inputs, outside or {}), self._outputs, self._ledger)
         self._dispatcher = self._new_dispatcher(target)
         self._trouble = StorageTrouble(self._listener)
+        self._not_run = not_run
         self._loops = RunLoops(
             self._dispatcher,
             self._queue,
             self._ledger,
             self._trouble,
             hold=lambda: self._code.suspected,
+            not_run=[config.id for config in not_run],
         )
         self._sightings = Sightings(inputs, manifest.configs, self._ledger, self._listener.say)
         self._intake = Intake(
@@ -161,7 +165,7 @@ class Service:
                     # A VAP that runs before the waiting files are in would have to run once more.
                     waited = time.monotonic() - begun > _CATCH_UP
                     idle = self._idle()
-                    self._listener.report_waiting(0 if idle else max(1, self._queue.count()))
+                    self._listener.report_waiting(0 if idle else max(1, self._loops.waiting()))
                     caught_up = caught_up or waited or idle
                     if caught_up:
                         self._tick(scheduler, staleness)
@@ -283,7 +287,7 @@ class Service:
         return watcher
 
     def _say_skipped(self) -> None:
-        for skipped in find_skipped(self._places.input, self._manifest.configs):
+        for skipped in find_skipped(self._places.input, (*self._manifest.configs, *self._not_run)):
             self._listener.say(f"in {self._places.input.name}/: {skipped}")
 
     def _scheduler(self) -> Scheduler:
