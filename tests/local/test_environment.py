@@ -292,7 +292,7 @@ def test_the_option_comes_before_the_repository_s_own_before_a_made_one(
         ("#!/bin/sh\necho hello\n", "not a Python interpreter"),
         ("#!/bin/sh\necho broken >&2; exit 3\n", "broken"),
         ("no program at all", "not a Python interpreter"),
-        ('#!/bin/sh\necho \'["3.9.1", "1.0"]\'\n', "need Python 3.10 or newer"),
+        ('#!/bin/sh\necho \'["3.7.1", "1.0"]\'\n', "need Python 3.8 or newer"),
         ('#!/bin/sh\necho \'["3.11.1", ""]\'\n', "six is not installed"),
     ],
 )

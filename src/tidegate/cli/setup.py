@@ -12,12 +12,15 @@ from tidegate.cli import view
 from tidegate.cli.options import HERE, Dir, Json, Python
 from tidegate.cli.view import View, plain
 from tidegate.config import ConfigProblems
+from tidegate.errors import UsageError
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
 from tidegate.targets.local.skipped import find_skipped
+from tidegate.workspace.environment import conda_notes
 from tidegate.workspace.environment_options import EnvironmentOptions, make_environment
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.loading import load_workspace, read_config
+from tidegate.workspace.python_choice import date_of_last_commit
 
 app = typer.Typer()
 
@@ -41,11 +44,12 @@ def check(directory: Dir = HERE, python: Python = None, as_json: Json = False) -
                 "ok": True,
                 "configs": to_json(rows),
                 "notes": to_json(loaded.notes),
+                "only_from_conda": conda_notes(loaded.repository),
                 "not_taken": to_json(skipped),
             }
         )
         return
-    for note in loaded.notes:
+    for note in (*loaded.notes, *conda_notes(loaded.repository)):
         out.note(f"note: {note}")
     for files in skipped:
         out.note(f"in input/: {files}")
@@ -78,13 +82,26 @@ def env(
             "--exclude-newer", help="Ignore packages published after this date, YYYY-MM-DD."
         ),
     ] = None,
+    as_of_last_commit: Annotated[
+        bool,
+        typer.Option(
+            "--as-of-last-commit",
+            help="Ignore packages published after the repository's last commit.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make the pipelines' Python environment from requirements.txt or environment.yml."""
     out = View(as_json=as_json)
     workspace = Workspace.at(directory)
-    options = EnvironmentOptions(python, exclude_newer)
-    made = make_environment(workspace, read_config(workspace), options, out.note)
+    config = read_config(workspace)
+    if as_of_last_commit:
+        if exclude_newer:
+            raise UsageError("--exclude-newer and --as-of-last-commit", next="give one of them")
+        assert config.repository is not None
+        exclude_newer = date_of_last_commit(config.repository)
+        out.note(f"packages as of {exclude_newer}, the date of the repository's last commit")
+    made = make_environment(workspace, config, EnvironmentOptions(python, exclude_newer), out.note)
     if as_json:
         out.data({"python": str(made)})
     else:

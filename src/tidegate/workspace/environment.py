@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from tidegate.errors import PythonEnvironmentError
 from tidegate.runtime.process import without_credentials
+from tidegate.workspace.python_choice import first_that_works
 from tidegate.workspace.recipe import OLDEST, Recipe, dependents, read_recipe
 from tidegate.workspace.uv_messages import NotOnPyPI, explain, shorten
 
@@ -139,9 +140,7 @@ def make(
     with _locked(home, say):
         made = _made(place, package)
         if made is None:
-            python = _find_python(recipe)
-            say(f"making the pipelines' environment from {recipe.title}")
-            made = _build(recipe, place, python, say, package)
+            made = first_that_works(recipe, lambda one: _make(one, place, say, package), say)
             _remove_old(home, keep=place)
         else:
             say("the pipelines' environment is up to date")
@@ -287,6 +286,12 @@ def _locked(home: Path, say: Say) -> Iterator[None]:
         lock.release()
 
 
+def _make(recipe: Recipe, place: Path, say: Say, package: str) -> Interpreter:
+    python = _find_python(recipe)
+    say(f"making the pipelines' environment from {recipe.title}")
+    return _build(recipe, place, python, say, package)
+
+
 def _find_python(recipe: Recipe) -> Path:
     """An interpreter of the version asked for: one of uv's own, on PATH, or of pyenv's."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
@@ -367,6 +372,25 @@ def _install(recipe: Recipe, place: Path, say: Say) -> Recipe:
             return recipe
 
 
+def conda_notes(repository: Path) -> list[str]:
+    """A sentence for each package that only conda has and that pipelines use, by environment.yml.
+
+    Packages that the environment's own reading of PyPI does not find are not among these.
+    """
+    try:
+        recipe = read_recipe(repository, None, None)
+    except PythonEnvironmentError:
+        return []
+    found = []
+    for name in recipe.conda_only:
+        if users := dependents(repository, name):
+            more = f" and {len(users) - 3} more" if len(users) > 3 else ""
+            found.append(
+                f"{name} is only available from conda, and used in {', '.join(users[:3])}{more}"
+            )
+    return found
+
+
 def _report_conda_only(recipe: Recipe, say: Say) -> None:
     for name in recipe.conda_only:
         users = dependents(recipe.repository, name)
@@ -381,6 +405,7 @@ def _tested(recipe: Recipe, place: Path, package: str) -> Interpreter:
         python, package, f"uv made {python}", "try `tidegate env` again"
     )
     if found:
+        _check_import(recipe, python, package)
         return Interpreter(python, version, found, "made", packages)
     raise PythonEnvironmentError(
         f"{'Tsdat' if package == 'tsdat' else package} is missing in the requirements",
@@ -388,6 +413,29 @@ def _tested(recipe: Recipe, place: Path, package: str) -> Interpreter:
         next=f"add a line such as `tsdat>=0.10,<0.11` to {recipe.source.name}",
         where=str(recipe.source),
     )
+
+
+def _check_import(recipe: Recipe, python: Path, package: str) -> None:
+    """Import the package: that it is installed does not mean that its own packages fit it."""
+    done = subprocess.run(
+        [python, "-c", f"import {package}"],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        cwd="/",
+        env=_environment(),
+        check=False,
+        timeout=10 * _PROBE_TIME,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise PythonEnvironmentError(
+            f"{package} cannot be imported in the environment from {recipe.source.name}",
+            why=lines[-1][:300],
+            next="packages do not fit each other: pin their versions, or set `exclude_newer`",
+            where=str(recipe.source),
+        )
 
 
 def _write_last(path: Path, text: str) -> None:

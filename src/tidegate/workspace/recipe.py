@@ -21,9 +21,11 @@ import yaml
 
 from tidegate.errors import PythonEnvironmentError
 
-OLDEST = (3, 10)
+OLDEST = (3, 8)
 """The oldest Python that the pipelines can run with."""
-_OWN = (f"{sys.version_info.major}.{sys.version_info.minor}", "Tidegate's own version")
+NEWEST = (3, 13)
+"""The newest Python that Tsdat is tested with."""
+OWN = (f"{sys.version_info.major}.{sys.version_info.minor}", "Tidegate's own version")
 _FORMAT = 1  # increase to make all environments again, after a change in how they are made
 
 # Packages that conda has but PyPI does not, or that are something else on PyPI (2026-11):
@@ -171,7 +173,8 @@ def read_recipe(
 ) -> Recipe:
     """The recipe of a repository's environment.
 
-    The packages are those of ``requirements.txt``, else of ``environment.yml``. The Python version
+    The packages are those of ``requirements.txt``, else of ``environment.yml``,
+    ``conda-environment.yml`` or the first file in ``environments/``. The Python version
     is the configured one, else that of ``.python-version``, ``environment.yml`` or ``otherwise``
     (a version and where it comes from), else that of Tidegate itself.
 
@@ -180,24 +183,18 @@ def read_recipe(
     """
     repository = Path(os.path.abspath(repository))
     requirements = repository / "requirements.txt"
-    conda_file = next(
-        (
-            repository / n
-            for n in ("environment.yml", "environment.yaml")
-            if (repository / n).exists()
-        ),
-        None,
-    )
+    conda_file = next(_conda_files(repository), None)
     if not requirements.exists() and conda_file is None:
         raise PythonEnvironmentError(
             f"{repository} does not list the packages of its pipelines",
-            why="it has neither a requirements.txt nor an environment.yml",
+            why="it has no requirements.txt, environment.yml, conda-environment.yml or"
+            " environments/*.yml",
             next="add a requirements.txt with a line `tsdat`, or use an interpreter with --python",
         )
     conda = _CondaFile.read(conda_file) if conda_file else _CondaFile()
     source = requirements if requirements.exists() else conda_file
     assert source is not None
-    python, python_from = _python(repository, configured, conda, conda_file) or otherwise or _OWN
+    python, python_from = _python(repository, configured, conda, conda_file) or otherwise or OWN
     from_conda = source is conda_file
     files = _files(source, conda.pip if from_conda else (), repository)
     parts = {_label(file, repository): _hash(file) for file in files}
@@ -216,6 +213,12 @@ def read_recipe(
         conda_only=conda.conda_only,
         conda_file=conda_file,
     )
+
+
+def _conda_files(repository: Path) -> Iterator[Path]:
+    """The files for conda, in the order in which they count."""
+    for pattern in ("environment.y*ml", "conda-environment.y*ml", "environments/*.y*ml"):
+        yield from sorted(repository.glob(pattern))
 
 
 def dependents(repository: Path, name: str) -> list[str]:

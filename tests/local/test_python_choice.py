@@ -1,0 +1,79 @@
+"""Which Python an environment gets, and what is proposed when none works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tidegate.errors import PythonEnvironmentError
+from tidegate.workspace import python_choice
+from tidegate.workspace.python_choice import first_that_works, last_commit
+from tidegate.workspace.recipe import OWN, Recipe, read_recipe
+
+NO_WHEEL = PythonEnvironmentError("no environment", why="netCDF4==1.5 has no usable wheels")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(python_choice, "last_commit", lambda repository: "2023-04-05")
+    (tmp_path / "requirements.txt").write_text("tsdat==0.6.2\n")
+    return tmp_path
+
+
+def tried(recipe: Recipe, error: PythonEnvironmentError, works: str = "") -> list[str]:
+    """The Pythons that are tried until one works."""
+    found: list[str] = []
+
+    def attempt(one: Recipe) -> str:
+        found.append(one.python)
+        if one.python != works:
+            raise error
+        return one.python
+
+    if works and works in recipes(recipe):
+        assert first_that_works(recipe, attempt, lambda text: None) == works
+        return found
+    with pytest.raises(PythonEnvironmentError) as failed:
+        first_that_works(recipe, attempt, lambda text: None)
+    assert "--as-of-last-commit" in failed.value.next
+    assert "2023-04-05" in failed.value.next
+    return found
+
+
+def recipes(recipe: Recipe) -> list[str]:
+    """The Pythons that may be tried."""
+    return [one.python for one in python_choice.recipes_to_try(recipe)]
+
+
+def test_from_newest_to_oldest_after_our_own(repository: Path) -> None:
+    recipe = read_recipe(repository, None, None)
+    others = [f"3.{n}" for n in range(13, 7, -1) if f"3.{n}" != OWN[0]]
+    assert tried(recipe, NO_WHEEL, works="3.9") == [OWN[0], *others[: others.index("3.9") + 1]]
+    assert tried(recipe, NO_WHEEL) == [OWN[0], *others]
+
+
+def test_a_python_that_is_asked_for_is_the_only_one(repository: Path) -> None:
+    (repository / ".python-version").write_text("3.10\n")
+    assert tried(read_recipe(repository, None, None), NO_WHEEL, works="3.9") == ["3.10"]
+
+
+def test_what_no_python_can_help_is_said_at_once(repository: Path) -> None:
+    error = PythonEnvironmentError("no environment", why="tsdatt was not found in the registry")
+    assert tried(read_recipe(repository, None, None), error) == [OWN[0]]
+
+
+@pytest.mark.parametrize(
+    "name", ["environment.yaml", "conda-environment.yml", "environments/station.yml"]
+)
+def test_files_for_conda(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("dependencies: [python=3.8, tsdat, adi_py]\n")
+    recipe = read_recipe(tmp_path, None, None)
+    assert (recipe.source, recipe.python, recipe.conda_only) == (file, "3.8", ("adi_py",))
+
+
+@pytest.mark.functional
+def test_no_commit_no_date(tmp_path: Path) -> None:
+    assert last_commit(tmp_path) == ""
