@@ -24,7 +24,8 @@ from tidegate.errors import (
 )
 from tidegate.runtime import process
 from tidegate.runtime.manifest import Pipeline
-from tidegate.runtime.process import BOOT, PACKAGE, WorkerProcess, resident_memory
+from tidegate.runtime.memory import memory_by_ps, resident_memory
+from tidegate.runtime.process import BOOT, PACKAGE, WorkerProcess
 from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Run
 from tidegate.runtime.task import Outcome, Task
@@ -359,6 +360,16 @@ def test_what_a_worker_started_ends_with_it(fake, tmp_path):
 def test_resident_memory():
     assert 10 < resident_memory(os.getpid()) < 4000
     assert resident_memory(2**22 + 1) == 0
+
+
+@pytest.mark.functional
+def test_memory_where_there_is_no_proc():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        alone = memory_by_ps(os.getpid(), children=False)
+        assert alone == pytest.approx(resident_memory(os.getpid(), children=False), rel=0.2)
+        assert memory_by_ps(os.getpid()) > alone + memory_by_ps(child.pid) / 2 > alone
+        child.communicate(b"\n")
+    assert memory_by_ps(2**22 + 1) == 0
 
 
 @pytest.mark.functional

@@ -29,6 +29,7 @@ from tidegate.errors import (
 )
 from tidegate.runtime.log import RAW
 from tidegate.runtime.manifest import Pipeline
+from tidegate.runtime.memory import descendants, resident_memory
 from tidegate.runtime.output import RunOutput
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.summary import Summary
@@ -66,7 +67,6 @@ TOO_LARGE = 0.6
 """A worker is replaced earlier if, between two runs, it holds more than this part of its memory
 limit: the next run would soon be stopped for what earlier runs have left behind."""
 _MEMORY_CHECK = 0.1
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
@@ -271,7 +271,7 @@ class WorkerProcess:
         process, self._process, self._buffer = self._process, None, b""
         if process is None:
             return
-        started = _descendants(process.pid)[1:]  # some may be in a session of their own
+        started = descendants(process.pid)[1:]  # some may be in a session of their own
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -421,25 +421,6 @@ def is_worn(worker: WorkerProcess, memory: int, runs: int | None = None) -> bool
     return (
         worker.runs >= (runs or RUNS_PER_WORKER) or resident_memory(worker.pid) > TOO_LARGE * memory
     )
-
-
-def resident_memory(pid: int, *, children: bool = True) -> float:
-    """Resident memory of a process (and its children), MB; 0 where there is no /proc."""
-    total = 0
-    for one in _descendants(pid) if children else [pid]:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE
-    return total / 2**20
-
-
-def _descendants(pid: int) -> list[int]:
-    """A process and all that it has started, as far as they are known; the process is the first."""
-    found = [pid]
-    for one in found:
-        with contextlib.suppress(OSError, ValueError):
-            for listed in Path(f"/proc/{one}/task").glob("*/children"):
-                found += map(int, listed.read_text().split())
-    return found
 
 
 def _readable(fd: int, seconds: float) -> bool:

@@ -7,7 +7,8 @@ import os
 import time
 
 from tidegate.errors import RunTimeout, TidegateError, WorkerLost
-from tidegate.runtime.process import WorkerProcess, is_worn, resident_memory
+from tidegate.runtime.memory import resident_memory
+from tidegate.runtime.process import WorkerProcess, is_worn
 from tidegate.runtime.protocols import Interrupted
 from tidegate.runtime.task import Limits, Outcome, Task
 
