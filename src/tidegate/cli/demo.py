@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +36,8 @@ def demo(
     command = [python] if python else files.default_python()
     out.note(f"writing {files.DAYS} days of raw lidar files to {short_path(workspace.input)}")
     files.write_raw_files(workspace, command)
+    if os.sep in command[0]:
+        files.link_environment(workspace, command[0])
     loaded = load_workspace(workspace, python=command[0], say=out.note)
     records: list[RunRecord] = []
     _run_once(out, loaded, workers, records)
@@ -81,11 +84,13 @@ def _show(out: View, loaded: LoadedWorkspace, records: Sequence[RunRecord]) -> N
     for product in [*list(data.values())[-2:], *plots[:1]]:
         out.line(f"  {plain(view.file_name(product.key))}  {view.size(product.size)}")
     out.line("\n[bold]try next[/]")
-    for text, why in (
+    steps = (
         (f"tidegate status -w {folder}", "each config: last data, failures, quality"),
         (f"tidegate runs -w {folder} --failed", "the file that was cut off, and why it failed"),
         (f"tidegate products -w {folder}", "all products with times and quality"),
         (f"tidegate up {folder}", "process new files in input/ as they arrive"),
-        (f"ls {folder}/pipelines", "the pipelines: change one, then `tidegate reprocess`"),
-    ):
-        out.line(f"  [bold]{plain(text)}[/]\n      {why}")
+        (f"ls {folder}/pipelines", "the pipelines: change one, then reprocess"),
+    )
+    longest = max(len(text) for text, _ in steps)
+    for text, why in steps:
+        out.line(f"  [bold]{plain(text)}[/]{' ' * (longest - len(text))}  {why}")

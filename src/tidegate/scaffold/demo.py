@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,17 @@ def deliver_again(workspace: Workspace) -> None:
     copy = file.with_name(file.name + ".part")
     shutil.copyfile(file, copy)
     copy.replace(file)
+
+
+def link_environment(workspace: Workspace, python: str) -> None:
+    """Let later commands run the demo's pipelines with ``python``, too, as their ``.venv``.
+
+    Otherwise the first `tidegate up` would make an environment, which takes minutes.
+    """
+    prefix = Path(os.path.abspath(python)).parents[1]
+    link = workspace.root / "pipelines" / ".venv"
+    if (prefix / "bin" / "python").exists() and not os.path.lexists(link):
+        link.symlink_to(prefix, target_is_directory=True)
 
 
 def default_python() -> list[str]:
