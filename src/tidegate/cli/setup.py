@@ -16,11 +16,11 @@ from tidegate.errors import UsageError
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
 from tidegate.targets.local.skipped import find_skipped
-from tidegate.workspace.environment import conda_notes
 from tidegate.workspace.environment_options import EnvironmentOptions, make_environment
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.loading import load_workspace, read_config
 from tidegate.workspace.python_choice import date_of_last_commit
+from tidegate.workspace.recipe import conda_notes
 
 app = typer.Typer()
 

@@ -372,25 +372,6 @@ def _install(recipe: Recipe, place: Path, say: Say) -> Recipe:
             return recipe
 
 
-def conda_notes(repository: Path) -> list[str]:
-    """A sentence for each package that only conda has and that pipelines use, by environment.yml.
-
-    Packages that the environment's own reading of PyPI does not find are not among these.
-    """
-    try:
-        recipe = read_recipe(repository, None, None)
-    except PythonEnvironmentError:
-        return []
-    found = []
-    for name in recipe.conda_only:
-        if users := dependents(repository, name):
-            more = f" and {len(users) - 3} more" if len(users) > 3 else ""
-            found.append(
-                f"{name} is only available from conda, and used in {', '.join(users[:3])}{more}"
-            )
-    return found
-
-
 def _report_conda_only(recipe: Recipe, say: Say) -> None:
     for name in recipe.conda_only:
         users = dependents(recipe.repository, name)
