@@ -22,6 +22,18 @@ from tidegate.runtime.tsdat_adapter import instantiate
 logger = logging.getLogger("tidegate")
 
 
+def _inputs(task: Task) -> list[str]:
+    """What the pipeline is run with: files, the begin and end of a window, or other texts.
+
+    Before Tsdat 0.6, a VAP is run with ``datastream::begin::end`` for each of its datastreams.
+    """
+    retrievers = sys.modules.get("tsdat.io.retrievers")
+    streams = task.config.tsdat.datastreams if task.config.tsdat else ()
+    if task.run.window is None or not hasattr(retrievers, "unpack_datastream_date_str"):
+        return list(task.arguments)
+    return ["::".join((stream, *task.arguments)) for stream in streams]
+
+
 def run(task: Task, loaded: Callable[[], None] = lambda: None) -> Outcome:
     """Run one pipeline on what is staged in ``task.work``; failures are returned, not raised.
 
@@ -38,7 +50,7 @@ def run(task: Task, loaded: Callable[[], None] = lambda: None) -> Outcome:
             loaded()  # what follows belongs to this run alone
             record_saves(pipeline.storage, work, staged, saves)
             seconds["load"] = time.monotonic() - began
-            pipeline.run(list(task.arguments))
+            pipeline.run(_inputs(task))
         except BaseException as error:
             os.chdir(home)  # the pipeline may have left it, and what follows names files from here
             logger.error("%s", message_of(error), exc_info=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -77,9 +78,15 @@ def record_saves(
 
     save_ancillary_file: Callable[..., Any] = storage.save_ancillary_file
 
-    def save_ancillary(filepath: Any, target_path: Any = None, **kwargs: Any) -> Any:
-        _check_inside(storage, str(target_path), f"the file {str(target_path)!r}")
-        return save_ancillary_file(filepath, target_path, **kwargs)
+    parameters = inspect.signature(save_ancillary_file)
+
+    def save_ancillary(*args: Any, **kwargs: Any) -> Any:
+        given = parameters.bind(*args, **kwargs).arguments
+        target = given.get("target_path")
+        if "datastream" in given:  # before Tsdat 0.6, which makes the path of it
+            target = storage._get_ancillary_filepath(given["filepath"], given["datastream"])
+        _check_inside(storage, str(target), f"the file {str(target)!r}")
+        return save_ancillary_file(*args, **kwargs)
 
     object.__setattr__(storage, "save_data", save_data)
     object.__setattr__(storage, "save_ancillary_file", save_ancillary)
