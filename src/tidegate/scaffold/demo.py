@@ -90,6 +90,9 @@ def link_environment(workspace: Workspace, python: str) -> None:
     link = workspace.root / "pipelines" / ".venv"
     if (prefix / "bin" / "python").exists() and not os.path.lexists(link):
         link.symlink_to(prefix, target_is_directory=True)
+        ignored = link.with_name(".gitignore")  # `.venv/` would not match a link
+        before = ignored.read_text("utf-8") if ignored.exists() else ""
+        ignored.write_text(f"{before}.venv\n", "utf-8")
 
 
 def default_python() -> list[str]:
