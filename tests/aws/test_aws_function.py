@@ -553,6 +553,23 @@ def test_one_bad_file_does_not_hold_up_the_others_of_a_scheduled_ingest(
     assert (bench.visible(), bench.hidden()) == (0, 0)
 
 
+def test_a_file_waits_for_its_companion_and_a_group_is_run_together(
+    clients: Clients, new: New, tmp_path: Path
+) -> None:
+    paired = replace(INGEST, companions={"*.dat": ("*.hdr",)}, group_by="folder", max_wait=10**9)
+    bench = Bench(clients, new, tmp_path, paired)
+    bench.send(bench.created(bench.put("lidar/humboldt/a.dat")))
+    bench.poll()
+    assert (bench.records(), bench.hidden()) == ([], 1)
+    bench.put("lidar/humboldt/b.dat")
+    bench.put("lidar/humboldt/b.hdr")
+    bench.send(bench.created(bench.put("lidar/humboldt/a.hdr")))
+    bench.drain()
+    (record,) = bench.records()
+    assert [i.key[-5:] for i in record.run.inputs] == ["a.dat", "b.dat"]
+    assert [c.key[-5:] for c in record.run.companions] == ["a.hdr", "b.hdr"]
+
+
 # The worker, and the environment.
 
 

@@ -89,6 +89,7 @@ branches: {dev: {region: us-west-2, account_id: "123456789012"}}
 defaults: {timeout: 1, memory: 128, retries: 0, settle: 0.5, concurrency: 1, expect_every: 6h,
   on_empty: keep, on_withdrawn: mark,
   max_wait: 10min, ignore: ["*.log", "test/*"],
+  companions: {"*_SST.CSV": ["*_FLT.CSV"]}, group_by: 'a(\\d+)',
   architecture: arm64, ephemeral_storage: 512,
   window: 6h, since: 2022-01-01, environment: {A: x}, inputs: ["{begin}"]}
 """
@@ -114,6 +115,7 @@ BAD = [
     VALID.replace("type: VAP", "type: VAP\n  window: dya"),
     VALID.replace("type: VAP", "type: VAP\n  expect_every: often"),
     VALID.replace("type: VAP", "type: VAP\n  ignore: '*.log'"),
+    VALID.replace("type: Ingest", "type: Ingest\n  companions: {'*.dat': ['x/*.hdr']}"),
     VALID.replace("name: lidar\n", "name: li dar\n"),
     VALID.replace("    humboldt:", "    hum boldt:"),
     "input_bucket_name: A_b\n" + VALID,

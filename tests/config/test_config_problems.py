@@ -144,6 +144,11 @@ SETTINGS = [
         "is an absolute path: '/x'",
         "write it relative to the config's 'input_bucket_path'",
     ),
+    (
+        "group_by: Day",
+        "is one word, which puts all files into one group: 'Day'",
+        "write 'day'",
+    ),
     ("settle: -0.5", "is -0.5, less than the minimum, 0", "write 0 or more"),
     ("architecture: arm", "must be x86_64 or arm64, not 'arm'", "write 'arm64'"),
     (

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -242,3 +242,67 @@ def test_one_that_stays_open_and_grows_is_run_after_max_wait(arrivals: Arrivals)
         writer.join()
     path.write_bytes(b"y" * (input.size + 1))
     assert arrivals.inputs.replaced(input)
+
+
+# Files that belong together.
+
+
+@pytest.fixture
+def related(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Arrivals]:
+    made = make(tmp_path, replace(ingest(), **request.param))
+    yield made
+    made.intake.close()
+    made.ledger.close()
+
+
+def runs(arrivals: Arrivals) -> list[tuple[list[str], list[str]]]:
+    """The inputs and companions of the runs that are queued."""
+    return [
+        ([i.key[4:] for i in entry.run.inputs], [c.key[4:] for c in entry.run.companions])
+        for entry in arrivals.queue.pending()
+    ]
+
+
+COMPANIONS = {"companions": {"*.dat": ("*.hdr",)}, "max_wait": 7200}
+
+
+@pytest.mark.parametrize("related", [COMPANIONS], indirect=True)
+def test_a_file_waits_for_its_companion(related: Arrivals) -> None:
+    related.put("one/a.dat")
+    related.intake.take_all()
+    assert runs(related) == []
+    assert any("one/a.dat" in text and "companions" in text for text in related.said)
+    related.put("one/a.hdr")
+    related.intake.take(["one/a.hdr"])
+    assert runs(related) == [(["a.dat"], ["a.hdr"])]
+    related.intake.take_all()
+    assert len(runs(related)) == 1
+
+
+@pytest.mark.parametrize("related", [{**COMPANIONS, "max_wait": 600}], indirect=True)
+def test_a_file_whose_companion_does_not_come_is_run_without_it(related: Arrivals) -> None:
+    related.put("one/a.dat")
+    related.intake.take_all()
+    assert runs(related) == [(["a.dat"], [])]
+
+
+@pytest.mark.parametrize("related", [COMPANIONS], indirect=True)
+def test_a_file_that_waits_is_looked_at_when_its_time_is_over(related: Arrivals) -> None:
+    queued = threading.Event()
+    with Watcher(related.inputs.root, arrived=related.intake.arrived) as watcher:
+        related.put("one/a.dat", mtime=time.time() - 7199)
+        related.intake.start(watcher, lambda: queued.set() if related.queued() else None)
+        assert queued.wait(LONG)
+    assert runs(related) == [(["a.dat"], [])]
+
+
+@pytest.mark.parametrize("related", [{"group_by": "folder"}], indirect=True)
+def test_a_late_member_queues_its_group_again(related: Arrivals) -> None:
+    for key in ("one/x/1", "one/x/2", "one/y/1"):
+        related.put(key)
+    related.intake.take_all()
+    assert sorted(runs(related)) == [(["x/1", "x/2"], []), (["y/1"], [])]
+    related.put("one/x/3")
+    related.intake.take(["one/x/3"])
+    assert (["x/1", "x/2", "x/3"], []) in runs(related)
+    assert related.inputs.times == 4  # each file is read once

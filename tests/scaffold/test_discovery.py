@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.errors import UsageError
+from tidegate.scaffold.deployment.answers import Answers
+from tidegate.scaffold.deployment.config_text import pipeline_lines
 from tidegate.workspace.discovery import Discovered, discover
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pipelines"
@@ -137,3 +139,21 @@ def test_no_pipelines(repository, files, said):
 def test_no_folder(tmp_path):
     with pytest.raises(UsageError, match="there is no folder"):
         discover(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "period"),
+    [
+        ("{datastream}.{date}.nc", "day"),
+        ("{datastream}.{year}{month}{day}.nc", "day"),
+        ("{datastream}.{date_time}.nc", ""),
+        ("{datastream}.{date}.{time}.nc", ""),
+        ("{datastream}.nc", ""),
+    ],
+)
+def test_an_ingest_that_names_its_products_by_day(repository, name, period):
+    storage = f"storage:\n  parameters:\n    data_filename_template: '{name}'\n"
+    (found,) = discover(repository({f"{BUOY}/pipeline.yaml": INGEST + storage}))
+    assert found.period == period
+    answers = Answers(keys={}, pipelines=(found,))
+    assert ("# group_by: day" in pipeline_lines(answers)) == bool(period)

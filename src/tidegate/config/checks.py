@@ -21,6 +21,8 @@ DYNAMIC_REFERENCE = "{{resolve:"
 def check(data: dict[str, Any], line: Line) -> Iterator[Finding]:
     """All findings; ``line`` gives the line of a value."""
     yield from _dynamic_references(data, ())
+    if isinstance(data.get("defaults"), dict):
+        yield from _companions(data["defaults"], ("defaults",))
     pipelines = data.get("pipelines")
     if not isinstance(pipelines, list):
         return
@@ -106,6 +108,11 @@ def _settings(pipeline: dict[str, Any], holder: dict[str, Any], path: KeyPath) -
         if key in holder and kind == "Ingest":
             what = f"'{key}' is for VAPs; {name} is an ingest, which runs on raw files"
             yield Finding((*path, key), what, "remove it")
+    for key in ("companions", "group_by"):
+        if key in holder and kind == "VAP":
+            what = f"'{key}' is for ingests; {name} is a VAP, which runs on windows of time"
+            yield Finding((*path, key), what, "remove it")
+    yield from _companions(holder, path)
     if "inputs" in holder and kind == "VAP":
         what = f"'inputs' is for ingests; {name} is a VAP, which runs on windows of time"
         yield Finding((*path, "inputs"), what, "remove it")
@@ -113,6 +120,17 @@ def _settings(pipeline: dict[str, Any], holder: dict[str, Any], path: KeyPath) -
         what = f"'inputs' is for Cron-triggered ingests; {name} runs when files arrive"
         fix = "remove it, or write 'trigger: Cron' and a 'schedule:'"
         yield Finding((*path, "inputs"), what, fix)
+
+
+def _companions(holder: dict[str, Any], path: KeyPath) -> Iterator[Finding]:
+    """A companion's name can only repeat what a ``*`` of the pattern stands for."""
+    companions = holder.get("companions")
+    for pattern, names in companions.items() if isinstance(companions, dict) else ():
+        for name in names if isinstance(names, list) else ():
+            if isinstance(name, str) and name.count("*") > str(pattern).count("*"):
+                what = f"the companion {name!r} has more '*' than the pattern {pattern!r}"
+                fix = "each '*' stands for what the same '*' of the pattern stands for"
+                yield Finding((*path, "companions"), what, fix)
 
 
 def _inputs(

@@ -121,6 +121,10 @@ Schedule = Annotated[
         }
     ),
 ]
+FileName = Annotated[
+    str, BeforeValidator(values.name_pattern), _json_schema({"pattern": r"^[^/\\]+$"})
+]
+GroupBy = Annotated[str, BeforeValidator(values.group_by)]
 InputPath = Annotated[
     str,
     BeforeValidator(values.input_path),
@@ -236,6 +240,17 @@ class Settings(_Keys):
         description="Names of files that are not input, such as `*.log`; a pattern with a `/` is"
         " compared with the path below the config's folder.",
         examples=[["*.log", "test/*"]],
+    )
+    companions: dict[FileName, list[FileName]] | None = _key(
+        "Ingests with readers that open a second file beside their input: by the pattern of a"
+        " file's name, the names of its companions; each `*` in them is what it is in the pattern.",
+        {"*_SST.CSV": ["*_FLT.CSV", "*_LOC.CSV"]},
+    )
+    group_by: GroupBy | None = _key(
+        "Ingests: run files together that belong together: folder, hour or day (of the time in"
+        " their names), or a regular expression with a group for what they have in common.",
+        "day",
+        r"station(\d+)_\d{8}",
     )
     concurrency: Concurrency | None = _setting(
         "concurrency", "How many runs of one config may run at the same time.", 4

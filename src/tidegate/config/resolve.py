@@ -16,6 +16,7 @@ from tidegate.config.models import (
     Settings,
 )
 from tidegate.config.problems import KeyPath, Note, Problem, in_order
+from tidegate.config.product_names import period_of_names
 from tidegate.config.reader import ConfigFile
 from tidegate.errors import TidegateError
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
@@ -59,7 +60,12 @@ def resolve(config_file: ConfigFile, described: Described | None = None) -> Reso
     others = [config for _, config in pairs if not _is_rejected(config, answers)]
     notes = [
         Note(config_file.file, config_file.line(*path), what)
-        for path, what in (*_ignored(model), *_paths(pairs), *_datastreams(pairs))
+        for path, what in (
+            *_ignored(model),
+            *_paths(pairs),
+            *_same_names(pairs),
+            *_datastreams(pairs),
+        )
     ]
     manifest = None if problems else Manifest(tuple(config for _, config in pairs))
     notes_in_order = tuple(sorted(set(notes)))
@@ -105,6 +111,9 @@ def _config(
             if getattr(level, key) is not None:
                 settings[key] = getattr(level, key)
     ignore = next((level.ignore for level in reversed(levels) if level.ignore is not None), [])
+    companions = next((v.companions for v in reversed(levels) if v.companions is not None), {})
+    group_by = next((level.group_by for level in reversed(levels) if level.group_by), None)
+    is_ingest = pipeline.type == "Ingest"
     environment: dict[str, str] = {}
     for level in levels:
         environment.update(level.environment or {})
@@ -123,6 +132,8 @@ def _config(
         ),
         environment=environment,
         ignore=tuple(ignore),
+        companions={key: tuple(names) for key, names in companions.items()} if is_ingest else {},
+        group_by=group_by if is_ingest else None,
         tsdat=answer if isinstance(answer, Pipeline) else None,
         **settings,
         **_when(model, pipeline, entry),
@@ -184,6 +195,29 @@ def _paths(pairs: Pairs) -> Iterator[tuple[KeyPath, str]]:
             for _, config in by_path.get(outer, ()):
                 ids = _listed([inner.id for _, inner in group])
                 yield where, f"{config.id} runs on {outer}, so it also runs on the files of {ids}"
+
+
+def _same_names(pairs: Pairs) -> Iterator[tuple[KeyPath, str]]:
+    """Notes on ingests by which each file replaces the products of others."""
+    for path, config in pairs:
+        period = shared_period(config)
+        if period:
+            where = (*path, "config_file_path")
+            yield (
+                where,
+                (
+                    f"{config.id} names its products by {period}: if a {period} comes in several"
+                    " files, each of them replaces the product of the one before. If so, write"
+                    f" 'group_by: {period}', which runs them together"
+                ),
+            )
+
+
+def shared_period(config: Config) -> str:
+    """ "day", where all files of a day give a product of the same name; otherwise ""."""
+    if config.kind != "Ingest" or config.trigger != "S3" or config.group_by or config.tsdat is None:
+        return ""
+    return period_of_names(config.tsdat.data_path, config.tsdat.data_filename)
 
 
 def _datastreams(pairs: Pairs) -> Iterator[tuple[KeyPath, str]]:

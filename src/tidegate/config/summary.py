@@ -63,6 +63,9 @@ def _over(config: Config) -> str:
         return f"windows of {_LENGTHS.get(window, window)}{since}"
     if config.inputs:
         return f"given {', '.join(config.inputs)}"
+    if config.group_by:
+        by = config.group_by if config.group_by in ("folder", "hour", "day") else "group"
+        return f"all files of a {by} together, again with each new one"
     if config.trigger == "Cron":
         return f"all new files under {config.input_path} in one run"
     return "each file in a run of its own"

@@ -282,6 +282,33 @@ def pattern(value: object) -> str:
     return written
 
 
+def name_pattern(value: object) -> str:
+    """A file's name with ``*``, of ``companions``."""
+    written = text(value)
+    if "/" in written or "\\" in written:
+        what = f"is a path, not the name of a file: {show(written)}"
+        raise InvalidValue(what, "companions lie in the same folder: leave the folder out")
+    return written
+
+
+def group_by(value: object) -> str:
+    """``folder``, ``hour``, ``day`` or a regular expression."""
+    written = text(value)
+    if written in ("folder", "hour", "day"):
+        return written
+    try:
+        expression = re.compile(written)
+    except re.error as error:
+        raise InvalidValue(f"is no regular expression: {error}: {show(written)}") from None
+    if not re.search(r"[][\\.*+?(){}|^$]", written):
+        meant = nearest(written, ("folder", "hour", "day"))
+        fix = f"write '{meant}'" if meant else "write folder, hour, day, or an expression"
+        raise InvalidValue(f"is one word, which puts all files into one group: {written!r}", fix)
+    if expression.fullmatch(""):
+        raise InvalidValue(f"also fits an empty text, so it groups nothing: {show(written)}")
+    return written
+
+
 def input_path(value: object) -> str:
     """A folder of the input bucket, without a leading ``./``; returned with a trailing ``/``."""
     written = _relative(value, "a folder of the input bucket")

@@ -17,6 +17,7 @@ from tidegate.errors import (
     StorageError,
     WorkerLost,
 )
+from tidegate.runtime.companion_hint import with_companion_hint
 from tidegate.runtime.context import Context
 from tidegate.runtime.disk_space import explain_full_disk, is_full_disk
 from tidegate.runtime.empty_variables import only_new
@@ -72,6 +73,8 @@ class Attempt:
             outcome = replace(outcome, products=only_new(ledger, outcome.products))
             failure = failure or empty_failure(self.record, self._config, outcome.products)
             if failure is not None:
+                inputs = self._context.target.inputs
+                failure = with_companion_hint(failure, self.record.run, inputs)
                 log.write("ERROR", "failed", failure.message)
                 return self._failed(failure)
             self._publish(outcome, afterwards)
@@ -149,7 +152,7 @@ class Attempt:
         target, run = self._context.target, self.record.run
         keys = keys_to_change(target.ledger, self.record, outcome.products)
         afterwards.enter_context(self._context.publishing.holding(keys))
-        if any(target.inputs.replaced(input) for input in run.inputs):
+        if any(target.inputs.replaced(input) for input in run.files):
             raise InputChanged("the input was replaced while it was being processed")
         self._check_code()
         now, on_empty = self._context.now(), self._config.on_empty

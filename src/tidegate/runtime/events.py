@@ -21,6 +21,10 @@ class FileArrived:
     """The file, at the version that arrived."""
     at: datetime
     """When it arrived."""
+    config: str = ""
+    """The id of the only config that it is for; "" for all that take it."""
+    files: tuple[Input, ...] = ()
+    """For a config with companions or groups: the files that may belong to it."""
 
     def __post_init__(self) -> None:
         check_aware(self)

@@ -87,6 +87,12 @@ class Config:
     """A file that does not settle, or stays open for writing, is run this often all the same, s."""
     ignore: tuple[str, ...] = ()
     """Patterns of names below the input path that are not input files, as in ``*.log``."""
+    companions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the pattern of a file's name: names of files that its reader opens beside it. A ``*`` in a
+    companion's name stands for what the same ``*`` in the pattern stands for."""
+    group_by: str | None = None
+    """Which files are run together: folder, hour, day, or a regular expression on the path below
+    the input path; files with the same groups in it, or else the same match, belong together."""
     concurrency: int | None = None
     """How many runs of this config may go on at once; None: as many as there are workers."""
     expect_every: int | None = None

@@ -153,7 +153,8 @@ def _taken_over(
         if maker and not maker.run.adopted and not _same_series(maker.run, record.run):
             warnings.append(
                 f"{product.key} replaces the product that {maker.run.config} made from "
-                f"{maker.run.title}: both have the same name"
+                f"{maker.run.title}: both have the same name (if one run must see both files, "
+                "see `group_by`)"
             )
     return tuple(warnings)
 
@@ -166,10 +167,15 @@ def _in_one_line(warnings: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _same_series(one: Run, other: Run) -> bool:
-    """Whether a run is meant to replace the other's products, such as a repeated scheduled run."""
+    """Whether ``other`` is meant to replace the products of ``one``.
+
+    Such as a repeated scheduled run, or a run of the same files and more.
+    """
     if one.config != other.config:
         return False
-    return one.subjects == other.subjects or (one.due is not None and other.due is not None)
+    return set(one.subjects) <= set(other.subjects) or (
+        one.due is not None and other.due is not None
+    )
 
 
 def content_hash(path: Path) -> tuple[int, str]:

@@ -116,6 +116,8 @@ class Run:
     """The config's id, ``pipeline/config``."""
     inputs: tuple[Input, ...] = ()
     """An ingest's raw files, by key."""
+    companions: tuple[Input, ...] = ()
+    """Files that are staged beside the inputs, for a reader that opens them; by key."""
     window: Window | None = None
     """A VAP's window."""
     products: tuple[ProductRef, ...] = ()
@@ -145,6 +147,11 @@ class Run:
         if self.due is not None:
             return (f"{utc(self.due).isoformat()} {' '.join(self.arguments)}",)
         return tuple(i.key for i in self.inputs) or self.arguments
+
+    @property
+    def files(self) -> tuple[Input, ...]:
+        """All raw files that it depends on: its inputs, then their companions."""
+        return self.inputs + self.companions
 
     @property
     def arrival(self) -> tuple[datetime, str] | None:
@@ -178,6 +185,8 @@ class Run:
             "products": sorted([p.key, p.version] for p in self.products),
             "arguments": list(self.arguments),
         }
+        if self.companions:
+            identity["companions"] = sorted([i.key, i.version, i.size] for i in self.companions)
         if self.due is not None:
             identity["due"] = to_json(self.due)
         return hashlib.sha256(dumps(identity).encode()).hexdigest()

@@ -51,7 +51,7 @@ def new_files(config: Config, files: Sequence[Input], ledger: Ledger) -> list[In
         if not _is_as_it_was(record, present):
             new += [
                 file
-                for input in record.run.inputs
+                for input in record.run.files
                 if (file := present.get(input.key)) == input
                 and file not in new
                 and not _is_taken(config, file, present, ledger)
@@ -84,7 +84,7 @@ def _in_order(batch: Sequence[Input]) -> tuple[Input, ...]:
 def _is_taken(config: Config, file: Input, present: dict[str, Input], ledger: Ledger) -> bool:
     """Whether a run has taken the file, other than failed ones that have lost one."""
     return any(
-        file in record.run.inputs
+        file in record.run.files
         and record.state != "superseded"
         and (record.state != "failed" or _is_as_it_was(record, present))
         for record in ledger.about(config.id, file.key)
@@ -93,7 +93,7 @@ def _is_taken(config: Config, file: Input, present: dict[str, Input], ledger: Le
 
 def _is_as_it_was(record: RunRecord, present: dict[str, Input]) -> bool:
     """Whether all files of a run are there, at their versions, and were not delivered again."""
-    for input in record.run.inputs:
+    for input in record.run.files:
         file = present.get(input.key)
         if file != input or file is None:
             return False

@@ -13,6 +13,7 @@ from tidegate.runtime.events import Event, FileArrived, ScheduleDue
 from tidegate.runtime.ledger_rules import overlaps
 from tidegate.runtime.manifest import Config, Pipeline
 from tidegate.runtime.protocols import Ledger
+from tidegate.runtime.related_files import has_related, related_run, related_runs
 from tidegate.runtime.runs import SETTLED, Product, Run, Window, window_at, windows_over
 from tidegate.runtime.scheduled_files import Room, in_batches, new_files
 from tidegate.runtime.temporary_names import is_temporary
@@ -63,9 +64,10 @@ def select(
     """
     if isinstance(event, FileArrived):
         runs = [
-            Run(config.id, inputs=(event.input,), arrived=event.at)
+            run
             for config in configs
-            if takes(config, event.input.key)
+            if event.config in ("", config.id) and takes(config, event.input.key)
+            for run in arrival_runs(config, event, now or event.at)
         ]
         states = ledger.states(run.key for run in runs)
         again = [
@@ -79,14 +81,22 @@ def select(
             return Selection(())
         if config.kind == "VAP":
             return _due_windows(config, event, ledger, now or event.at, known)
-        runs = list(_scheduled_ingest(config, event, ledger, room or Room()))
+        runs = list(_scheduled_ingest(config, event, ledger, now or event.at, room or Room()))
         return Selection(tuple(_again(runs, ledger) if config.input_path else _open(runs, ledger)))
     return Selection(event.runs)
 
 
+def arrival_runs(config: Config, event: FileArrived, now: datetime) -> list[Run]:
+    """The runs of a config that takes the file that arrived, whether they are done or not."""
+    if not has_related(config):
+        return [Run(config.id, inputs=(event.input,), arrived=event.at)]
+    present = [file for file in event.files if is_input(config, file.key)]
+    return related_runs(config, [event.input], present, event.at, now=now)
+
+
 def takes(config: Config, key: str) -> bool:
-    """Whether a file that arrives under ``key`` starts a run of ``config``."""
-    return config.trigger == "S3" and _is_input(config, key)
+    """Whether a file that arrives under ``key`` starts a run of ``config``, or is a companion."""
+    return config.trigger == "S3" and is_input(config, key)
 
 
 def counts(key: str) -> bool:
@@ -104,7 +114,8 @@ def is_ignored(config: Config, key: str) -> bool:
     return any(fnmatchcase(below if "/" in p else name, p) for p in config.ignore)
 
 
-def _is_input(config: Config, key: str) -> bool:
+def is_input(config: Config, key: str) -> bool:
+    """Whether a file of that key is one of the config's raw files."""
     path = config.input_path
     return path is not None and under(path, key) and counts(key) and not is_ignored(config, key)
 
@@ -122,7 +133,7 @@ def _open(runs: Iterable[Run], ledger: Ledger) -> list[Run]:
 
 
 def _scheduled_ingest(
-    config: Config, event: ScheduleDue, ledger: Ledger, room: Room
+    config: Config, event: ScheduleDue, ledger: Ledger, now: datetime, room: Room
 ) -> Iterator[Run]:
     if config.inputs:
         # The period that has just ended: its data can be complete, that of the next cannot.
@@ -137,11 +148,20 @@ def _scheduled_ingest(
         return
     if config.input_path is None:
         return
-    files = [file for file in event.files if _is_input(config, file.key)]
+    files = [file for file in event.files if is_input(config, file.key)]
     waiting = set(event.waiting)
     new = [file for file in new_files(config, files, ledger) if file not in waiting]
-    for batch in in_batches(config, new, room):
-        yield Run(config.id, inputs=batch, arrived=event.at)
+    if not has_related(config):
+        for batch in in_batches(config, new, room):
+            yield Run(config.id, inputs=batch, arrived=event.at)
+        return
+    due = related_runs(config, new, files, event.at, now=now)
+    if config.group_by:
+        yield from due
+        return
+    present = {file.key: file for file in files}
+    for batch in in_batches(config, [run.inputs[0] for run in due], room):
+        yield related_run(config, batch, present, event.at)
 
 
 def render(text: str, period: Window, due: datetime) -> str:

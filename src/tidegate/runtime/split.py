@@ -30,7 +30,7 @@ def split(record: RunRecord, config: Config) -> RunRecord:
     if record.state != "failed" or failure is None or failure.kind not in _SPLIT:
         return record
     last = run.search is not None and run.search.last
-    if config.trigger != "Cron" or len(run.inputs) < 2 or run.again or last:
+    if config.trigger != "Cron" or config.group_by or len(run.inputs) < 2 or run.again or last:
         return record
     message = f"its files are run in parts now: {failure.message}"
     failure = replace(failure, message=message, next=_NEXT)
@@ -45,22 +45,22 @@ def next_part(record: RunRecord, ledger: Ledger) -> Run | None:
     search = _after(search, record)
     while search.left:
         inputs, search = search.left[0], replace(search, left=search.left[1:])
-        part = Run(run.config, inputs, arrived=run.arrived, search=search)
+        part = replace(run, inputs=inputs, search=search)
         before = ledger.record(part.key)
         if before is None or before.state not in (*SETTLED, "failed"):
             return part
         search = _after(search, before)  # this part was run in an earlier search
     if search.together and search.parts > 1:
         good = tuple(sorted(search.good, key=lambda file: file.key))
-        return Run(run.config, good, arrived=run.arrived, search=Search(last=True))
+        return replace(run, inputs=good, search=Search(last=True))
     return None
 
 
 def files_of(run: Run) -> tuple[Input, ...]:
     """A run's files, and those of the parts that come after it."""
     if run.search is None:
-        return run.inputs
-    return run.inputs + run.search.good + tuple(i for part in run.search.left for i in part)
+        return run.files
+    return run.files + run.search.good + tuple(i for part in run.search.left for i in part)
 
 
 def _was_split(record: RunRecord) -> bool:

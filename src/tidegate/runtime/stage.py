@@ -78,9 +78,9 @@ def stage(target: Target, config: Config, record: RunRecord, work: Path) -> Task
         _fetch(target.outputs, refs)
         arguments = (tsdat_time(run.window.begin), tsdat_time(run.window.end))
     elif run.inputs:
-        places = [_place(work / INPUTS, input.key) for input in run.inputs]
-        _fetch(target.inputs, list(zip(run.inputs, places)))
-        arguments = tuple(str(place) for place in places)
+        places = [_place(work / INPUTS, file.key) for file in run.files]
+        _fetch(target.inputs, list(zip(run.files, places)))
+        arguments = tuple(str(place) for place in places[: len(run.inputs)])
     return Task(run, config, arguments, str(work), release=record.release)
 
 

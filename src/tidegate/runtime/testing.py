@@ -204,7 +204,7 @@ class MemoryLedger:
             input
             for record in list(self._records.values())
             if record.run.config == config and record.state != "superseded"
-            for input in record.run.inputs
+            for input in record.run.files
         }
         return [input for input in inputs if input not in taken]
 

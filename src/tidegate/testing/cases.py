@@ -21,6 +21,7 @@ import yaml
 from tidegate.errors import ConfigurationError, TidegateError
 from tidegate.quality.comparison import Rules
 from tidegate.runtime.manifest import Config
+from tidegate.runtime.related_files import date_in
 from tidegate.runtime.runs import Window, window_at
 from tidegate.testing.pipelines import Pipelines
 from tidegate.testing.python_tests import (
@@ -31,7 +32,7 @@ from tidegate.testing.python_tests import (
 )
 from tidegate.testing.tests_file import NAME, PipelineTest, PipelineTests, read_tests_file
 from tidegate.workspace.repository import pipeline_folder
-from tidegate.workspace.rerun import date_in, parse_time
+from tidegate.workspace.rerun import parse_time
 
 DATA = "test/data"
 _EXACT = Rules()

@@ -14,10 +14,10 @@ from tidegate.runtime.manifest import Pipeline
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.records import from_json
+from tidegate.runtime.related_files import date_in
 from tidegate.runtime.runs import Input, Product, ProductRef
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.testing.trial import DESCRIBE
-from tidegate.workspace.rerun import date_in
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)\}")

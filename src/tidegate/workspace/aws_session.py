@@ -266,7 +266,8 @@ class AwsSession:
         """The runs of objects in the input bucket, by key or by ``s3://`` address."""
         inputs = S3Inputs(self.input_bucket, self.clients)
         files = [self._file(name, inputs, config, all=all) for name in names]
-        return rerun.file_runs(files, clump=clump, now=datetime.now(timezone.utc))
+        now = datetime.now(timezone.utc)
+        return rerun.file_runs(files, clump=clump, now=now, present=self.raw_files)
 
     def _file(
         self, name: str, inputs: S3Inputs, config: str | None, *, all: bool

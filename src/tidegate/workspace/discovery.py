@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from tidegate.config.product_names import period_of_names
 from tidegate.errors import UsageError
 
 Kind = Literal["Ingest", "VAP"]
@@ -34,6 +35,8 @@ class Discovered:
     """Whether its configs turn raw files into products, or products into further ones."""
     configs: Mapping[str, str]
     """By name, the config file, relative to the repository."""
+    period: str = ""
+    """ "day", where all files of a day give a product of the same name."""
 
 
 def discover(repository: Path) -> tuple[Discovered, ...]:
@@ -58,7 +61,8 @@ def discover(repository: Path) -> tuple[Discovered, ...]:
             # One folder with both kinds makes two entries.
             wanted = f"{name[: _LIMIT - 4]}_vap" if kind == "VAP" and len(by_kind) > 1 else name
             unused = _unused(wanted, entries)
-            entries[unused] = Discovered(unused, kind, configs)
+            period = _period(repository, configs.values()) if kind == "Ingest" else ""
+            entries[unused] = Discovered(unused, kind, configs, period)
     if not entries:
         raise UsageError(
             f"there are no pipelines in {repository}",
@@ -88,6 +92,17 @@ def _kind(repository: Path, content: Mapping[str, Any]) -> Kind:
         return "VAP"
     retriever = _part(repository, content, "retriever")
     return "VAP" if str(retriever.get("classname")).endswith("StorageRetriever") else "Ingest"
+
+
+def _period(repository: Path, files: Iterable[str]) -> str:
+    """The first period by which one of these configs names its products."""
+    for file in files:
+        storage = _part(repository, _mapping(repository / file), "storage")
+        parameters = _within(storage, "parameters")
+        path, name = parameters.get("data_storage_path"), parameters.get("data_filename_template")
+        if isinstance(name, str) and (period := period_of_names(str(path or ""), name)):
+            return period
+    return ""
 
 
 def _bases(repository: Path, classname: object) -> set[str]:

@@ -125,7 +125,8 @@ class LocalSession:
     ) -> list[Run]:
         """The runs of raw files, in ``input/`` or elsewhere."""
         files = [self._file(name, config, all=all) for name in names]
-        return rerun.file_runs(files, clump=clump, now=datetime.now(timezone.utc))
+        now = datetime.now(timezone.utc)
+        return rerun.file_runs(files, clump=clump, now=now, present=self.raw_files)
 
     def _file(self, name: str, config: str | None, *, all: bool) -> tuple[Input, list[Config]]:
         """A file that a person named, and the configs that it is for."""

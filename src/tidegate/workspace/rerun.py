@@ -15,15 +15,13 @@ from tidegate.errors import UsageError
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.open_failures import open_failures, open_plots
 from tidegate.runtime.protocols import Ledger
+from tidegate.runtime.related_files import date_in, has_related, related_runs
 from tidegate.runtime.runs import SETTLED, Input, Run, RunRecord, Window, windows_over
 from tidegate.runtime.select import takes, window_runs
 
 Only = Literal["missing", "stale", "failed"]
 
 _ASKED_AT_ONCE = 1000
-_DATE = re.compile(
-    r"(?<!\d)(\d{4})[-_]?(\d{2})[-_]?(\d{2})(?:[._T-]?(\d{2})(\d{2})(\d{2})?)?(?!\d)"
-)
 
 
 def find_record(ledger: Ledger, prefix: str) -> RunRecord:
@@ -82,18 +80,26 @@ def requested(run: Run, now: datetime) -> Run:
 
 
 def file_runs(
-    files: Iterable[tuple[Input, Sequence[Config]]], *, clump: bool, now: datetime
+    files: Iterable[tuple[Input, Sequence[Config]]],
+    *,
+    clump: bool,
+    now: datetime,
+    present: Callable[[Config], Iterable[Input]] = lambda config: (),
 ) -> list[Run]:
     """The runs of raw files, each with the configs that it is for.
 
-    Each file gets a run of its own; with ``clump``, all files of one config get one together.
+    Each file gets a run of its own, with the files that belong to it, of all that are ``present``;
+    with ``clump``, all files of one config get one together.
     """
-    by_config: dict[str, list[Input]] = {}
+    by_config: dict[str, tuple[Config, list[Input]]] = {}
     for input, configs in files:
         for config in configs:
-            by_config.setdefault(config.id, []).append(input)
+            by_config.setdefault(config.id, (config, []))[1].append(input)
     runs = []
-    for id, inputs in by_config.items():
+    for id, (config, inputs) in by_config.items():
+        if has_related(config) and not clump:
+            runs += related_runs(config, inputs, present(config), now)
+            continue
         groups = [inputs] if clump else [[input] for input in inputs]
         runs += [Run(id, inputs=tuple(sorted(group, key=lambda i: i.key))) for group in groups]
     return [requested(run, now) for run in runs]
@@ -220,12 +226,15 @@ def _files(
     chosen = []
     ordered = sorted(files, key=lambda file: file.key)
     expired: set[Input] = set()
-    if scope.only == "missing":
+    related = has_related(scope.config)
+    if scope.only == "missing" and not related:
         ordered, expired = _unfinished(scope, ledger, ordered)
-    for file in ordered:
-        run = Run(scope.config.id, inputs=(file,))
+    runs = [Run(scope.config.id, inputs=(file,)) for file in ordered]
+    if related:
+        runs = related_runs(scope.config, ordered, ordered, None)
+    for run in runs:
         record = _latest(ledger, run)
-        if record is None and file in expired:
+        if record is None and run.inputs[0] in expired:
             continue
         span = _span(record, run)
         if _within(scope, span) and _wanted(scope, record, run, release):
@@ -294,17 +303,6 @@ def _span(record: RunRecord | None, run: Run) -> tuple[datetime, datetime] | Non
         moment = date_in(input.key.rsplit("/", 1)[-1])
         if moment is not None:
             return moment, moment
-    return None
-
-
-def date_in(name: str) -> datetime | None:
-    """The first date, with its time where there is one, in a file's name; UTC."""
-    for match in _DATE.finditer(name):
-        numbers = [int(part) for part in match.groups() if part]
-        try:
-            return datetime(*numbers, tzinfo=timezone.utc)  # type: ignore[arg-type, misc]
-        except ValueError:
-            continue
     return None
 
 

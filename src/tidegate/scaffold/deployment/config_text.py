@@ -53,6 +53,10 @@ def _entry(found: Discovered) -> Iterator[str]:
     yield f"  trigger: {'S3' if ingest else 'Cron'}"
     if not ingest:
         yield "  schedule: Daily"
+    if found.period:
+        yield f"  # Its products are named by {found.period}: if a {found.period} comes in several"
+        yield "  # files, each replaces the product of the one before. This runs them together:"
+        yield f"  # group_by: {found.period}"
     yield "  configs:"
     for name, file in found.configs.items():
         yield f"    {_text(name)}:"

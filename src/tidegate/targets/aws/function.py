@@ -29,9 +29,15 @@ from tidegate.runtime.events import Event, FileArrived, Requested, ScheduleDue
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.protocols import Target
 from tidegate.runtime.records import loads
+from tidegate.runtime.related_files import (
+    has_related,
+    is_companion,
+    related_prefix,
+    waits_until,
+)
 from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.scheduled_files import room_on
-from tidegate.runtime.select import takes
+from tidegate.runtime.select import arrival_runs, takes
 from tidegate.targets.aws import messages
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import DynamoLedger
@@ -174,7 +180,9 @@ class Function:
         try:
             for content in messages.read(delivery.body, delivery.sent, self._scope):
                 event = self._complete(content)
-                if isinstance(event, Ignored):
+                if isinstance(event, datetime):
+                    self._queue.deliver_again(delivery, event, self._now())
+                elif isinstance(event, Ignored):
                     self._log.info(event.reason, extra={"action": "ignored"})
                 elif self._gave_up_before(event, delivery):
                     self._queue.deliver_again(delivery, self._now(), self._now())
@@ -199,8 +207,11 @@ class Function:
                 self._log.remove_keys(["run"])
                 self._longest = max(self._longest, time.monotonic() - began)
 
-    def _complete(self, content: messages.Content) -> Event | Ignored:
-        """The event of a message, with what only S3 or the ledger can add to it."""
+    def _complete(self, content: messages.Content) -> Event | Ignored | datetime:
+        """The event of a message, with what only S3 or the ledger can add to it.
+
+        A time is that until which a file waits for its companions.
+        """
         if isinstance(content, StoredRun):
             text = self._ledger.state(content.name)
             if text is None:
@@ -210,8 +221,15 @@ class Function:
             found = self._inputs.find(content.input.key)
             if found is None:
                 return Ignored(f"{content.input.key} was deleted")
-            return replace(content, input=found)
+            content = replace(content, input=found)
         config = self.settings.config
+        if isinstance(content, FileArrived) and has_related(config):
+            key = content.input.key
+            files = tuple(self._inputs.list(related_prefix(config, key)))
+            until = waits_until(config, content.input, {file.key for file in files})
+            if until is not None and until > self._now() and not is_companion(config, key):
+                return until
+            return replace(content, files=files)
         if isinstance(content, ScheduleDue) and config.kind == "Ingest" and config.input_path:
             return replace(content, files=tuple(self._inputs.list(config.input_path)))
         return content
@@ -223,12 +241,12 @@ class Function:
         same file is another matter: ``select`` finds that there is nothing to do.
         """
         config = self.settings.config
-        if delivery.receives <= 1 or not isinstance(event, FileArrived):
+        if not isinstance(event, FileArrived) or delivery.receives <= 1:
             return False
         if not takes(config, event.input.key):
             return False
-        record = self._ledger.record(Run(config.id, (event.input,)).key)
-        return record is not None and gave_up(record)
+        records = (self._ledger.record(r.key) for r in arrival_runs(config, event, self._now()))
+        return any(record is not None and gave_up(record) for record in records)
 
     # Records and logs.
 

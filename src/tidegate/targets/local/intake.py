@@ -12,7 +12,6 @@ from queue import Empty, SimpleQueue
 
 from tidegate.errors import InputChanged, StorageError, TidegateError
 from tidegate.runtime.dispatch import BACKLOG, Dispatcher
-from tidegate.runtime.events import FileArrived
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.records import dumps
 from tidegate.runtime.select import takes
@@ -21,6 +20,7 @@ from tidegate.targets.local.ledger import SeenFile, SqliteLedger
 from tidegate.targets.local.listener import StorageTrouble, internal_error
 from tidegate.targets.local.open_files import OpenFiles
 from tidegate.targets.local.queue import SqliteQueue
+from tidegate.targets.local.related import RelatedFiles
 from tidegate.targets.local.sightings import BATCH, Sightings, batched
 from tidegate.targets.local.watch import Watcher
 
@@ -63,6 +63,8 @@ class Intake:
         self._arrivals: SimpleQueue[list[str] | None] = SimpleQueue()
         self._unfinished = 0
         self._changed: dict[str, float] = {}  # by key: when to look at the file again
+        self._waiting: dict[str, float] = {}  # by key: until when it waits for its companions
+        self._related = RelatedFiles(inputs, ledger, self._has_settled)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -122,16 +124,24 @@ class Intake:
         Whoever gets them counts them as finished.
         """
         while True:
-            due = min(self._changed.values(), default=None)
+            due = min((*self._changed.values(), *self._waiting.values()), default=None)
             try:
                 wait = None if due is None else max(0.0, due - time.monotonic())
                 return self._arrivals.get(timeout=wait)
             except Empty:
-                keys, self._changed = list(self._changed), {}
+                keys, self._changed = [*self._changed, *self._take_overdue()], {}
             found = [file for key in keys if (file := self._inputs.find(key)) is not None]
             if settled := watcher.settled(found):  # the watcher reports the others
                 self._count(1)
                 return [file.key for file in settled]
+
+    def _take_overdue(self) -> list[str]:
+        """The files that do not wait for their companions any longer."""
+        now = time.monotonic()
+        overdue = [key for key, until in self._waiting.items() if until <= now]
+        for key in overdue:
+            del self._waiting[key]
+        return overdue
 
     def _until_stored(self, step: Callable[[], None]) -> None:
         """Repeat a step until the ledger can be written: no arrival is forgotten."""
@@ -178,6 +188,11 @@ class Intake:
         self._ledger.set_state(_RULES, rules)
         if watcher is None:
             self._wait_for(being_written)
+            if self._waiting:
+                self._say(
+                    f"left for the next time: {_named(list(self._waiting))}, without the files "
+                    "that `companions` names; run `tidegate up --once` again when they are there"
+                )
 
     def _not_done(self, batch: Sequence[RawFile], new: Sequence[Config]) -> list[RawFile]:
         """The files that start runs, without those that were taken in before and are unchanged."""
@@ -278,11 +293,15 @@ class Intake:
         self, configs: Sequence[Config], rows: Sequence[SeenFile], priority: int
     ) -> None:
         taken = [row for row in rows if any(takes(config, row.key) for config in configs)]
+        now = self._dispatcher.context.now()
+        waiting = self._related.waiting(configs, taken, now)
+        for key, until in waiting.items():
+            self._waiting[key] = time.monotonic() + (until - now).total_seconds()
+        taken = [row for row in taken if row.key not in waiting]
         if not taken:
             return
-        now = self._dispatcher.context.now()
         self._dispatcher.submit(
-            *(FileArrived(row.to_input(), now) for row in taken),
+            *self._related.arrivals(configs, taken, now),
             configs=configs,
             put=functools.partial(self._queue.put, seen=taken),
             priority=priority,

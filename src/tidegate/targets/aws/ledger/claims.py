@@ -60,7 +60,7 @@ class Claims:
         if before is not None:
             run = StoredRun(record, new_token(), until, before.made, before.sure)
             return self.write(run, before, [])
-        count = len(record.run.subjects) + len(record.run.inputs)
+        count = len(record.run.subjects) + len(record.run.files)
         sure = count <= WRITTEN_AT_ONCE - ROOM_OF_A_RUN
         notes = self.notes_of(record.run, sure=sure)
         if not sure:  # they are written first: if the claim then fails, they do no harm
@@ -85,7 +85,7 @@ class Claims:
                 "ADD runs :run" + (" SET sure = :sure" if sure else ""),
                 {":run": {"SS": [key]}, **({":sure": {"BOOL": True}} if sure else {})},
             )
-            for input in dict.fromkeys(run.inputs)
+            for input in dict.fromkeys(run.files)
         ]
         return about + taken
 

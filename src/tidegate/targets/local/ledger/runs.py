@@ -90,7 +90,7 @@ def _columns(record: RunRecord, lease: datetime | None) -> dict[str, Any]:
 def subject_rows(run: Run) -> list[tuple[str | bytes, str | bytes, int]]:
     """What a run is about, as rows of ``subjects``: subject, version and size."""
     if run.window is None and run.inputs:
-        return [(to_sql(i.key), to_sql(i.version), i.size) for i in run.inputs]
+        return [(to_sql(i.key), to_sql(i.version), i.size) for i in run.files]
     return [(to_sql(subject), "", -1) for subject in run.subjects]
 
 
