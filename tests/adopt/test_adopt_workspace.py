@@ -113,7 +113,7 @@ def test_by_names_then_the_vap_runs(place):
     runs = json.loads(tidegate(place, "runs", "--json", "-n", "500").stdout)
     vap = [run for run in runs if run["run"]["config"] == "lidar_vap/humboldt"]
     # The one after the last sample, which only the name makes seem to hold any, has no product.
-    assert sorted(run["outcome"] for run in vap) == ["empty"] + ["succeeded"] * 48
+    assert sorted(run["outcome"] for run in vap) == ["empty"] + ["succeeded"] * 2
     others = [run for run in runs if run["run"]["config"] == "lidar/humboldt"]
     assert not any(run.get("release") for run in others)  # none was carried out
     assert {key: at for key, at in files(place).items() if key in before} == before
@@ -126,7 +126,10 @@ def test_read_takes_true_times_and_raw_files(place):
     assert report["raw"] == []
     found = json.loads(tidegate(place, "products", "--json").stdout)
     data = [p for p in found if p["kind"] == "data"]
-    assert [p["end"] for p in data] == ["2020-12-02T00:00:00+00:00", "2020-12-03T00:00:00+00:00"]
+    assert sorted(p["end"] for p in data) == [
+        "2020-12-02T00:00:00+00:00",
+        "2020-12-03T00:00:00+00:00",
+    ]
     assert all(p["quality"] for p in data)
     tidegate(place, "up", "--once", "--python", sys.executable)
     states = json.loads(tidegate(place, "runs", "--json", "-n", "500").stdout)
