@@ -109,6 +109,25 @@ def test_a_config_that_does_not_exist_is_an_error_everywhere(tidegate):
         assert tidegate(*arguments)[0] == 2
 
 
+def test_a_failed_run_fails_in_the_same_way_elsewhere(done, tidegate, tmp_path, monkeypatch):
+    [failed] = json.loads(tidegate("runs", "--failed", "--json")[1])
+    file = tmp_path / "failed.zip"
+    code, _, err = tidegate("show", failed["key"][:8], "--failure-bundle", str(file))
+    assert code == 0
+    assert "may be private" in err
+    assert tidegate("show", failed["key"][:8], "--failure-bundle", str(file))[0] == 2  # it exists
+    monkeypatch.chdir(tmp_path)
+    code, out, err = tidegate(
+        "run", "--from-bundle", str(file), "--python", sys.executable, "--json"
+    )
+    [again] = json.loads(out)
+    assert code == 1
+    assert (again["about"], again["state"]) == (failed["about"], "failed")
+    assert again["failure"]["message"] == failed["failure"]["message"]
+    assert failed["failure"]["message"] in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["failed", "failed.zip"]
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)]
 )

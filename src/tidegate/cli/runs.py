@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -36,7 +37,13 @@ from tidegate.runtime.open_failures import open_failures
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Run, RunRecord, State
 from tidegate.runtime.wording import quantity
-from tidegate.workspace import commands, rerun, session
+from tidegate.workspace import (
+    bundle_extraction,
+    commands,
+    failure_bundle,
+    rerun,
+    session,
+)
 from tidegate.workspace.newest_products import ProductFilter, newest_products
 from tidegate.workspace.session import RunOptions, TargetOptions
 from tidegate.workspace.verification import lost_runs
@@ -51,15 +58,16 @@ Full = Annotated[
 
 @app.command(
     epilog="Examples: tidegate run input/lidar/humboldt/x.sta.7z   ·   "
-    "tidegate run lidar_vap/humboldt --begin 20220405 --end 20220406.120000"
+    "tidegate run lidar_vap/humboldt --begin 20220405 --end 20220406.120000   ·   "
+    "tidegate run --from-bundle failed.zip"
 )
 def run(
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="FILE", help="Raw files; or the config of a VAP, with --begin and --end."
         ),
-    ],
+    ] = None,
     config: Annotated[
         str | None, typer.Option("--config", help="Use this config, for example lidar/humboldt.")
     ] = None,
@@ -73,6 +81,14 @@ def run(
     multidispatch: Annotated[
         bool, typer.Option("--multidispatch", help="Run every config that a file belongs to.")
     ] = False,
+    from_bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-bundle",
+            help="Run what `tidegate show RUN --failure-bundle` has packed, in a folder of its"
+            " own. That runs the code in it.",
+        ),
+    ] = None,
     directory: In = HERE,
     python: Python = None,
     workers: Workers = CPUS,
@@ -85,6 +101,16 @@ def run(
 ) -> None:
     """Process raw files, or one window of a VAP, now, even if that was done before."""
     out = View(as_json=as_json)
+    if from_bundle is not None:
+        if files or target != "local":
+            raise UsageError(
+                "--from-bundle runs what is in the bundle, on this machine",
+                next="leave out the files and --target",
+            )
+        _run_bundle(out, from_bundle, directory, RunOptions(python, workers, wait, out.note))
+        return
+    if not files:
+        raise UsageError("name the files to run", next="or a VAP, or --from-bundle FILE.zip")
     where = TargetOptions(directory, target, branch, profile, region)
     opened = session.open_session(where, RunOptions(python, workers, wait, out.note))
     if begin is not None or end is not None:
@@ -94,6 +120,21 @@ def run(
     else:
         runs = opened.file_runs(files, config=config, clump=clump, all=multidispatch)
     _carry_out(out, opened, runs, wait)
+
+
+def _run_bundle(out: View, file: Path, directory: Path, options: RunOptions) -> None:
+    """Unpack a bundle, and run what is in it as on the machine that it comes from."""
+    folder = Path(file.stem) if directory == HERE else directory
+    bundle = bundle_extraction.unpack(file, folder)
+    out.note(f"unpacked {file} into {folder}; it runs the code in there")
+    for problem in bundle.problems:
+        out.note(f"not in the bundle: {problem}")
+    opened = session.open_session(TargetOptions(folder), options)
+    wanted = bundle.runs(opened, datetime.now(timezone.utc))
+    failure = bundle.record.failure
+    if failure is not None:
+        out.note(f"it failed there with: {failure.message}")
+    _carry_out(out, opened, wanted)
 
 
 @app.command(epilog="Example: tidegate runs --failed --config lidar/humboldt")
@@ -156,13 +197,22 @@ def _records(
     return (record for record in records if record.warnings or not warnings)
 
 
-@app.command(epilog="Example: tidegate show 3f9a")
+@app.command(
+    epilog="Examples: tidegate show 3f9a   ·   tidegate show 3f9a --failure-bundle failed.zip"
+)
 def show(
     key: Annotated[str, typer.Argument(metavar="RUN", help="The first digits of a run's key.")],
     log: Annotated[
         bool, typer.Option("--log", help="Show the whole log, not only its end.")
     ] = False,
     full: Full = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--failure-bundle",
+            help="Pack raw files, code, config and log into this zip file, to run it elsewhere.",
+        ),
+    ] = None,
     directory: In = HERE,
     target: Target = "local",
     branch: Branch = MAIN,
@@ -172,9 +222,16 @@ def show(
 ) -> None:
     """Show one run: inputs, products, quality, failure and log."""
     out = View(as_json=as_json)
-    opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))
+    where = TargetOptions(directory, target, branch, profile, region)
+    opened = session.open_for_reading(where)
     with opened.ledger() as ledger:
         record = rerun.find_record(ledger, key)
+    if bundle is not None:
+        contents = failure_bundle.write_bundle(opened, record, where.workspace.config, bundle)
+        for problem in contents.problems:
+            out.note(f"not in the bundle: {problem}")
+        out.note(failure_bundle.warning(contents, bundle))
+        return
     lines = opened.log(record)
     if as_json:
         out.data({**view.run_data(record), "log_lines": lines})

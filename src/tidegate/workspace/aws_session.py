@@ -17,6 +17,7 @@ from tidegate import config as configuration
 from tidegate.config import AwsKeys
 from tidegate.errors import ConfigurationError, LedgerError, StorageError, UsageError
 from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.protocols import Inputs, Outputs
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.records import loads
 from tidegate.runtime.runs import Input, Product, Run, RunRecord
@@ -366,6 +367,19 @@ class AwsSession:
 
     def bind_outputs(self) -> None:
         """Nothing: on AWS, `tidegate deploy` does that."""
+
+    def stores(self, run: Run) -> tuple[Inputs, Outputs]:
+        """The buckets."""
+        bucket = _needed(self.keys.output_bucket_name, "output_bucket_name", self.file)
+        return S3Inputs(self.input_bucket, self.clients), S3Outputs(bucket, self.clients)
+
+    def repository(self) -> Path | None:
+        """The repository beside the config file, if it is there."""
+        try:
+            found = loading.read_config(self.target.workspace).repository
+        except configuration.ConfigProblems:
+            return None
+        return found.absolute() if found else None
 
     def interpreter(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter on this machine: files are fetched to be read."""

@@ -13,12 +13,14 @@ from pathlib import Path
 from tidegate.errors import StorageError
 from tidegate.runtime.binding import explain
 from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.protocols import Inputs, Outputs
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import SETTLED, Input, Product, Run, RunRecord
 from tidegate.targets.local.files import existing_file
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.listener import Listener
+from tidegate.targets.local.outputs import FolderOutputs
 from tidegate.targets.local.outside_inputs import OutsideInputs
 from tidegate.targets.local.queue import SqliteQueue
 from tidegate.targets.local.sightings import batched
@@ -168,6 +170,21 @@ class LocalSession:
         """See ``session.Session``."""
         with self.ledger() as ledger:
             binding.bind_folder(ledger, self.loaded.workspace.output)
+
+    def stores(self, run: Run) -> tuple[Inputs, Outputs]:
+        """``input/`` and ``output/``; a file that a person named is where it was."""
+        places = self.loaded.workspace.places
+        inputs = FolderInputs(places.input)
+        outside = {
+            input.key: Path(os.sep, input.key)
+            for input in run.inputs
+            if not (places.input / input.key).exists() and Path(os.sep, input.key).is_file()
+        }
+        return OutsideInputs(inputs, outside), FolderOutputs(places.output, places.work)
+
+    def repository(self) -> Path | None:
+        """The pipelines repository."""
+        return self.loaded.repository.absolute()
 
     def interpreter(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter and repository; looked for now if Tsdat was not asked."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from tidegate.runtime.manifest import Config, Manifest
-from tidegate.runtime.protocols import Ledger
+from tidegate.runtime.protocols import Inputs, Ledger, Outputs
 from tidegate.runtime.runs import Input, Product, Run, RunRecord
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.product_files import ProductFiles
@@ -143,6 +143,12 @@ class Session(Protocol):
 
     def bind_outputs(self) -> None:
         """Take the outputs for those that the ledger describes: write the same id into both."""
+
+    def stores(self, run: Run) -> tuple[Inputs, Outputs]:
+        """Where the raw files and the products are that a run read."""
+
+    def repository(self) -> Path | None:
+        """The pipelines repository on this machine; None if it is not here."""
 
     def interpreter(self) -> tuple[Sequence[str], Path]:
         """The pipelines' interpreter and repository on this machine, to read files with.
