@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, time, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ from tidegate.notify import Notice, Notifier, load_channels
 from tidegate.notify.digest import GATHER, Digest, Message
 from tidegate.notify.notice import KINDS
 from tidegate.notify.notifier import Group
+from tidegate.runtime.open_failures import acknowledge
 from tidegate.runtime.runs import Failure, Input, Product, Run, RunRecord
 from tidegate.runtime.testing import MemoryLedger
 
@@ -165,6 +167,35 @@ def test_a_restart_forgets_nothing() -> None:
     clock.now += HOUR
     second.send_due()
     assert "1 recovery" in sent[2].title
+
+
+def fail(ledger: MemoryLedger, name: str, at: datetime) -> RunRecord:
+    """A failed run that is on record, as those of a service are."""
+    run = Run("lidar/humboldt", inputs=(Input(f"lidar/{name}", "1", 1),))
+    claim = ledger.claim(run, owner="me", lease=HOUR, now=at, release="")
+    assert claim.record is not None
+    failed = replace(claim.record, state="failed", failure=Failure("bad-input", "no header"))
+    ledger.finish(failed)
+    return failed
+
+
+def test_an_acknowledged_failure_is_no_longer_told_and_does_not_hold_up_recovery() -> None:
+    ledger, clock = MemoryLedger(), Clock()
+    sent: list[Message] = []
+    told = notifier(sent, clock, ledger)
+    first, second = fail(ledger, "a.csv", clock.now), fail(ledger, "b.csv", clock.now)
+    told.record(first)
+    clock.now += GATHER
+    told.send_due()
+    told.record(second)
+    acknowledge(ledger, second.key, "me", clock.now)
+    clock.now += 2 * HOUR
+    told.send_due()
+    assert len(sent) == 1, "nobody needs to hear of b.csv"
+    acknowledge(ledger, first.key, "me", clock.now)
+    told.record(record("succeeded", "c.csv"))
+    told.send_due()
+    assert "recovery" in sent[1].title
 
 
 def test_a_message_that_is_not_taken_is_sent_again() -> None:

@@ -7,7 +7,7 @@ make one message. After a message, the next one waits until ``every`` has passed
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 
@@ -77,6 +77,10 @@ class Digest:
             )
         ]
         return len(self.waiting) < before
+
+    def drop(self, is_over: Callable[[Notice], bool]) -> None:
+        """Drop failures that need no attention any more, such as acknowledged ones."""
+        self.waiting = [n for n in self.waiting if n.kind != "failure" or not is_over(n)]
 
     def due(self, now: datetime, gather: timedelta = GATHER) -> bool:
         """Whether a message should be sent now; ``gather`` is how long the first notice waits."""

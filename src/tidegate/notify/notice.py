@@ -26,3 +26,5 @@ class Notice:
     """When, UTC."""
     subject: str = ""
     """The file or window that it is about."""
+    run: str = ""
+    """The key of the run that failed."""

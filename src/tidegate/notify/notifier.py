@@ -10,14 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tidegate.config import NotifySettings, PipelinesConfig
 from tidegate.config.values import quiet_hours
 from tidegate.notify.digest import GATHER, Digest, Message
 from tidegate.notify.notice import KINDS, Notice, NoticeKind
 from tidegate.notify.sending import load_channels
+from tidegate.runtime.open_failures import acknowledged, only_open
 from tidegate.runtime.product_checks import empty_warnings
+from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.listener import Problem
@@ -34,16 +36,6 @@ Send = Callable[[Message], tuple[str, ...]]
 Say = Callable[[str], None]
 
 
-class State(Protocol):
-    """Where a notifier keeps what it must remember: the ledger's named values."""
-
-    def state(self, name: str) -> str | None:
-        """The value under a name."""
-
-    def set_state(self, name: str, value: str) -> None:
-        """Keep a value."""
-
-
 @dataclass
 class Group:
     """Recipients that the same configs report to."""
@@ -54,8 +46,8 @@ class Group:
     """Sends a message; returns what did not take it."""
     kinds: frozenset[str]
     """What they want to know."""
-    open: dict[str, list[str]] = field(default_factory=dict)
-    """For each config, the subjects whose failure they were told of."""
+    open: dict[str, list[list[str]]] = field(default_factory=dict)
+    """For each config, what they were told of: its subject, and the key of the failed run or ""."""
 
 
 class Notifier:
@@ -66,7 +58,7 @@ class Notifier:
         groups: Mapping[str, Group],
         group_of: Callable[[str], str | None],
         *,
-        keep: State | None = None,
+        keep: Ledger | None = None,
         say: Say = lambda text: None,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
@@ -89,7 +81,7 @@ class Notifier:
             text = f"{record.run.title} failed: {failure.message}"
             if failure.next:
                 text += f" — {failure.next}"
-            self.add(Notice("failure", config, text, self._now(), subject))
+            self.add(Notice("failure", config, text, self._now(), subject, record.key))
         elif record.state in ("succeeded", "empty"):
             self.resolved(config, subject, f"{record.run.title} works again")
             for text in empty_warnings(record.products):
@@ -109,11 +101,19 @@ class Notifier:
                 if group.digest.forget(config, subject):
                     continue
                 told = group.open.get(config, [])
-                if subject not in told:
-                    continue
-                told.remove(subject)
-                if not told and "recovery" in group.kinds:
+                before = len(told)
+                told[:] = [entry for entry in told if entry[0] != subject]
+                while told and not self._is_open(told[0][1]):
+                    told.pop(0)
+                if before and not told and "recovery" in group.kinds:
                     group.digest.add(Notice("recovery", config, text, self._now(), subject))
+
+    def _is_open(self, run: str) -> bool:
+        """Whether a failure still needs attention, as all commands define it."""
+        record = self._keep.record(run) if self._keep is not None and run else None
+        if record is None or self._keep is None:
+            return True
+        return any(only_open(self._keep, iter((record,)), acknowledged(self._keep)))
 
     def problem(self, problem: Problem) -> None:
         """The service has found a problem, or one is over."""
@@ -141,6 +141,9 @@ class Notifier:
             with self._lock:
                 if not group.digest.due(self._now(), gather):
                     continue
+                group.digest.drop(lambda notice: not self._is_open(notice.run))
+                if not group.digest.waiting:
+                    continue
                 message, about = group.digest.message(), list(group.digest.waiting)
             try:
                 failed = group.send(message)
@@ -165,8 +168,8 @@ class Notifier:
         for notice in about:
             if notice.kind in ("failure", "silence"):
                 told = group.open.setdefault(notice.config, [])
-                if notice.subject not in told:
-                    told.append(notice.subject)
+                told[:] = [entry for entry in told if entry[0] != notice.subject]
+                told.append([notice.subject, notice.run])
 
     def _work(self) -> None:
         while not self._stop.wait(_TICK):
@@ -210,7 +213,7 @@ def _group_data(group: Group) -> dict[str, Any]:
 
 
 def _fill_group(group: Group, data: Mapping[str, Any]) -> None:
-    group.open = {config: list(subjects) for config, subjects in data["open"].items()}
+    group.open = {config: list(told) for config, told in data["open"].items()}
     group.digest.waiting = [from_json(Notice, notice) for notice in data["waiting"]]
     if data["last_sent"]:
         group.digest.last_sent = datetime.fromisoformat(data["last_sent"])
@@ -222,7 +225,7 @@ def notifier_of(
     *,
     place: str,
     link: str = "",
-    keep: State | None = None,
+    keep: Ledger | None = None,
     say: Say = lambda text: None,
 ) -> Notifier | None:
     """The notifier that a config asks for; None when it has no ``notify:``.
