@@ -194,6 +194,7 @@ def test_an_acknowledged_failure_is_no_longer_told_and_does_not_hold_up_recovery
     assert len(sent) == 1, "nobody needs to hear of b.csv"
     acknowledge(ledger, first.key, "me", clock.now)
     told.record(record("succeeded", "c.csv"))
+    clock.now += GATHER
     told.send_due()
     assert "recovery" in sent[1].title
 

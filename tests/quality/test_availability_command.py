@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from benchmarks.history import Stream, history, streams, write
 
 from tidegate.cli import main
 from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.workspace.keep_days import keeping_days
 
 END = datetime(2024, 3, 1, tzinfo=timezone.utc)
 CONFIG = """\
@@ -109,6 +111,18 @@ def test_a_workspace_without_products(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "pipelines" / "ceil" / "config" / "pipeline.yaml").write_text("classname: x.y\n")
     assert main(["availability", "-w", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_service_keeps_the_summaries_up_to_date(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with SqliteLedger(file) as ledger:
+        write(ledger, history([GONE], 5, END))
+        with keeping_days(file, 0.01):
+            until = time.monotonic() + 60
+            while ledger.state("days/old.met.a1") is None:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+        assert len(json.loads(ledger.state("days/old.met.a1") or "")["days"]) > 0
 
 
 def test_a_history_is_as_it_says() -> None:

@@ -27,6 +27,7 @@ from tidegate.targets.local.service import Service
 from tidegate.targets.local.sightings import Sightings
 from tidegate.workspace.binding import check_folder
 from tidegate.workspace.follow import Following
+from tidegate.workspace.keep_days import keeping_days
 from tidegate.workspace.loading import LoadedWorkspace, Say
 from tidegate.workspace.serving import WorkspaceService
 from tidegate.workspace.session import Job
@@ -72,7 +73,8 @@ def service(
     with loaded.workspace.lock():
         with loaded.ledger() as ledger:
             check_folder(ledger, loaded.workspace.output, listener.say)
-        yield WorkspaceService(loaded, make, listener.say)
+        with keeping_days(loaded.workspace.ledger):
+            yield WorkspaceService(loaded, make, listener.say)
 
 
 def _retention(loaded: LoadedWorkspace) -> Retention:
