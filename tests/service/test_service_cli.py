@@ -115,6 +115,7 @@ def test_a_failed_run_fails_in_the_same_way_elsewhere(done, tidegate, tmp_path, 
     code, _, err = tidegate("show", failed["key"][:8], "--failure-bundle", str(file))
     assert code == 0
     assert "may be private" in err
+    assert "not in the bundle" not in err
     assert tidegate("show", failed["key"][:8], "--failure-bundle", str(file))[0] == 2  # it exists
     monkeypatch.chdir(tmp_path)
     code, out, err = tidegate(

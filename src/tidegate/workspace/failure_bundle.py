@@ -32,7 +32,6 @@ from tidegate.workspace.repository import (
     ENVIRONMENT_FILES,
     SHARED,
     pipeline_files,
-    releases,
     walk,
 )
 from tidegate.workspace.session import Session
@@ -67,7 +66,7 @@ def write_bundle(opened: Session, record: RunRecord, config_file: Path, target: 
     if target.exists():
         raise UsageError(f"{target} exists", next="give another name, or move it away")
     repository = opened.repository()
-    model, keys, all_keys = _reduced(config_file, record.run.config)
+    model, keys = _reduced(config_file, record.run.config)
     problems: list[str] = []
     part = target.with_name(f"{target.name}.part")
     counts: dict[str, int] = {}
@@ -85,8 +84,7 @@ def write_bundle(opened: Session, record: RunRecord, config_file: Path, target: 
             for path in code:
                 archive.write(path, path.relative_to(repository or path).as_posix())
             counts["code"] = len(code)
-            if code and repository and _has_changed(repository, record, all_keys):
-                problems.append("the code of then: it has changed since, and is as it is now")
+            problems += _newer(code, record)
             archive.writestr(CONFIG, yaml.safe_dump(model, sort_keys=False, allow_unicode=True))
             archive.writestr(LOG, "\n".join(opened.log(record)) + "\n")
             archive.writestr(RECORD, _description(record, repository, problems))
@@ -136,8 +134,8 @@ def _fetch(inputs: Inputs, outputs: Outputs, run: Run, folder: Path) -> list[str
     return problems
 
 
-def _reduced(config_file: Path, id: str) -> tuple[dict[str, Any], list[str], list[str]]:
-    """The config file with one config alone; its files in the repository, and its pipeline's."""
+def _reduced(config_file: Path, id: str) -> tuple[dict[str, Any], list[str]]:
+    """The config file with one config alone; and that config's files in the repository."""
     data = yaml.safe_load(config_file.read_text("utf-8"))
     pipeline, _, name = id.partition("/")
     for entry in data.get("pipelines") or []:
@@ -148,18 +146,20 @@ def _reduced(config_file: Path, id: str) -> tuple[dict[str, Any], list[str], lis
             if not re.fullmatch(r"\d+(\.\d+)*", str(kept.get("python", "3"))):
                 del kept["python"]  # the path of an interpreter on this machine
             files = [str(config["config_file_path"]) for config in one.values()]
-            of_all = [str(config["config_file_path"]) for config in configs.values()]
-            return {**kept, "pipelines": [{**entry, "configs": one}]}, files, of_all
+            return {**kept, "pipelines": [{**entry, "configs": one}]}, files
     raise UsageError(
         f"{id} is not in {config_file.name} any more",
         next="put its entry back to make a bundle of its run",
     )
 
 
-def _has_changed(repository: Path, record: RunRecord, config_files: Sequence[str]) -> bool:
-    pipeline = record.run.config.partition("/")[0]
-    now = releases(repository, {pipeline: config_files})[pipeline]
-    return bool(record.release) and record.release != now
+def _newer(code: Sequence[Path], record: RunRecord) -> list[str]:
+    """A sentence if a file of the code was written after the run began."""
+    began = record.started.timestamp()
+    newer = [path.name for path in code if path.stat().st_mtime > began]
+    if not newer:
+        return []
+    return [f"the code as it was then: {newer[0]} was written after the run began"]
 
 
 def _code(repository: Path, config_files: Sequence[str]) -> Iterator[Path]:
