@@ -191,11 +191,11 @@ class _Plan:
             begin + (times - 1) * timedelta(minutes=1),
             {"time": times},
             tuple(quality),
-            {**valid, "salinity": 0.0} if stream.empty else valid,
-            ("salinity",) if stream.empty else (),
-            record.key,
-            stream.config,
-            record.finished,
+            valid={**valid, "salinity": 0.0} if stream.empty else valid,
+            empty=("salinity",) if stream.empty else (),
+            run=record.key,
+            config=stream.config,
+            made=record.finished,
         )
 
 

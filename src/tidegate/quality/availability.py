@@ -185,14 +185,15 @@ def measure(
     length = DAY_SECONDS if by == "day" else HOUR_SECONDS
     low_s, high_s = _start(begin), _start(end)
     present = _present(pieces, length)
-    cells = []
+    cells: list[Cell] = []
+    first_cell, each = _midnight(begin), timedelta(seconds=length)
     at = low_s
     while at < high_s:
         until = at + length
         expected = 0.0 if first is None else min(until, until_s) - max(at, first)
         summary = near.get(_day(at)) if by == "day" else None
         amount = present.get(at, 0.0) - (summary.missing if summary else 0.0)
-        cells.append(_cell(at, expected, amount, summary))
+        cells.append(_cell(first_cell + len(cells) * each, expected, amount, summary))
         at = until
     gaps = tuple(
         Gap(_moment(a), _moment(b), ongoing) for a, b, ongoing in pauses if b > low_s and a < high_s
@@ -209,8 +210,8 @@ def measure(
     )
 
 
-def _cell(at: float, expected: float, present: float, summary: DaySummary | None) -> Cell:
-    begin, times = _moment(at), (round(max(expected, 0.0), 3), round(max(present, 0.0), 3))
+def _cell(begin: datetime, expected: float, present: float, summary: DaySummary | None) -> Cell:
+    times = (round(max(expected, 0.0), 3), round(max(present, 0.0), 3))
     if summary is None:
         return Cell(begin, *times)
     counts = (summary.products, summary.samples, summary.bad, summary.indeterminate)

@@ -32,9 +32,9 @@ TOLERANCE = 1.5
 """A pause is a gap when it is this many times longer than usual."""
 
 _STATE = "days/"
-_FORMAT = 1
+_FORMAT = 2
 _DENSE = 8
-"""From so many products a day on, those without a gap between them are kept as one stretch."""
+"""From so many products a day on, they tell themselves how long a pause between them usually is."""
 _MOST_STRETCHES = 48
 _LONGEST = timedelta(days=3660)
 """Products that cover more than this have wrong times, or say nothing about single days."""
@@ -83,6 +83,23 @@ class DaySummary:
     """When there is data, in order."""
 
 
+class DayRows(Mapping[date, DaySummary]):
+    """Days in order, as they are kept: each is decoded when it is asked for, and few are."""
+
+    def __init__(self, rows: Mapping[date, list[Any]]) -> None:
+        self.rows = rows
+        """The numbers of each day."""
+
+    def __getitem__(self, day: date) -> DaySummary:
+        return _to_day(self.rows[day])
+
+    def __iter__(self) -> Iterator[date]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
 @dataclass(frozen=True)
 class Days:
     """The days of one datastream."""
@@ -93,7 +110,7 @@ class Days:
     """The config that made the products that were looked at last."""
     cursor: str = ""
     """How far the change log was read."""
-    days: Mapping[date, DaySummary] = field(default_factory=dict)
+    days: DayRows = field(default_factory=lambda: DayRows({}))
     """The days with data, in order."""
 
 
@@ -124,7 +141,7 @@ def refresh(ledger: Ledger, datastream: str) -> Days:
     spans, cursor = ledger.changes(datastream, known.cursor)
     if not spans:
         return known
-    days = dict(known.days)
+    days = dict(known.days.rows)
     config = known.config
     for begin, end in _chunks(_touched(spans)):
         products = ledger.overlapping(datastream, _midnight(begin), _midnight(end + 1))
@@ -134,10 +151,10 @@ def refresh(ledger: Ledger, datastream: str) -> Days:
         for ordinal in range(begin, end + 1):
             day = date.fromordinal(ordinal)
             if ordinal in by_day:
-                days[day] = summarize_day(by_day[ordinal], _midnight(ordinal))
+                days[day] = _to_row(summarize_day(by_day[ordinal], _midnight(ordinal)))
             else:
                 days.pop(day, None)
-    found = Days(datastream, config, cursor, {day: days[day] for day in sorted(days)})
+    found = Days(datastream, config, cursor, DayRows({day: days[day] for day in sorted(days)}))
     try:
         ledger.set_state(_STATE + datastream, _to_text(found))
     except (LedgerError, StorageError) as error:  # such as credentials that may only read
@@ -165,12 +182,12 @@ def summarize_day(products: Sequence[Product], midnight: datetime) -> DaySummary
         interval = (last - first) / (times - 1) if times > 1 and last > first else 0.0
         stretches.append(Stretch(round(begin, 3), round(end, 3), round(interval, 3)))
     stretches.sort()
-    step = missing = 0.0
+    step = 0.0
     if len(stretches) >= _DENSE:
         pauses = list(pauses_between(stretches))
         step = round(median(pauses), 3) if pauses else 0.0
-        stretches = _joined(stretches, step)
-        stretches, missing = _at_most(stretches, _MOST_STRETCHES, step)
+    stretches = _joined(stretches, step)
+    stretches, missing = _at_most(stretches, _MOST_STRETCHES, step)
     return DaySummary(begun, samples, bad, indeterminate, step, missing, tuple(stretches))
 
 
@@ -184,7 +201,7 @@ def pauses_between(stretches: Iterable[Stretch]) -> Iterator[float]:
 
 
 def _joined(stretches: Sequence[Stretch], step: float) -> list[Stretch]:
-    """Stretches without those pauses between them that are as long as usual."""
+    """Stretches without pauses as long as usual: between products, or between their samples."""
     joined: list[Stretch] = []
     counts: list[float] = []
     for stretch in stretches:
@@ -260,13 +277,7 @@ def _by_day(products: Iterable[Product], begin: int, end: int) -> dict[int, list
 
 
 def _to_text(days: Days) -> str:
-    listed = {
-        day.isoformat(): [
-            *(d.products, d.samples, d.bad, d.indeterminate, d.step, d.missing),
-            [list(stretch) for stretch in d.stretches],
-        ]
-        for day, d in days.days.items()
-    }
+    listed = {day.isoformat(): row for day, row in days.days.rows.items()}
     data = {"format": _FORMAT, "cursor": days.cursor, "config": days.config, "days": listed}
     return json.dumps(data, separators=(",", ":"))
 
@@ -276,8 +287,13 @@ def _from_text(datastream: str, text: str | None) -> Days:
     data: dict[str, Any] = json.loads(text) if text else {}
     if data.get("format") != _FORMAT:
         return Days(datastream)
-    days = {date.fromisoformat(day): _to_day(row) for day, row in data["days"].items()}
-    return Days(datastream, data["config"], data["cursor"], days)
+    rows = {date.fromisoformat(day): row for day, row in data["days"].items()}
+    return Days(datastream, data["config"], data["cursor"], DayRows(rows))
+
+
+def _to_row(d: DaySummary) -> list[Any]:
+    stretches = [list(stretch) for stretch in d.stretches]
+    return [d.products, d.samples, d.bad, d.indeterminate, d.step, d.missing, stretches]
 
 
 def _to_day(row: Sequence[Any]) -> DaySummary:
