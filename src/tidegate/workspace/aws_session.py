@@ -160,6 +160,11 @@ class AwsSession:
         """Where raw files arrive."""
         return _needed(self.keys.input_bucket_name, "input_bucket_name", self.file)
 
+    @property
+    def reads_at_once(self) -> int:
+        """Several: an answer of DynamoDB is waited for."""
+        return _AT_ONCE
+
     @contextmanager
     def ledger(self) -> Iterator[DynamoLedger]:
         """The branch's table; the error for a missing one says where Tidegate looked for it."""

@@ -64,6 +64,11 @@ class LocalSession:
         """The configs."""
         return self.loaded.manifest
 
+    @property
+    def reads_at_once(self) -> int:
+        """One: reading SQLite is work for this process, and threads would double it."""
+        return 1
+
     def ledger(self) -> AbstractContextManager[SqliteLedger]:
         """The ledger; it is created if it does not exist."""
         return self.loaded.ledger()

@@ -23,7 +23,6 @@ from tidegate.workspace.session import Session
 MOST_FAILURES = 20
 """Of each config, so many of the latest failed runs are looked at."""
 _RECENT = 50
-_AT_ONCE = 8
 _LAST_DAY = timedelta(days=1)
 
 
@@ -112,7 +111,7 @@ def config_states(session: Session, ledger: Ledger, now: datetime) -> list[Confi
             empty=empty_warnings(last.products) if last else (),
         )
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(session.reads_at_once) as pool:
         return list(pool.map(one, session.manifest.configs))
 
 

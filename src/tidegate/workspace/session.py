@@ -84,6 +84,10 @@ class Session(Protocol):
     def manifest(self) -> Manifest:
         """The configs."""
 
+    @property
+    def reads_at_once(self) -> int:
+        """How many questions to the ledger are worth asking at the same time."""
+
     def ledger(self) -> AbstractContextManager[Ledger]:
         """The record of inputs, runs and products."""
 
