@@ -26,7 +26,7 @@ from tidegate.runtime.wording import quantity
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
-from tidegate.targets.aws.requests import queue_url, redrive, send
+from tidegate.targets.aws.requests import NO_QUEUE, count_waiting, queue_url, redrive, send
 from tidegate.targets.aws.s3 import ETAG, SHA256, S3Inputs, S3Outputs
 from tidegate.workspace import loading, rerun
 from tidegate.workspace.environment_options import find_interpreter
@@ -36,7 +36,6 @@ from tidegate.workspace.session import Ended, Job, RunOptions, Say, TargetOption
 
 _AT_ONCE = 8
 _JUDGED_BY = 50
-_NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
 
 def open_for_reading(target: TargetOptions, run_options: RunOptions) -> AwsSession:
@@ -220,23 +219,11 @@ class AwsSession:
 
     def waiting(self) -> dict[str, int]:
         """What SQS says of each queue; a queue that does not exist has nothing waiting."""
-
-        def one(config: Config) -> int:
-            name = self.names.queue(config.pipeline, config.name)
-            try:
-                answer = self.clients.sqs.get_queue_attributes(
-                    QueueUrl=queue_url(name, self.clients),
-                    AttributeNames=["ApproximateNumberOfMessages"],
-                )
-            except StorageError as error:
-                if code_of(error) not in _NO_QUEUE:
-                    raise
-                return 0
-            return int(answer["Attributes"]["ApproximateNumberOfMessages"])
-
-        with explained("ask how many runs wait"), ThreadPoolExecutor(_AT_ONCE) as pool:
-            counts = list(pool.map(one, self.manifest.configs))
-        return {config.id: count for config, count in zip(self.manifest.configs, counts)}
+        configs = self.manifest.configs
+        queues = [self.names.queue(config.pipeline, config.name) for config in configs]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            counts = pool.map(lambda name: count_waiting(name, self.clients), queues)
+            return {config.id: count for config, count in zip(configs, counts)}
 
     def place_problems(self) -> list[str]:
         """Nothing: alarms watch over what can go wrong there."""
@@ -351,7 +338,7 @@ class AwsSession:
                 there = queue_url(queue, self.clients)
                 return redrive(queue_url(dead, self.clients), there, self.clients)
             except StorageError as error:
-                if code_of(error) not in _NO_QUEUE:
+                if code_of(error) not in NO_QUEUE:
                     left.append((dead, error))
                 return 0
 

@@ -16,11 +16,14 @@ from tidegate.errors import StorageError
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Run
 from tidegate.targets.aws import messages
-from tidegate.targets.aws.clients import Clients, explained
+from tidegate.targets.aws.clients import Clients, code_of, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 
 LONGEST_MESSAGE = 200_000
 """A run whose message would be longer than this, in bytes, is stored in the ledger meanwhile."""
+
+NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+"""The codes of AWS's errors for a queue that does not exist."""
 
 _AT_ONCE = 10
 _POLL, _HIDDEN = 1, 60
@@ -32,6 +35,21 @@ def queue_url(name: str, clients: Clients) -> str:
     """The address of a queue; raises StorageError when there is none."""
     with explained("find the queue", name):
         return str(clients.sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
+
+def count_waiting(name: str, clients: Clients) -> int:
+    """How many messages wait in a queue, as SQS estimates; none if there is no such queue."""
+    try:
+        url = queue_url(name, clients)
+    except StorageError as error:
+        if code_of(error) not in NO_QUEUE:
+            raise
+        return 0
+    with explained("ask how many runs wait in", name):
+        answer = clients.sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+        )
+    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
 def send(runs: Sequence[Run], queue: str, ledger: DynamoLedger, clients: Clients) -> None:
