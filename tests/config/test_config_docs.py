@@ -85,6 +85,8 @@ def complaints(tmp_path: Path, content: str) -> list[str]:
 FULL = """\
 python: 3.11
 repository: ../x
+input: /data/raw
+output: ../products
 branches: {dev: {region: us-west-2, account_id: "123456789012"}}
 defaults: {timeout: 1, memory: 128, retries: 0, settle: 0.5, concurrency: 1, expect_every: 6h,
   on_empty: keep, on_withdrawn: mark,

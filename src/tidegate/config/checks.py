@@ -6,7 +6,9 @@ single values. A value with a reported problem is ``INVALID`` in the data and is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from typing import Any
 
 from tidegate.config.problems import Finding, KeyPath
@@ -21,6 +23,7 @@ DYNAMIC_REFERENCE = "{{resolve:"
 def check(data: dict[str, Any], line: Line) -> Iterator[Finding]:
     """All findings; ``line`` gives the line of a value."""
     yield from _dynamic_references(data, ())
+    yield from _folders(data)
     if isinstance(data.get("defaults"), dict):
         yield from _companions(data["defaults"], ("defaults",))
     pipelines = data.get("pipelines")
@@ -51,6 +54,20 @@ def _dynamic_references(value: object, path: KeyPath) -> Iterator[Finding]:
     elif isinstance(value, str) and DYNAMIC_REFERENCE in value:
         what = f"'{path[-1]}' has '{DYNAMIC_REFERENCE}' in it, which CloudFormation would replace"
         yield Finding(path, what, "remove it; let the pipeline read secrets when it runs")
+
+
+def _folders(data: dict[str, Any]) -> Iterator[Finding]:
+    """Products in the input folder would arrive as raw files, and the other way round."""
+    names = [data.get(key, key) for key in ("input", "output")]
+    if not all(isinstance(name, str) for name in names):
+        return
+    paths = [PurePath(os.path.normpath(str(name))) for name in names]
+    for path, other in (paths, paths[::-1]):
+        if path == other or path in other.parents:
+            key = "output" if "output" in data else "input"
+            what = f"'input' is {names[0]!r} and 'output' is {names[1]!r}: one is inside the other"
+            yield Finding((key,), what, "name two folders that lie beside each other")
+            return
 
 
 def _configs(pipeline: dict[str, Any], number: int) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

@@ -436,6 +436,12 @@ class PipelinesConfig(AwsKeys):
         " Without it, Tidegate looks for it next to the file.",
         "../pipeline-template",
     )
+    input: Text | None = _key(
+        "Folder of raw files on this machine, from here or absolute.", "/raw", default="input"
+    )
+    output: Text | None = _key(
+        "Folder of products on this machine, from here or absolute.", "/out", default="output"
+    )
     notify: NotifySettings | None = _NOTIFY
     defaults: Settings | None = _key(
         "Settings for all pipelines without their own.", {"timeout": 600}

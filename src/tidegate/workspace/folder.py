@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from filelock import FileLock, Timeout
 
 from tidegate.errors import UsageError, WorkspaceBusy
@@ -18,9 +20,32 @@ CONFIG = "pipelines_config.yml"
 _LOCK_TIMEOUT = 0.3  # s; ``busy`` holds the lock for a shorter time
 
 
+def _stamp(config: Path) -> tuple[int, int]:
+    try:
+        status = config.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.lru_cache(maxsize=8)
+def _named_folders(config: Path, stamp: tuple[int, int]) -> dict[str, str]:
+    """The config's ``input`` and ``output``; none where it cannot be read, which others report."""
+    try:
+        content = yaml.load(config.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    found = content if isinstance(content, dict) else {}
+    return {
+        key: found[key]
+        for key in ("input", "output")
+        if isinstance(found.get(key), str) and found[key].strip()
+    }
+
+
 @dataclass(frozen=True)
 class Workspace:
-    """The paths of a workspace. Creating an instance does not access the disk."""
+    """The paths of a workspace; ``input`` and ``output`` are read from the config."""
 
     root: Path
     """The folder itself, absolute."""
@@ -32,13 +57,13 @@ class Workspace:
 
     @property
     def input(self) -> Path:
-        """Where raw files arrive."""
-        return self.root / "input"
+        """Where raw files arrive: ``input/``, or the folder that the config names."""
+        return self._folder("input")
 
     @property
     def output(self) -> Path:
-        """Where products go."""
-        return self.root / "output"
+        """Where products go: ``output/``, or the folder that the config names."""
+        return self._folder("output")
 
     @property
     def state(self) -> Path:
@@ -64,6 +89,10 @@ class Workspace:
     def places(self) -> Places:
         """The folders that a service works with."""
         return Places(self.input, self.output, self.ledger, self.logs, self.work)
+
+    def _folder(self, key: str) -> Path:
+        named = _named_folders(self.config, _stamp(self.config)).get(key, key)
+        return Path(os.path.abspath(self.root / Path(named).expanduser()))
 
     @classmethod
     def at(cls, folder: Path) -> Workspace:

@@ -26,7 +26,7 @@ NO_CONFIG = "in no config's folder"
 FUTURE = "with a time in the future"
 
 _NEXT = {
-    LINK: "changes behind a link are not noticed: put the files themselves below input/",
+    LINK: "changes behind a link are not noticed: name the folder with `input:` in the config",
     UNREADABLE: "give the user that Tidegate runs as permission to read them",
     SPECIAL: "only regular files are run",
     TEMPORARY: "they are run once they have their final names",
