@@ -257,9 +257,8 @@ class AwsSession:
         self, names: Sequence[str], *, config: str | None, clump: bool, all: bool
     ) -> list[Run]:
         """The runs of objects in the input bucket, by key or by ``s3://`` address."""
-        inputs = S3Inputs(self.input_bucket, self.clients)
+        inputs, now = S3Inputs(self.input_bucket, self.clients), datetime.now(timezone.utc)
         files = [self._file(name, inputs, config, all=all) for name in names]
-        now = datetime.now(timezone.utc)
         return rerun.file_runs(files, clump=clump, now=now, present=self.raw_files)
 
     def _file(
@@ -415,23 +414,21 @@ class _ByFunctions:
         self._following.stopped.set()
 
     def problem(self, waiting: Sequence[Run], quiet: float) -> str:
-        if quiet <= self.session.run_options.wait:
+        limit = self.session.run_options.wait
+        if quiet <= limit:
             return ""
         return (
-            f"{quantity(len(waiting), 'run')} made no progress for"
-            f" {self.session.run_options.wait:g} s."
-            " They are still requested: `tidegate runs --target aws` shows what happens to them,"
-            f" and the dashboard {self.session.names.dashboard} how many wait"
+            f"{quantity(len(waiting), 'run')} made no progress for {limit:g} s. They are still"
+            " requested: `tidegate runs --target aws` shows what happens to them, and"
+            f" the dashboard {self.session.names.dashboard} how many wait"
         )
 
     def is_lost(self, run: Run) -> bool:
         return False
 
     def _queue(self, id: str) -> str:
-        config = rerun.named_config(self.session.manifest, id)
-        return queue_url(
-            self.session.names.queue(config.pipeline, config.name), self.session.clients
-        )
+        config, names = rerun.named_config(self.session.manifest, id), self.session.names
+        return queue_url(names.queue(config.pipeline, config.name), self.session.clients)
 
 
 @dataclass(frozen=True)
