@@ -161,12 +161,18 @@ sys.addaudithook(_GUARD.audit)
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """From set-up to tear-down, the processes that start are this test's."""
+    """The processes that start in set-up and call are this test's."""
     _GUARD.item, _GUARD.refused = item, []
     try:
         return (yield)
     finally:
         _GUARD.item = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """What ends here may be a fixture of a whole session that a test of a higher tier asked for."""
+    _GUARD.item = None
 
 
 @pytest.hookimpl(wrapper=True)

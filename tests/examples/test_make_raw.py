@@ -39,9 +39,11 @@ def test_format_is_the_instruments(make_raw, real_data, tmp_path):
     assert made_lines[41] == real_lines[41]  # the titles
     made_row, real_row = made_lines[42].split("\t"), real_lines[42].split("\t")
     assert len(made_row) == len(real_row)
-    assert [len(v.partition(".")[2]) for v in made_row] == [
-        len(v.partition(".")[2]) for v in real_row
-    ]
+    # The real instrument had no sensors for some columns ("NaN"); ours have values in them.
+    both = [pair for pair in zip(made_row, real_row, strict=True) if pair[1] != "NaN"]
+    assert len(both) > 40
+    for ours, instruments in both:
+        assert len(ours.partition(".")[2]) == len(instruments.partition(".")[2])
     assert made.read_bytes()[:5] == real.read_bytes()[:5]  # LZMA's settings
 
 

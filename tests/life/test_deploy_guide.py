@@ -221,12 +221,19 @@ def second_release(guide: Guide) -> None:
     guide.pushed()
 
 
+def with_the_cdk(guide: Guide) -> None:
+    """What the text before "npx cdk list" says: Tidegate is installed with the CDK."""
+    install = ["uv", "tool", "install", "--quiet", "--force", ".[aws,deploy,cdk]"]
+    subprocess.run(install, cwd=ROOT, env=guide.environment, check=True, timeout=1200)
+
+
 Step = Callable[[Guide], None]
 BEFORE: dict[str, Step] = {
     "tidegate new *": beside_the_pipelines,
     "tidegate doctor main": connected,
     "aws s3 cp *": instrument,
     "tidegate rollback main": second_release,
+    "npm install *": with_the_cdk,
 }
 AFTER: dict[str, Step] = {"tidegate deploy main": Guide.pushed, "aws s3 cp *": arrived}
 SAYS = {

@@ -215,16 +215,21 @@ class Up:
         extra: Mapping[str, str],
         command: str = "up",
     ) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, command, *arguments, "--python", sys.executable],
-            cwd=place.root,
-            env=place.variables(extra),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="backslashreplace",
-        )
+        # A service that is started with SIGHUP ignored (nohup) goes on ignoring it.
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            self.process = subprocess.Popen(
+                [*COMMAND, command, *arguments, "--python", sys.executable],
+                cwd=place.root,
+                env=place.variables(extra),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="backslashreplace",
+            )
+        finally:
+            signal.signal(signal.SIGHUP, before)
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

@@ -47,7 +47,7 @@ def running(tmp_path_factory):
 
 def test_what_was_there_at_the_start_is_taken_in(running):
     assert running.ended("quiet/before.csv").state == "succeeded"
-    running.service.says("quiet/before.csv  succeeded")
+    running.service.says("before.csv  succeeded")
 
 
 def test_strange_names(running):

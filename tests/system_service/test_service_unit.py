@@ -140,7 +140,7 @@ def test_install_status_and_remove(tmp_path: Path, environment: dict[str, str]) 
     assert installed["state"] == "active"
     assert "enable-linger" in installed["to_do"][0]
     workspace = Workspace.at(folder)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600  # it makes the pipelines' environment first
     while not workspace.busy():
         log = (tmp_path / "systemd" / "service.log").read_text()
         assert time.monotonic() < deadline, log

@@ -26,13 +26,15 @@ def explain_full_disk(failure: Failure, folder: Path) -> Failure:
         return failure
     clear = any(words in failure.message.lower() for words in _SAID)
     vague = any(words in failure.message for words in _VAGUE)
-    if not clear and not (vague and _is_low(folder)):
+    low = _is_low(folder)
+    if not clear and not (vague and low):
         return failure
+    disk = f"the disk of {folder.parent}" if low or not failure.next else "that disk"
     return replace(
         failure,
         kind="transient",
         message=_FULL + failure.message,
-        next=f"make room on the disk of {folder.parent}; the run is then tried again by itself",
+        next=f"free some space on {disk}; the run is then tried again by itself",
     )
 
 

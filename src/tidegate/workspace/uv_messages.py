@@ -23,9 +23,10 @@ class NotOnPyPI(Exception):
 
 def explain(message: str, recipe: Recipe) -> NotOnPyPI | PythonEnvironmentError:
     """The error for a message of uv."""
+    one_line = re.sub(r"\s*\n[\s│╰─▶×]*", " ", message)  # uv wraps at the terminal's width
     missing = {
         _normalize(name)
-        for name in re.findall(r"([\w.-]+) was not found in the package registry", message)
+        for name in re.findall(r"([\w.-]+) was not found in the package registry", one_line)
     }
     from_conda = frozenset(name for name in recipe.conda if _normalize(name) in missing)
     if from_conda:
