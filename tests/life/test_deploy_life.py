@@ -190,4 +190,4 @@ def test_in_the_end_nothing_is_left_but_data(deployed: World) -> None:
     assert products(deployed), "products are data"
     assert deployed.clients.client("ecr").describe_repositories()["repositories"] == []
     again = deployed.tidegate("destroy", "main", "--dry-run", "--json").json
-    assert again["goes"] == []
+    assert again["delete"] == []
