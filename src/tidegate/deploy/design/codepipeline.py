@@ -20,10 +20,10 @@ from tidegate.deploy.core.place import Place
 from tidegate.deploy.design import build_roles, deploy_role
 from tidegate.deploy.design.buildspec import PIPELINES, buildspec
 from tidegate.deploy.design.codepipeline_model import (
-    BuildNotification,
     CodePipeline,
     CodePipelinePlan,
     ImageRepository,
+    Notification,
     Project,
     Source,
 )
@@ -40,7 +40,7 @@ DEPLOYMENT = "deployment"
 GITHUB = "token.actions.githubusercontent.com"
 """The host of GitHub's OpenID Connect provider."""
 AUDIENCE = "sts.amazonaws.com"
-"""Whom GitHub's tokens for AWS are made for."""
+"""The audience of GitHub's tokens for AWS."""
 BUCKETS_VARIABLE = "TIDEGATE_BUCKETS"
 """The variable of a build with the buckets that the branch was set up with."""
 
@@ -118,8 +118,8 @@ def plan_codepipeline(
 def _github_role(keys: AwsKeys, names: Names, place: Place, artifacts: str) -> Role:
     """What a build may do, for GitHub Actions of one branch of the deployment repository.
 
-    Source: IAM User Guide, "Create a role for OpenID Connect federation", section "Configuring a
-    role for GitHub OIDC identity provider".
+    Source: IAM User Guide, "Create a role for OpenID Connect federation (console)", section
+    "Configuring a role for GitHub OIDC identity provider".
     """
     if not keys.github_org or not keys.aws_repo_name:
         raise ConfigurationError(
@@ -278,16 +278,16 @@ def _repository(names: Names, place: Place, pipelines: Sequence[str], keep: int)
 
 def _notifications(
     names: Names, place: Place, pipeline: CodePipeline | None, *, successes: bool
-) -> Iterator[BuildNotification]:
+) -> Iterator[Notification]:
     console = Console(place)
-    yield _recoveries(names, place)
+    yield _recoveries(names)
     ends = ["FAILED", *(["SUCCEEDED"] if successes else [])]
     subject = f"{names.repository} {names.branch}"
     if pipeline is not None:
-        yield BuildNotification(
+        yield Notification(
             "Pipeline",
             names.codepipeline_rule,
-            place.arn("events", f"rule/{names.codepipeline_rule}"),
+            "Reports how builds end",
             {
                 "source": ["aws.codepipeline"],
                 "detail-type": ["CodePipeline Pipeline Execution State Change"],
@@ -297,10 +297,10 @@ def _notifications(
             f"The release of {subject} has ended at <time>: <state>. "
             + console.codepipeline(pipeline.name),
         )
-    yield BuildNotification(
+    yield Notification(
         "Build",
         names.build_rule,
-        place.arn("events", f"rule/{names.build_rule}"),
+        "Reports how builds end",
         {
             "source": ["aws.codebuild"],
             "detail-type": ["CodeBuild Build State Change"],
@@ -319,15 +319,15 @@ def _notifications(
     )
 
 
-def _recoveries(names: Names, place: Place) -> BuildNotification:
+def _recoveries(names: Names) -> Notification:
     """A message when an alarm is over, but not when a new alarm has its first value.
 
     Source: CloudWatch User Guide, "Alarm events and EventBridge".
     """
-    return BuildNotification(
+    return Notification(
         "Recovery",
         names.recovery_rule,
-        place.arn("events", f"rule/{names.recovery_rule}"),
+        "Reports alarms that are over",
         {
             "source": ["aws.cloudwatch"],
             "detail-type": ["CloudWatch Alarm State Change"],
@@ -338,5 +338,5 @@ def _recoveries(names: Names, place: Place) -> BuildNotification:
             },
         },
         {"alarm": "$.detail.alarmName", "time": "$.time"},
-        "The alarm <alarm> is over since <time>.",
+        "The alarm <alarm> ended at <time>.",
     )

@@ -83,15 +83,15 @@ class Project:
 
 
 @dataclass(frozen=True)
-class BuildNotification:
+class Notification:
     """A message to the alerts topic when a build, a pipeline execution or an alarm ends."""
 
     about: Literal["Pipeline", "Build", "Recovery"]
     """What ended: CodePipeline's pipeline, a build that was started without it, or an alarm."""
     name: str
     """The name of the EventBridge rule."""
-    arn: str
-    """Its ARN."""
+    description: str
+    """What the rule does, for people."""
     pattern: Mapping[str, Any]
     """The events that the rule matches."""
     fields: Mapping[str, str]
@@ -124,8 +124,8 @@ class CodePipelinePlan:
     """The name of the permissions boundary of all roles in these stacks."""
     boundary_statements: tuple[Statement, ...]
     """What the boundary allows."""
-    notifications: tuple[BuildNotification, ...]
-    """The messages about builds."""
+    notifications: tuple[Notification, ...]
+    """The messages about builds and alarms."""
     pipeline: CodePipeline | None = None
     """CodePipeline's pipeline; None if the config names no connection to GitHub."""
     github_role: Role | None = None

@@ -9,10 +9,10 @@ from typing import Any
 from tidegate.deploy.design.buildspec import PIPELINES
 from tidegate.deploy.design.codepipeline_model import (
     PARAMETER,
-    BuildNotification,
     CodePipeline,
     CodePipelinePlan,
     ImageRepository,
+    Notification,
     Source,
 )
 from tidegate.deploy.design.templates.records import Resource, Template, make_template
@@ -149,7 +149,7 @@ def _build(plan: CodePipelinePlan) -> Iterator[Resource]:
     )
 
 
-def _rule(plan: CodePipelinePlan, planned: BuildNotification) -> Resource:
+def _rule(plan: CodePipelinePlan, planned: Notification) -> Resource:
     target = {
         "Id": "topic",
         "Arn": plan.topic_arn,
@@ -163,9 +163,7 @@ def _rule(plan: CodePipelinePlan, planned: BuildNotification) -> Resource:
         "AWS::Events::Rule",
         {
             "Name": planned.name,
-            "Description": "Reports alarms that are over"
-            if planned.about == "Recovery"
-            else "Reports how builds end",
+            "Description": planned.description,
             "EventPattern": dict(planned.pattern),
             "State": "ENABLED",
             "Targets": [target],
