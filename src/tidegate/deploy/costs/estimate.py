@@ -121,7 +121,7 @@ def resources_of(
     compute: str = "medium",
 ) -> Resources:
     """The resources of a plan; ``stored`` and ``images`` are the bytes stored now."""
-    configs = [config for stack in plan.stacks for config in stack.configs]
+    configs = plan.configs
     alarms = [alarm for stack in plan.stacks for alarm in stack.alarms]
     alarms += [alarm for config in configs for alarm in config.alarms]
     return Resources(

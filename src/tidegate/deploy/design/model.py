@@ -216,6 +216,11 @@ class Plan:
     """Whether the ledger can be restored to any second (``ledger_backups``)."""
 
     @property
+    def configs(self) -> tuple[ConfigResources, ...]:
+        """The configs of all stacks."""
+        return tuple(config for stack in self.stacks for config in stack.configs)
+
+    @property
     def topic_arn(self) -> str:
         """The ARN of the topic for alarms."""
         return self.place.arn("sns", self.topic)

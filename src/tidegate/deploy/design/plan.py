@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.config.models import AwsKeys
@@ -102,8 +102,14 @@ def plan_release(
     )  # fmt: skip
     made = {config.id: planner.resources(config) for config in manifest.configs}
     where = placement.assign_stacks({id: found.count for id, found in made.items()}, present)
+    alarms = planner.branch_alarms(made.values())
     stacks = tuple(
-        _stack(number, [made[id] for id in made if where[id] == number], planner)
+        _stack(
+            number,
+            [made[id] for id in made if where[id] == number],
+            planner,
+            alarms if number == 1 else (),
+        )
         for number in sorted(set(where.values()))
     )
     if stacks and options.support:
@@ -141,7 +147,12 @@ def ledger_indexes() -> tuple[str, ...]:
     return tuple(i["IndexName"] for i in table_definition().get("GlobalSecondaryIndexes", ()))
 
 
-def _stack(number: int, configs: Sequence[ConfigResources], planner: _Planner) -> StackPlan:
+def _stack(
+    number: int,
+    configs: Sequence[ConfigResources],
+    planner: _Planner,
+    alarms: tuple[metrics.Alarm, ...],
+) -> StackPlan:
     names, place = planner.names, planner.place
     group = numbered(names.schedule_group, number)
     queues = [
@@ -178,7 +189,7 @@ def _stack(number: int, configs: Sequence[ConfigResources], planner: _Planner) -
         dashboard_body=body,
         schedule_group=group,
         scheduler=scheduler if queues else None,
-        alarms=planner.branch_alarms() if number == 1 else (),
+        alarms=alarms,
     )
 
 
@@ -199,10 +210,10 @@ class _Planner:
         """The ARN of the permissions boundary, a policy in the CodePipeline stack; or empty."""
         return "" if self.options.support else self.place.policy(self.names.boundary)
 
-    def branch_alarms(self) -> tuple[metrics.Alarm, ...]:
+    def branch_alarms(self, configs: Iterable[ConfigResources]) -> tuple[metrics.Alarm, ...]:
         """The alarms that the branch has once."""
-        configs = [self.resources(config).monitored for config in self.manifest.configs]
-        found = metrics.throttles(self.names.throttle_alarm, configs)
+        monitored = [config.monitored for config in configs]
+        found = metrics.throttles(self.names.throttle_alarm, monitored)
         return () if found is None else metrics.simplified((found,), self.options.metric_math)
 
     def resources(self, config: Config) -> ConfigResources:

@@ -29,7 +29,7 @@ def check_plan(keys: AwsKeys, manifest: Manifest, branch: str) -> tuple[Plan | N
     except ConfigurationError as error:
         return None, [of_error("config", error, "problem")]
     notes = [warning("config", note) for note in plan.notes]
-    ids = [config.id for stack in plan.stacks for config in stack.configs]
+    ids = [config.id for config in plan.configs]
     text = f"{len(ids)} configs can run" if len(ids) > 1 else f"{ids[0]} can run"
     stacks = f", in {len(plan.stacks)} stacks" if len(plan.stacks) > 1 else ""
     return plan, [*notes, ok("config", f"{text} on AWS{stacks}")]
@@ -42,7 +42,7 @@ def concurrency(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]
         limits = clients.client("lambda").get_account_settings()["AccountLimit"]
     limit = int(limits["ConcurrentExecutions"])
     free = int(limits.get("UnreservedConcurrentExecutions", limit))
-    configs = [config for stack in plan.stacks for config in stack.configs]
+    configs = plan.configs
     wanted = [config for config in configs if config.function.reserved]
     new = [config for config in wanted if not _has_reserved(clients, config.function.name)]
     need = sum(config.function.reserved or 0 for config in new)
@@ -118,10 +118,6 @@ def _rules(clients: Clients, place: Place) -> int:
     return _count(clients, "events", "list_rules", "Rules")
 
 
-def _configs(plan: Plan) -> Iterator[Any]:
-    return (config for stack in plan.stacks for config in stack.configs)
-
-
 QUOTAS = (
     Quota(
         "stacks", "cloudformation", "L-0485CB21", 2000, "", _stacks,
@@ -130,7 +126,7 @@ QUOTAS = (
     Quota("buckets", "s3", "L-DC2B2D3D", 10_000, "us-east-1", _buckets, lambda plan: 3),
     Quota(
         "rules", "events", "L-244521F2", 300, "", _rules,
-        lambda plan: sum(config.rule is not None for config in _configs(plan)),
+        lambda plan: sum(config.rule is not None for config in plan.configs),
     ),
 )  # fmt: skip
 """The quotas that many configs, or many deployments in one account, may reach."""
@@ -173,7 +169,7 @@ def roles(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]:
     with explained("read the account's summary"):
         summary = clients.client("iam").get_account_summary()["SummaryMap"]
     used, limit = int(summary.get("Roles", 0)), int(summary.get("RolesQuota", 0))
-    need = sum(1 for _ in _configs(plan)) + sum(s.scheduler is not None for s in plan.stacks) + 4
+    need = len(plan.configs) + sum(s.scheduler is not None for s in plan.stacks) + 4
     if not limit:
         yield unknown("quota: roles", f"{used} are used, {need} are needed by this branch")
     elif used + need <= limit:

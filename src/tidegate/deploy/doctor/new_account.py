@@ -14,7 +14,8 @@ from tidegate.targets.aws.clients import Clients, explained
 MEMORY = 3008
 """The most memory of a function in many new accounts, MB. No API returns an account's own limit.
 
-Source: Lambda Developer Guide, "Lambda quotas"."""
+Source: Lambda Developer Guide, "Lambda quotas", says that new accounts have less memory, but not
+how much; the number is that of Lambda's error message in such accounts."""
 USUAL = 1000
 """Concurrent executions of an account that is not new."""
 BUILDS = "Concurrently running builds for Linux/Medium environment"
@@ -23,8 +24,7 @@ BUILDS = "Concurrently running builds for Linux/Medium environment"
 
 def memory(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]:
     """Whether functions may have as much memory as the config says."""
-    configs = [config for stack in plan.stacks for config in stack.configs]
-    large = [config.id for config in configs if config.function.memory > MEMORY]
+    large = [config.id for config in plan.configs if config.function.memory > MEMORY]
     if not large:
         return
     with explained("read the limits of Lambda"):
@@ -41,10 +41,10 @@ def memory(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]:
         return
     yield warning(
         "quota: memory",
-        f"{names} need more than {MEMORY} MB, which is the limit in many new accounts; this account"
-        f" has {limit} concurrent executions, as new ones do. No API of"
-        " AWS returns the limit",
-        f"ask AWS's support to raise the memory of functions, or set `memory: {MEMORY}`",
+        f"{names} need more than {MEMORY} MB, which is the limit in many new accounts. AWS does not"
+        f" return the limit of this account, but it has only {limit} concurrent executions, so it"
+        " may be new",
+        f"ask AWS's support to raise the limit, or set `memory: {MEMORY}`",
         Console(place).quotas("lambda"),
     )
 
@@ -67,12 +67,12 @@ def builds(clients: Clients, place: Place) -> Iterator[Finding]:
     if found and found[0] < 1:
         yield problem(
             "quota: builds",
-            "the account may run no build at the same time, as some new accounts: releases fail"
-            " with `Cannot have more than 0 builds in queue for the account`",
+            "the account may not run any build, as in some new accounts: releases fail with"
+            " `Cannot have more than 0 builds in queue for the account`",
             f"request 1 or more for `{BUILDS}`",
             page,
         )
     elif found:
         yield ok("quota: builds", f"{found[0]:g} builds may run at the same time")
     else:
-        yield unknown("quota: builds", f"AWS names no quota `{BUILDS}`", link=page)
+        yield unknown("quota: builds", f"AWS lists no quota `{BUILDS}`", link=page)
