@@ -56,7 +56,7 @@ def read_image_recipe(
 
     ``python`` and ``exclude_newer`` come from the config; ``base`` names another base image than
     Lambda's, with or without its digest. The digest is that of the ``previous`` release; without
-    one, or with ``update_base``, the registry is asked for it. The same goes for micromamba.
+    one, or with ``update_base``, the registry is asked for it. The same is true of micromamba.
 
     Raises:
         ConfigurationError: there is no base image for that version of Python.
@@ -66,34 +66,26 @@ def read_image_recipe(
     otherwise = (PYTHONS[0], "the newest version on Lambda that is tested with Tidegate")
     environment = read_recipe(repository, python, exclude_newer, otherwise)
     name, _, digest = (base or _lambda_base(environment)).partition("@")
-    if not digest and previous is not None and not update_base:
-        digest = _digest_of(name, previous)
+    before = None if update_base else previous
     return ImageRecipe(
         environment,
         name,
-        digest or remote_digest(name),
+        digest or _digest_in(before, BASE, name) or remote_digest(name),
         architecture,
         package,
-        _micromamba(previous, update_base) if environment.needs_conda else "",
+        pinned_micromamba(before) if environment.needs_conda else "",
     )
 
 
-def pinned_micromamba() -> str:
-    """The image with micromamba, with the digest that its tag has now.
+def pinned_micromamba(previous: Release | None = None) -> str:
+    """The image with micromamba, with the digest of the ``previous`` release, so that no push
+    changes it; without one, with the digest that its tag has now.
 
     Raises:
         StorageError: the registry does not return the digest.
     """
-    return f"{dockerfile.MICROMAMBA}@{remote_digest(dockerfile.MICROMAMBA)}"
-
-
-def _micromamba(previous: Release | None, update: bool) -> str:
-    """The image with micromamba as in the previous release, so that no push changes it."""
-    for image in previous.images.values() if previous is not None and not update else ():
-        known = image.inputs.get(MICROMAMBA, "")
-        if known.partition("@")[0] == dockerfile.MICROMAMBA:
-            return known
-    return pinned_micromamba()
+    name = dockerfile.MICROMAMBA
+    return f"{name}@{_digest_in(previous, MICROMAMBA, name) or remote_digest(name)}"
 
 
 def _lambda_base(recipe: Recipe) -> str:
@@ -124,10 +116,10 @@ def _version(recipe: Recipe) -> str:
     return fitting[0]
 
 
-def _digest_of(name: str, previous: Release) -> str:
-    """The digest of a base image in an earlier release; "" if that used another image."""
-    for image in previous.images.values():
-        known, _, digest = image.inputs.get(BASE, "").partition("@")
+def _digest_in(previous: Release | None, input: str, name: str) -> str:
+    """The digest of an image that is an input of an earlier release; "" if it used another one."""
+    for image in previous.images.values() if previous is not None else ():
+        known, _, digest = image.inputs.get(input, "").partition("@")
         if known == name:
             return digest
     return ""
