@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tidegate.deploy.core.place import Place
+from tidegate.deploy.resources.base import is_gone
 from tidegate.errors import StorageError
-from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
+from tidegate.targets.aws.clients import Clients, Missing, explained
 
 
 def create_provider(
@@ -24,7 +25,7 @@ def create_provider(
         with explained("look for the identity provider", arn):
             known = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
     except (StorageError, Missing) as error:
-        if not isinstance(error, Missing) and code_of(error) not in ("NoSuchEntity", "404"):
+        if not is_gone(error):
             raise
         with explained("create the identity provider", arn):
             iam.create_open_id_connect_provider(Url=f"https://{host}", ClientIDList=[audience])
@@ -35,4 +36,4 @@ def create_provider(
             iam.add_client_id_to_open_id_connect_provider(
                 OpenIDConnectProviderArn=arn, ClientID=audience
             )
-        say(f"the identity provider {host} has tokens for {audience} now")
+        say(f"added the audience {audience} to the identity provider {host}")
