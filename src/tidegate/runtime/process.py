@@ -73,8 +73,8 @@ def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment in which AWS's libraries find no credentials.
 
     They look in variables, in files, and ask addresses that other variables name, or that of a
-    virtual machine. Source: AWS SDKs and Tools Reference Guide, "Standardized credential
-    providers".
+    virtual machine. Source: AWS SDKs and Tools Reference Guide, "AWS SDKs and Tools
+    standardized credential providers".
     """
     kept = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
     kept["AWS_EC2_METADATA_DISABLED"] = "true"

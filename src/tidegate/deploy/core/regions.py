@@ -5,12 +5,12 @@ from __future__ import annotations
 CONNECTIONS = "codestar-connections"
 """CodeConnections as boto3 lists its regions: by its earlier name.
 
-Source: AWS General Reference, "AWS CodeConnections endpoints and quotas"."""
+Source: AWS General Reference, "CodeConnections endpoints and quotas"."""
 
 
 def no_connections(region: str) -> str:
-    """That a region has no CodeConnections, in words."""
+    """The message that a region has no CodeConnections."""
     return (
-        f"boto3 knows no CodeConnections in {region}: CodePipeline cannot be connected to GitHub"
+        f"boto3 lists no CodeConnections in {region}: CodePipeline cannot be connected to GitHub"
         " there (China, GovCloud West and some new regions)"
     )

@@ -81,7 +81,8 @@ def measures(record: RunRecord, config: Config) -> Iterator[tuple[str, MetricUni
     """The metrics of an attempt that an alarm needs and neither Lambda nor SQS has.
 
     CloudWatch charges for each metric in every hour in which it gets a value, so nothing is sent if
-    a run succeeds. Source: CloudWatch User Guide, "CloudWatch billing and cost".
+    a run succeeds. Source: CloudWatch User Guide, "Analyzing, optimizing, and
+    reducing CloudWatch costs".
     """
     if record.state == "failed":
         yield "Failures", MetricUnit.Count, 1.0
