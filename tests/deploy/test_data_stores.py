@@ -476,7 +476,7 @@ class TestBranchesThatShareAnOutput:
 
 
 def test_a_key_of_ones_own(clients: Clients, keys: AwsKeys, names: Names) -> None:
-    """Functions need permission for it, so a person is told; a disabled one stops everything."""
+    """Functions need permission for the key, so the plan names it; a disabled one is refused."""
     bucket = make(clients, keys.input_bucket_name)
     kms = clients.client("kms")
     key = kms.create_key()["KeyMetadata"]["Arn"]

@@ -155,16 +155,14 @@ class TestTemplate:
             "AWS::SNS::TopicPolicy",
             "AWS::Scheduler::Schedule",  # its group has them
         }
+        shared = {"Alerts", "Dashboard", "Ledger", "SchedulerRole", "Schedules", "ThrottlesAlarm"}
         for id, resource in resources(template).items():
             if resource["Type"] in untaggable:
                 continue
             tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}
             assert tags["repository"] == "waves"
             assert tags["branch"] == "main"
-            shared = id in (
-                *("Schedules", "SchedulerRole", "Dashboard", "Ledger", "Alerts", "ThrottlesAlarm"),
-            )
-            assert ({"pipeline", "config"} <= set(tags)) != shared, id
+            assert ({"pipeline", "config"} <= set(tags)) != (id in shared), id
 
     def test_the_ledger_is_kept(self, template: Template) -> None:
         [table] = [r for r in resources(template).values() if r["Type"] == "AWS::DynamoDB::Table"]

@@ -271,7 +271,7 @@ def _describe_assumptions(
     assumed = [own for own in usage.values() if not own.recorded]
     if assumed:
         names = ", ".join(own.config for own in assumed[:6]) + (", …" if len(assumed) > 6 else "")
-        yield f"assumed, because no runs of at least a day are recorded: {names}"
+        yield f"assumed, because no runs are recorded, or for less than a day: {names}"
         yield from assumptions.of_runs()
     yield from assumptions.of_builds(resources.images is None)
     if resources.stored is None:
