@@ -7,7 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.runtime.manifest import Config
+from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.runs import Input, Run
+from tidegate.runtime.task import Outcome
+from tidegate.runtime.testing import InlineExecutor
+from tidegate.targets.local.places import Places
+from tidegate.targets.local.service import Service
 from tidegate.workspace import code_watch
 from tidegate.workspace.code_watch import CodeWatch
 
@@ -83,3 +88,28 @@ def test_all_files_are_looked_at_now_and_then(root, monkeypatch):
     watched = watch(root)
     (root / "pipelines/a/code.py").write_text("ab")
     assert (watched.settled(), watched.suspected) == ("", False)
+
+
+class ChangedOnce:
+    """Reports a change once, as a ``CodeWatch`` does that is asked again within a second."""
+
+    suspected = True
+
+    def __init__(self):
+        self.reports = ["code.py"]
+
+    def affects(self, config):
+        return True
+
+    def settled(self):
+        return self.reports.pop() if self.reports else ""
+
+
+def test_a_service_that_ends_for_new_code_names_the_change_and_what_is_left(tmp_path):
+    places = Places(*(tmp_path / name for name in ("in", "out", "ledger.db", "logs", "work")))
+    executor = InlineExecutor(lambda task: Outcome())
+    service = Service(places, Manifest((A,)), executor, code=ChangedOnce())
+    run = Run(A.id, (Input("a/1.csv", "v", 1),))
+    service.carry_out([run])
+    assert service.code_change == "code.py"
+    assert service.left == {run.key}

@@ -253,7 +253,8 @@ class Service:
         if self._stop.is_set() or self._intake.failure is not None or self._loops.over():
             return True
         self._ledger.database.check_in_place()
-        self.code_change = self._code.settled()
+        # It is asked again while the service ends, and a change is reported once.
+        self.code_change = self.code_change or self._code.settled()
         return bool(self.code_change)
 
     def _raise_failure(self) -> None:
