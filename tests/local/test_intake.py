@@ -15,6 +15,7 @@ import pytest
 
 from tidegate.runtime.context import Context
 from tidegate.runtime.dispatch import Dispatcher
+from tidegate.runtime.events import Event
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Target
 from tidegate.runtime.task import Outcome
@@ -306,3 +307,18 @@ def test_a_late_member_queues_its_group_again(related: Arrivals) -> None:
     related.intake.take(["one/x/3"])
     assert (["x/1", "x/2", "x/3"], []) in runs(related)
     assert related.inputs.times == 4  # each file is read once
+
+
+@pytest.mark.parametrize("related", [{"group_by": "folder"}, COMPANIONS], indirect=True)
+def test_files_that_belong_together_are_looked_at_together(
+    related: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one event for each file, the cost would grow with the square of a group's size."""
+    events: list[Event] = []
+    monkeypatch.setattr(Dispatcher, "submit", lambda self, *given, **settings: events.extend(given))
+    for name in ("a", "b"):
+        related.put(f"one/{name}.hdr")
+        related.put(f"one/{name}.dat")
+    related.intake.take_all()
+    (config,) = related.intake._configs
+    assert len(events) == (1 if config.group_by else 2)

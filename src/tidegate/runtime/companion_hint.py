@@ -22,12 +22,15 @@ def with_companion_hint(failure: Failure, run: Run, inputs: Inputs) -> Failure:
     """
     if failure.kind not in ("bad-input", "configuration") or not run.inputs:
         return failure
+    given = {file.key for file in run.files}
+    first: dict[str, str] = {}  # by folder: one is enough, where a run has many inputs
+    for input in run.inputs:
+        folder, slash, own = input.key.rpartition("/")
+        first.setdefault(folder + slash, own)
     try:
         for name in _names_in(failure.message):
-            for input in run.inputs:
-                folder, slash, own = input.key.rpartition("/")
-                key = folder + slash + name
-                if not any(file.key == key for file in run.files) and _is_there(inputs, key):
+            for folder, own in first.items():
+                if folder + name not in given and _is_there(inputs, folder + name):
                     return replace(failure, next=_advice(own, name))
     except StorageError:
         pass

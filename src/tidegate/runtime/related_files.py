@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from fnmatch import translate
+from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import Input, Run
@@ -40,7 +41,7 @@ def is_companion(config: Config, key: str) -> bool:
     if any(_stars(pattern).fullmatch(name) for pattern in config.companions):
         return False
     patterns = (p for companions in config.companions.values() for p in companions)
-    return any(re.fullmatch(translate(pattern), name) for pattern in patterns)
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def waits_until(config: Config, file: Input, present: Collection[str]) -> datetime | None:
@@ -137,6 +138,7 @@ def _waits(config: Config, file: Input, present: Collection[str], now: datetime 
     return until is not None and now is not None and until > now
 
 
+@lru_cache(maxsize=256)
 def _stars(pattern: str) -> re.Pattern[str]:
     """A pattern as an expression with a group for each ``*``."""
     parts = ("(.*)" if part == "*" else re.escape(part) for part in re.split(r"(\*)", pattern))

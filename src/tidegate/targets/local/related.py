@@ -41,11 +41,11 @@ class RelatedFiles:
         """Until when each of these files waits for companions that are not there yet, by key."""
         found: dict[str, datetime] = {}
         for config in configs:
-            mains = [
-                row for row in rows if companions_of(config, row.key) and takes(config, row.key)
-            ]
-            present = {file.key for file in self._present(config, mains)} if mains else set()
-            for row in mains:
+            for row in rows:
+                companions = companions_of(config, row.key)
+                if not companions or not takes(config, row.key):
+                    continue
+                present = [key for key in companions if self._is_present(config, key)]
                 until = waits_until(config, row.to_input(), present)
                 if until is not None and until > now:
                     found[row.key] = max(until, found.get(row.key, until))
@@ -54,36 +54,52 @@ class RelatedFiles:
     def arrivals(
         self, configs: Sequence[Config], rows: Sequence[SeenFile], now: datetime
     ) -> Iterator[FileArrived]:
-        """The arrivals of files, for each config that takes them, with what belongs to them."""
+        """The arrivals of files, for each config that takes them, with what belongs to them.
+
+        If files that belong together arrive together, one arrival stands for them.
+        """
         for config in configs:
             mine = [row for row in rows if takes(config, row.key)]
-            files = self._belonging(config, mine, now) if mine and has_related(config) else ()
-            for row in mine:
-                yield FileArrived(row.to_input(), now, config.id, files)
+            if mine and has_related(config):
+                yield from self._related_arrivals(config, mine, now)
+            else:
+                yield from (FileArrived(row.to_input(), now, config.id) for row in mine)
 
-    def _belonging(
+    def _related_arrivals(
         self, config: Config, rows: Sequence[SeenFile], now: datetime
-    ) -> tuple[Input, ...]:
-        """All files of the runs that are due; only these are hashed."""
+    ) -> Iterator[FileArrived]:
+        """An arrival for each run that is due, with the files of that run; only these are hashed.
+
+        They are in the order of ``rows``.
+        """
         found = {file.key: file for file in self._present(config, rows)}
-        arrived = [row.to_input() for row in rows]
-        runs = related_runs(
-            config, arrived, [_not_hashed(file) for file in found.values()], now, now=now
-        )
-        known = {row.key: row for row in rows}
-        wanted = {file.key for run in runs for file in run.files} - known.keys()
-        known.update(self._ledger.seen_files.at(wanted))
-        files = [row.to_input() for row in rows]
+        arrived = {row.key: row.to_input() for row in rows}
+        places = {key: place for place, key in enumerate(arrived)}
+        present = [_not_hashed(file) for file in found.values()]
+        due = [
+            (min(places[file.key] for file in run.files if file.key in places), run)
+            for run in related_runs(config, arrived.values(), present, now, now=now)
+        ]
+        wanted = {file.key for _, run in due for file in run.files} - arrived.keys()
+        known = self._ledger.seen_files.at(wanted)
+        files = dict(arrived)
         for key in sorted(wanted):
             row = self._hash(found[key], known.get(key))
-            files += [row.to_input()] if row is not None else []
-        return tuple(files)
+            if row is not None:
+                files[key] = row.to_input()
+        for place, run in sorted(due, key=lambda item: item[0]):
+            belonging = tuple(files[file.key] for file in run.files if file.key in files)
+            yield FileArrived(arrived[rows[place].key], now, config.id, belonging)
 
     def _present(self, config: Config, rows: Sequence[SeenFile]) -> Iterator[RawFile]:
         for prefix in sorted({related_prefix(config, row.key) for row in rows}):
             for file in self._inputs.scan(prefix):
                 if is_input(config, file.key) and self._has_settled(file):
                     yield file
+
+    def _is_present(self, config: Config, key: str) -> bool:
+        file = self._inputs.find(key) if is_input(config, key) else None
+        return file is not None and self._has_settled(file)
 
     def _hash(self, file: RawFile, known: SeenFile | None) -> SeenFile | None:
         """A file at its present version; None for one that changes now, which arrives again."""
