@@ -26,6 +26,8 @@ from tidegate.deploy.bootstrap.data_stores import (
     plan_data_stores,
     shared_outputs,
 )
+from tidegate.deploy.bootstrap.identity_provider import create_provider
+from tidegate.deploy.core.place import Place
 from tidegate.errors import TidegateError
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import create_table, table_definition
@@ -526,3 +528,19 @@ def test_in_words(clients: Clients, names: Names, snapshot: Callable[[str, str],
         data_stores.as_data(plan_data_stores(keys, names, clients))["stores"][0]["name"]
         == "waves-words"
     )
+
+
+def test_the_identity_provider_is_created_once(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account has it once, for all branches. The emulator cannot add an audience to it."""
+    for name, value in {**CREDENTIALS, "AWS_ACCESS_KEY_ID": ACCOUNT}.items():
+        monkeypatch.setenv(name, value)
+    place, said = Place(ACCOUNT, REGION), list[str]()
+    for _ in range(2):
+        create_provider(clients, place, "idp.example.org", "one", said.append)
+    assert len(said) == 1  # nothing was left to do the second time
+    arn = place.identity_provider("idp.example.org")
+    found = clients.client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    assert found["Url"].removeprefix("https://") == "idp.example.org"
+    assert found["ClientIDList"] == ["one"]
