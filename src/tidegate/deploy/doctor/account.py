@@ -215,7 +215,9 @@ _TABLE = (
     "DescribeContinuousBackups", "UpdateContinuousBackups", "TagResource", "GetItem", "PutItem",
     "DeleteItem", "Query",
 )  # fmt: skip
-_PROVIDER = ("CreateOpenIDConnectProvider", "GetOpenIDConnectProvider")
+_PROVIDER = (
+    "CreateOpenIDConnectProvider", "GetOpenIDConnectProvider", "AddClientIDToOpenIDConnectProvider",
+)  # fmt: skip
 _PIPELINE = ("CreatePipeline", "UpdatePipeline", "GetPipelineState", "StartPipelineExecution")
 
 
