@@ -1,4 +1,4 @@
-"""The ledger table and the output bucket that it describes know each other."""
+"""Whether the output bucket is the one that the ledger table describes."""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ from tidegate.runtime.withdrawal import keys_to_withdraw, withdraw
 _FRESH = "failed on a worker that earlier runs had used: run again on a fresh one"
 _CODE_CHANGED = "the pipeline's code was changed while the run went on"
 _MOST_CODE_CHANGES = 3
-"""So often a run is repeated because its code changed; a pipeline may write to its own folder."""
+"""How many times a run is repeated because its code has changed; a pipeline that writes to its own
+folder changes its code in each run."""
 
 
 class _CodeChanged(Exception):

@@ -1,7 +1,7 @@
-"""How a ledger and the outputs that it describes belong together: the same id is in both.
+"""Checks that a ledger describes the outputs that are used: the same id is in both.
 
-So it is noticed when a service gets other outputs, an empty folder where a disk is not mounted,
-or a new ledger; and nothing claims that work is done.
+It finds other outputs, an empty folder where a disk is not mounted, and a new ledger. Without this
+check, work would count as done although its products are not there.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def latest(ledger: Ledger) -> Iterator[Product]:
 
 
 def explain(judgement: Judgement, place: str) -> str:
-    """What a person should know about it; "" for nothing."""
+    """The problem and what to do about it; "" if there is none."""
     if judgement == "other outputs":
         return f"{place} is not the place that the ledger describes: no product on record is there"
     if judgement == "emptied":
@@ -62,7 +62,7 @@ def explain(judgement: Judgement, place: str) -> str:
         )
     if judgement == "other ledger":
         return (
-            f"{place} was described by another ledger, and this one is empty: was it deleted? "
+            f"{place} belongs to another ledger, and this one is empty: was the other one deleted? "
             "`tidegate adopt` records the products that are there"
         )
     return ""

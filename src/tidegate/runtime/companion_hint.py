@@ -1,4 +1,4 @@
-"""Recognizes a failure because a reader looked for a second file beside its input."""
+"""Advice for a failure where a reader looked for a second file beside its input."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ def _advice(own: str, name: str) -> str:
     star = "*" if same else ""
     pattern, companion = star + own[same:], star + name[same:]
     return (
-        f"{name} lies beside the input, but a run only sees the files that it is given: write "
+        f"{name} is beside the input, but a run only sees the files that it is given: write "
         f'`companions: {{"{pattern}": ["{companion}"]}}` for this config, then `tidegate retry`'
     )

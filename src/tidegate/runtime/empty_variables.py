@@ -1,9 +1,9 @@
-"""Which empty variables are worth a word: those that had values before.
+"""Which empty variables are reported: those that had values before.
 
-A buoy without a sensor has a variable that is always empty: nobody wants to be warned of that at
-each run. So the products of the same datastream before are looked at, as the ledger has them: the
-one at the same time, the last hour, and an hour each at some times of the last year. That is a
-fixed number of questions, however many products there are.
+A buoy without a sensor has a variable that is always empty: a warning at each run would be of no
+use. So earlier products of the same datastream are read from the ledger: the one at the same time,
+those of the last hour, and those of one hour at some times of the last year. The number of queries
+is fixed, however many products there are.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _KEPT = 2000
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """Somebody knows of a failure, and nothing needs to be done about it."""
+    """A person has seen a failure, and nothing needs to be done about it."""
 
     who: str
     """Who said so."""

@@ -175,7 +175,7 @@ _PARTS = {
     "managers": "quality",
     "handler": "storage",
 }
-"""For keys at the top of a YAML file, the part of a pipeline whose file has them."""
+"""For keys at the top of a YAML file, the part of a pipeline that the file describes."""
 
 
 def yaml_file_of(error: BaseException, config_file: str) -> str:

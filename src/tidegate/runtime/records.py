@@ -41,7 +41,7 @@ def utc(moment: datetime) -> datetime:
 def to_json(value: Any) -> Any:
     """``value`` as what ``json.dumps`` takes; fields that hold their default are left out."""
     kind: Any = type(value)
-    if kind in _PLAIN:  # most values are: asking for their sort would take most of the time
+    if kind in _PLAIN:  # most values are: the checks below would take most of the time
         return value
     fields = _fields_of(kind)
     if fields is not None:

@@ -45,18 +45,17 @@ def new_files(config: Config, files: Sequence[Input], ledger: Ledger) -> list[In
     A failed run has taken its files as long as all of them are as they were: if one is removed or
     replaced, the others are new again; a file that was delivered again is new, too.
     """
-    new = ledger.untaken(config.id, files)
+    new = dict.fromkeys(ledger.untaken(config.id, files))
     present = {file.key: file for file in files}
     for record in ledger.records(config=config.id, states=("failed",), limit=_FAILURES):
         if not _is_as_it_was(record, present):
-            new += [
-                file
-                for input in record.run.files
-                if (file := present.get(input.key)) == input
-                and file not in new
-                and not _is_taken(config, file, present, ledger)
-            ]
-    return new
+            for input in record.run.files:
+                file = present.get(input.key)
+                if file is None or file != input or file in new:
+                    continue
+                if not _is_taken(config, file, present, ledger):
+                    new[file] = None
+    return list(new)
 
 
 def in_batches(config: Config, files: Sequence[Input], room: Room) -> Iterator[tuple[Input, ...]]:

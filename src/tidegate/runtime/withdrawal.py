@@ -1,6 +1,6 @@
-"""A VAP's window without any inputs left: its products go, or are marked.
+"""Withdraws the products of a VAP's window that has no inputs any more: moves or marks them.
 
-Such a run (``Run.withdrawn``) does not call the pipeline: there is nothing to give it.
+Such a run (``Run.withdrawn``) does not call the pipeline, which would have no input.
 """
 
 from __future__ import annotations

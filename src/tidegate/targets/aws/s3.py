@@ -51,7 +51,7 @@ _BLOCK = 2**20
 _DELETED_AT_ONCE = 1000
 _FOLDER = ".zarr"
 WITHDRAWN = "withdrawn/"
-"""The prefix to which products are moved whose inputs are gone."""
+"""The prefix to which products are moved if all their inputs are gone."""
 _WRITTEN_LAST = (".z", "zarr.json")
 _TYPES = {".nc": "application/x-netcdf", ".cdf": "application/x-netcdf", ".jsonl": "text/plain"}
 

@@ -1,4 +1,4 @@
-"""Deletes what is older than it has to be kept: records and logs of runs, notes on files."""
+"""Deletes old data: records and logs of runs, and notes on raw files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Retention:
 
 
 class Housekeeping:
-    """Deletes once a day, in a thread of its own, so that the service need not wait."""
+    """Deletes old data once a day; a service does so in a thread of its own, and does not wait."""
 
     def __init__(
         self, places: Places, ledger: SqliteLedger, keep: Retention, say: Callable[[str], None]

@@ -32,7 +32,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Listener:
-    """Functions that hear what happens; each is called from any thread, one call at a time."""
+    """Functions to call when something happens; from any thread, one call at a time."""
 
     record: Callable[[RunRecord], None] = lambda record: None
     """Called when a run has ended, or will be tried again."""

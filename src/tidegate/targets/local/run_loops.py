@@ -41,7 +41,7 @@ class RunLoops:
         hold: Callable[[], bool] = lambda: False,
         not_run: Collection[str] = (),
     ) -> None:
-        """``hold`` is asked before a run is taken: while it says so, none is."""
+        """While ``hold()`` is true, no run is started."""
         self._hold = hold
         self._dispatcher = replace(dispatcher, ended=self._ended)
         self._tell = dispatcher.ended

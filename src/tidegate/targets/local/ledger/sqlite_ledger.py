@@ -163,7 +163,7 @@ class SqliteLedger:
     def prune(self, before: datetime, stopped: Callable[[], bool] = lambda: False) -> int:
         """Forget runs that ended before then and that nothing needs; returns how many.
 
-        ``stopped`` is asked now and then; once it is true, the rest is left.
+        It ends early once ``stopped()`` is true.
 
         A run is kept while one of its products is present, and until later runs exist about each
         of its subjects.
