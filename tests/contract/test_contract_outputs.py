@@ -64,6 +64,10 @@ def test_products_can_be_set_aside(out: OutputsUnderTest, work: Path) -> None:
     out.outputs.publish([file, folder, kept])
     keys = [file[0].key, folder[0].key, "root/z01/a"]
     assert out.outputs.missing(keys) == ["root/z01/a"]
+    others = [made(work, f"root/z01/b.zarr{end}") for end in ("-1", "-2", ".nc")]
+    out.outputs.publish(others)
+    assert out.outputs.missing(keys) == ["root/z01/a"]
+    out.outputs.remove([other.key for other, _ in others])
     place = out.outputs.set_aside([file[0].key, folder[0].key, "root/z01/never there.nc"])
     assert "withdrawn" in place
     left = out.keys()

@@ -181,15 +181,8 @@ class S3Outputs:
         self._bucket.delete(gone)
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those keys under which there is nothing; a request for each."""
-        return [
-            key
-            for key in keys
-            if not any(
-                item["Key"] == key or item["Key"].startswith(f"{key}/")
-                for item in self._bucket.list(key, most=2)
-            )
-        ]
+        """Those keys under which there is nothing; a request for each, or two for a folder."""
+        return [key for key in keys if not self._exists(key)]
 
     def set_aside(self, keys: Iterable[str]) -> str:
         """Move products below the prefix ``withdrawn/`` of the bucket."""
@@ -205,6 +198,12 @@ class S3Outputs:
         """Keep a file that is not a product, such as a log; returns its address."""
         self._bucket.upload(key, path, "")
         return f"s3://{self.bucket}/{key}"
+
+    def _exists(self, key: str) -> bool:
+        # Of all keys with a prefix, S3 lists the one that is the prefix itself first.
+        if any(found["Key"] == key for found in self._bucket.list(key, most=1)):
+            return True
+        return key.endswith(_FOLDER) and any(self._bucket.list(f"{key}/", most=1))
 
     def _fetch_folder(self, key: str, destination: Path) -> None:
         prefix = key + "/"
