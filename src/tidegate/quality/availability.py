@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, timezone
 from itertools import pairwise
 from statistics import median
@@ -32,6 +32,7 @@ from tidegate.runtime.day_summaries import (
     silent,
 )
 from tidegate.runtime.protocols import Ledger
+from tidegate.runtime.runs import Product
 
 HOUR_SECONDS = 3600.0
 _WEEK = 7 * DAY_SECONDS
@@ -386,13 +387,22 @@ class VariableSeries:
 
 
 def by_variable(ledger: Ledger, datastream: str, begin: date, end: date) -> list[VariableSeries]:
-    """The variables of a datastream over the days [begin, end), in the order of the products.
+    """The variables of a datastream over the days [begin, end), as ``variables_of`` has them.
 
-    A product counts for the day on which it begins. The cost depends on the number of products.
+    The cost depends on the number of products.
+    """
+    products = ledger.overlapping(datastream, _midnight(begin), _midnight(end))
+    return variables_of(products, begin, end)
+
+
+def variables_of(products: Iterable[Product], begin: date, end: date) -> list[VariableSeries]:
+    """The variables of products over the days [begin, end), in the order of the products; pure.
+
+    A product counts for the day on which it begins.
     """
     sums: dict[str, dict[date, list[float]]] = {}
     tests: dict[str, dict[str, int]] = {}
-    for product in ledger.overlapping(datastream, _midnight(begin), _midnight(end)):
+    for product in products:
         assert product.begin is not None
         day = max(product.begin.date(), begin)
         for name, share in product.valid.items():
@@ -445,7 +455,7 @@ def _with_checks(ledger: Ledger, series: Series, begin: date, end: date) -> Seri
         Cell(cell.begin, cell.expected, cell.present, *map(round, sums[cell.begin]))
         for cell in series.cells
     )
-    return Series(**{**vars(series), "cells": cells})
+    return replace(series, cells=cells)
 
 
 def _shares(begin: datetime, end: datetime) -> Iterator[tuple[datetime, float]]:

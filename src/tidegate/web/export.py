@@ -22,7 +22,7 @@ from urllib.parse import quote
 from tidegate.errors import StorageError, TidegateError, UsageError
 from tidegate.web.endpoints import Parameters, midnight
 from tidegate.web.pages import ENDPOINTS
-from tidegate.web.pages.products import PLOTS
+from tidegate.web.pages.products import PLOTS, is_plot
 from tidegate.web.rendering import STATIC, render, render_message
 from tidegate.web.site import Site
 
@@ -187,7 +187,7 @@ class Export:
     def _copy(self, place: Place) -> None:
         """A plot; one that is gone is left out."""
         product = self.site.ledger.product(dict(place.parameters)["key"])
-        if product is None or not product.key.lower().endswith(PLOTS):
+        if product is None or not is_plot(product):
             return
         try:
             with self.site.session.product_file(product) as path:

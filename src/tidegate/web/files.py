@@ -22,10 +22,11 @@ from tidegate.runtime.runs import Product
 from tidegate.web.endpoints import LONGEST, NotFound, Parameters
 from tidegate.web.links import FILES
 from tidegate.web.pages.availability import chosen_span, series_of
-from tidegate.web.pages.products import PLOTS, find_product
+from tidegate.web.pages.products import find_product, is_plot
 from tidegate.web.pages.runs import find_run
 from tidegate.web.security import DATA_POLICY
 from tidegate.web.site import Site
+from tidegate.web.texts import file_name
 
 Handler = Callable[[Request], Response]
 _CHUNK = 1 << 18
@@ -40,7 +41,7 @@ def routes(site: Site) -> dict[str, Handler]:
 
     def image(request: Request) -> Response:
         product = find_product(site, str(request.path_params["key"]))
-        return _send(site, product, attachment=not product.key.lower().endswith(PLOTS))
+        return _send(site, product, attachment=not is_plot(product))
 
     def log(request: Request) -> Response:
         record = find_run(site, str(request.path_params["key"]))
@@ -108,7 +109,7 @@ def _csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) ->
 
 def _send(site: Site, product: Product, *, attachment: bool) -> Response:
     """A product: a file, or a folder as one archive."""
-    name = product.key.rsplit("/", 1)[-1]
+    name = file_name(product.key)
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     stack = ExitStack()
     try:

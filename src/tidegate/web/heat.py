@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from tidegate.quality.availability import Cell, Series, VariableDay
+from tidegate.runtime.wording import quantity
 from tidegate.web.texts import percent
 
 LEVELS = ((0.0, "a0"), (0.5, "a1"), (0.8, "a2"), (0.95, "a3"), (0.9995, "a4"))
@@ -59,7 +60,7 @@ def box(cell: Cell, *, hour: bool = False) -> Box:
     when = f"{cell.begin:%Y-%m-%d %H:%M}" if hour else f"{cell.begin:%Y-%m-%d}"
     words = [f"{percent(cell.available)} there"] if cell.available is not None else ["no data yet"]
     if cell.products:
-        words.append(f"{cell.products} products" if cell.products != 1 else "1 product")
+        words.append(quantity(cell.products, "product"))
     if bad is not None:
         words.append(f"{percent(bad)} bad")
     return Box(

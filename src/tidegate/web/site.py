@@ -102,10 +102,13 @@ class Site:
         with self._lock:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:
-            made, value = self._kept.get(name, (0.0, None))
-            if not made or time.monotonic() - made > seconds:
+            until, value = self._kept.get(name, (0.0, None))
+            if time.monotonic() > until:
                 value = make()
-                self._kept[name] = (time.monotonic(), value)
+                now = time.monotonic()
+                with self._lock:  # remove what is too old: names differ by the days asked for
+                    self._kept = {n: kept for n, kept in self._kept.items() if kept[0] >= now}
+                    self._kept[name] = (now + seconds, value)
             result: T = value
             return result
 

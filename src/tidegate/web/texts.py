@@ -151,8 +151,3 @@ def about(record: RunRecord) -> str:
         more = f" and {quantity(len(run.inputs) - 1, 'more file')}" if len(run.inputs) > 1 else ""
         return file_name(run.inputs[0].key) + more
     return run.title
-
-
-def lines_of(text: str) -> list[str]:
-    """The lines of a text."""
-    return text.splitlines()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,10 +10,10 @@ from tidegate.quality.availability import (
     VariableSeries,
     availability,
     by_variable,
+    variables_of,
 )
 from tidegate.runtime.day_summaries import refresh_all
 from tidegate.runtime.records import to_json
-from tidegate.runtime.runs import RunRecord
 from tidegate.web import heat
 from tidegate.web.endpoints import Endpoint, NotFound, Page, Parameter, Parameters, midnight
 from tidegate.web.site import Site
@@ -145,10 +144,9 @@ def show_day(site: Site, parameters: Parameters) -> Page:
     (series,) = series_of(site, day, after, name, hours=True)
     if series.begin is None:
         raise NotFound(f"there is no data of {name[:200]}", next="choose another datastream")
-    variables = by_variable(site.ledger, name, day, after)
     products = site.ledger.overlapping(name, midnight(day), midnight(after))
+    variables = variables_of(products, day, after)
     products = [p for p in products if p.begin is not None and p.begin.date() <= day]
-    runs: Mapping[str, RunRecord] = {}
     keys = list(dict.fromkeys(product.run for product in products if product.run))[:_RUNS]
     runs = {key: record for key in keys if (record := site.ledger.record(key)) is not None}
     return Page(

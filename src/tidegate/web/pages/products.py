@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Product, RunRecord
 from tidegate.web.endpoints import Endpoint, NotFound, Page, Parameter, Parameters, midnight
 from tidegate.web.site import Site
+from tidegate.web.texts import file_name
 
 PLOTS = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 """The endings of files that browsers show as pictures."""
@@ -54,7 +56,7 @@ def products(site: Site, parameters: Parameters) -> Page:
     """The datastreams, or the products of one in a span of days."""
     name = parameters.text("datastream")
     known = streams(site)
-    first, last = chosen_days(site, parameters, name)
+    first, last = chosen_days(site, parameters, name, known)
     found: list[Product] = []
     if name:
         begin, end = midnight(first), midnight(last) + timedelta(days=1)
@@ -82,9 +84,11 @@ def products(site: Site, parameters: Parameters) -> Page:
     )
 
 
-def chosen_days(site: Site, parameters: Parameters, stream: str) -> tuple[date, date]:
+def chosen_days(
+    site: Site, parameters: Parameters, stream: str, known: Sequence[Stream]
+) -> tuple[date, date]:
     """The first and last day that are shown: as asked, or up to the newest data."""
-    newest = next((s.day for s in streams(site) if s.name == stream and s.day), site.now().date())
+    newest = next((s.day for s in known if s.name == stream and s.day), site.now().date())
     begin, end = parameters.day("begin"), parameters.day("end")
     last = end or (begin + timedelta(days=_DAYS - 1) if begin else newest)
     first = begin or last - timedelta(days=_DAYS - 1)
@@ -101,15 +105,16 @@ def product(site: Site, parameters: Parameters) -> Page:
     found = find_product(site, parameters.text("key"))
     run = site.ledger.record(found.run) if found.run else None
     siblings = site.ledger.made_by(found.run) if found.run else []
+    users = _users(site, found)
     return Page(
         "product.html",
-        found.key.rsplit("/", 1)[-1],
+        file_name(found.key),
         {
             "product": found,
             "run": run,
             "siblings": [p for p in siblings if p.key != found.key],
             "made_from": site.ledger.products_at(p.key for p in run.run.products) if run else {},
-            "users": _users(site, found),
+            "users": users,
             "is_plot": is_plot,
             "is_dataset": is_dataset(found.key),
             "variables": _variables(found),
@@ -120,7 +125,7 @@ def product(site: Site, parameters: Parameters) -> Page:
             "release": run.release if run else "",
             "inputs": to_json(run.run.inputs) if run else [],
             "made_from": [p.key for p in run.run.products] if run else [],
-            "used_by": [record.key for record in _users(site, found)],
+            "used_by": [record.key for record in users],
         },
     )
 
@@ -170,13 +175,13 @@ def content(site: Site, parameters: Parameters) -> Page:
     found = find_product(site, parameters.text("key"))
     if not is_dataset(found.key):
         raise NotFound(
-            f"{found.key.rsplit('/', 1)[-1]} is not netCDF or zarr",
+            f"{file_name(found.key)} is not netCDF or zarr",
             next="download it, or look at the page of the product",
         )
     inside = site.reader.content(found)
     return Page(
         "content.html",
-        f"Content of {found.key.rsplit('/', 1)[-1]}",
+        f"Content of {file_name(found.key)}",
         {"product": found, "content": inside},
         to_json(inside),
     )

@@ -163,12 +163,11 @@ def run(site: Site, parameters: Parameters) -> Page:
     lines = log_lines(site, record)
     shown = [line for line in lines if _line_fits(line, search, level)]
     others = list(islice(_others(site, record), 20))
-    noted = acknowledged(site.ledger).get(record.key)
+    known = acknowledged(site.ledger)
+    noted = known.get(record.key)
     if noted is not None and record.started > noted.when:
         noted = None
-    is_open = noted is None and any(
-        only_open(site.ledger, iter([record] if record.state == "failed" else []), {})
-    )
+    is_open = record.state == "failed" and any(only_open(site.ledger, iter([record]), known))
     actions = [a for a in read_actions(site.ledger)[::-1] if a.about == record.key]
     going_on = record.state in ("running", "retrying") or any(
         action.state in ("requested", "running") for action in actions
