@@ -332,7 +332,7 @@ def test_a_retired_product_runs_its_windows_without_it(daily):
     (run,) = look(daily).runs
     assert [p.key for p in run.products] == ["20220301.nc"]
     daily.change(retired=["20220301.nc"])
-    (run,) = look(daily).runs  # nothing is left to work on: what was made of it goes
+    (run,) = look(daily).runs  # it has no inputs any more: its product is withdrawn
     assert run.withdrawn
 
 

@@ -49,7 +49,7 @@ def withdraw(target: Target, record: RunRecord, how: OnWithdrawn, now: datetime)
             replace(product, withdrawn=True, run=record.key, made=now)
             for product in target.ledger.products_at(keys).values()
         )
-        warning = f"all inputs of this window were withdrawn: {count} kept, and marked so"
+        warning = f"all inputs of this window were withdrawn: {count} kept, marked as withdrawn"
         return replace(record, products=marked, warnings=(*record.warnings, warning))
     place = target.outputs.set_aside(keys)
     warning = f"all inputs of this window were withdrawn: {count} moved to {place}"
