@@ -38,7 +38,7 @@ from tidegate.targets.local.ledger.products import write_product
 from tidegate.targets.local.ledger.runs import insert_run
 
 END = datetime(2026, 1, 1, tzinfo=timezone.utc)
-"""The history ends before this day, unless it is given another one."""
+"""The history ends before this day by default."""
 
 _SITES = ("morro", "humboldt", "sgp", "nwtc", "pensacola")
 _INSTRUMENTS = ("buoy_z06-waves", "lidar_z05", "met", "ceil", "radar", "ecor")

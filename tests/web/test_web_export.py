@@ -28,7 +28,7 @@ def export(web: Web, tmp_path: Path) -> Callable[[], Path]:
 
     def write() -> Path:
         folder = tmp_path / "public"
-        site = Site(TargetOptions(web.root), read_only=True, patient=True, now=lambda: NOW)
+        site = Site(TargetOptions(web.root), read_only=True, wait_for_all=True, now=lambda: NOW)
         try:
             assert export_site(site, folder, days=7) > 20
         finally:

@@ -70,9 +70,9 @@ def show_availability(
     """Show how much of each day is there, and how much of it passed its quality checks."""
     out = View(as_json=as_json or as_csv)
     if as_json and as_csv:
-        raise UsageError("--json and --csv are two formats", next="choose one of them")
+        raise UsageError("--json and --csv cannot be combined", next="choose one of them")
     if gaps and by != "day":
-        raise UsageError(f"--gaps and --by {by} are two lists", next="leave out one of them")
+        raise UsageError(f"--gaps and --by {by} cannot be combined", next="leave out one of them")
     opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))
     expected = {config.id: config.expect_every for config in opened.manifest.configs}
     with opened.ledger() as ledger:

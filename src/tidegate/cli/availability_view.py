@@ -195,7 +195,7 @@ def _share(counts: Iterable[tuple[int, int]]) -> float | None:
 
 
 def _map(shares: Iterable[float | str | None]) -> str:
-    """One line of a map, as Rich markup; text stands for itself."""
+    """One line of a map, as Rich markup; text is shown as it is."""
     return "".join(
         f"[{style}]{''.join(character for _, character in group)}[/]"
         if style

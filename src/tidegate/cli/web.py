@@ -33,7 +33,7 @@ app = typer.Typer()
 PORT = 8321
 """The dashboard's usual port."""
 DAYS = 31
-"""How far back an export goes unless it is said."""
+"""How many days an export goes back by default."""
 
 
 @app.command(
@@ -61,7 +61,7 @@ def web(
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", help="A name under which readers reach it, behind a proxy say."),
+        typer.Option("--name", help="Another name of this server, for example behind a proxy."),
     ] = None,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="No buttons: nothing can be run from the pages.")
@@ -106,7 +106,7 @@ def _export(out: View, where: TargetOptions, folder: Path, days: int) -> None:
     from tidegate.web.export import export_site
     from tidegate.web.site import Site
 
-    site = Site(where, read_only=True, patient=True)
+    site = Site(where, read_only=True, wait_for_all=True)
     try:
         with out.progress() as progress:
             task = progress.add_task("pages", total=None)

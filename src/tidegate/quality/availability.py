@@ -40,7 +40,7 @@ _BLOCK = 10
 """Days; what is usual comes from a block of them and its two neighbours."""
 _FEW = 3
 _BEFORE = 30
-"""So many days with data before a period tell what is usual at its begin."""
+"""What is usual at the begin of a period comes from so many days with data before it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Gap:
     begin: datetime
     """From when on data is missing."""
     end: datetime
-    """When data begins again; now, for a gap that goes on."""
+    """When data begins again; now, for an ongoing gap."""
     ongoing: bool = False
     """Whether no data has come since."""
 
@@ -291,7 +291,7 @@ class _Usual:
 _Piece = tuple[float, float, float]
 """Begin and end in seconds, and the part of the usual samples that is in it."""
 _Pause = tuple[float, float, bool]
-"""Begin and end in seconds, and whether it goes on."""
+"""Begin and end in seconds, and whether it is ongoing."""
 
 
 def _pieces(days: Mapping[date, DaySummary], usual: _Usual) -> tuple[list[_Piece], list[_Pause]]:

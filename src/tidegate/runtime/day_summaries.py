@@ -3,8 +3,7 @@
 They are kept in the ledger as one value for each datastream (``Ledger.state``), and brought up to
 date from the ledger's change log: the cost depends on what has changed since then, and a page
 over years reads thirty values instead of a million products. The cursor in the change log is part
-of the value. So whoever writes last leaves a value that is right, and whoever reads next continues
-from there.
+of the value. So each write leaves a correct value, and the next refresh continues from its cursor.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ TOLERANCE = 1.5
 _STATE = "days/"
 _FORMAT = 2
 _DENSE = 8
-"""From so many products a day on, they tell themselves how long a pause between them usually is."""
+"""With at least so many products on a day, its usual pause is computed from that day alone."""
 _MOST_STRETCHES = 48
 _LONGEST = timedelta(days=3660)
 """Products that cover more than this have wrong times, or say nothing about single days."""
@@ -48,7 +47,7 @@ Say: TypeAlias = "Callable[[str, int], object]"
 
 
 def silent(name: str, of: int) -> None:
-    """Say nothing."""
+    """Report no progress."""
 
 
 class Stretch(NamedTuple):

@@ -132,7 +132,7 @@ class Actions:
         """Run a part of a config again; raises UsageError when there is no such config."""
         rerun.named_config(self._site.manifest, config)
         if begin is not None and end is not None and begin >= end:
-            raise UsageError("the last day is before the first", next="exchange them")
+            raise UsageError("the last day is before the first", next="swap them")
 
         def choose(opened: Session) -> list[Run]:
             found = rerun.named_config(opened.manifest, config)
@@ -236,5 +236,5 @@ def reader_name(given: str, address: str) -> str:
     """
     name = " ".join(given.split())[:_LONGEST_NAME]
     if not name:
-        raise UsageError("a name is missing", next="say who you are: it goes on record")
+        raise UsageError("a name is missing", next="enter your name: it is recorded")
     return f"{name} ({address})" if address else name

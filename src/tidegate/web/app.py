@@ -223,7 +223,7 @@ def _button(dashboard: Dashboard, ask: Ask) -> Any:
         form = await _form(request)
         bearer = request.headers.get("authorization", "").lower().startswith("bearer ")
         if not dashboard.guard.is_csrf(form.get("csrf", "")) and not bearer:
-            raise HTTPException(HTTPStatus.FORBIDDEN, "The form is from an earlier start")
+            raise HTTPException(HTTPStatus.FORBIDDEN, "The page is older than the last start")
         address = request.client.host if request.client else ""
         name = form.get("who", "")
         who = reader_name(name, address)
@@ -253,7 +253,7 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[-1] for name, values in fields.items()}
 
 
-# The way in.
+# Logging in and out.
 
 
 def _login_form(dashboard: Dashboard) -> Callable[[Request], Response]:

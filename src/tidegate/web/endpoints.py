@@ -68,7 +68,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of a request; each reader raises UsageError for a value that is no use."""
+    """The parameters of a request; each reader raises UsageError for a wrong value."""
 
     path: Mapping[str, str] = field(default_factory=dict)
     """Those in the path."""

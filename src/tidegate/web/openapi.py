@@ -41,7 +41,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     problems = {
         "400": "A parameter cannot be used.",
         "401": "The token is missing.",
-        "404": "There is nothing of that name.",
+        "404": "There is nothing with that name.",
     }
     return {
         "operationId": endpoint.name,

@@ -27,7 +27,7 @@ class WebOptions:
     read_only: bool = False
     """Whether there are no buttons: nothing can be run or acknowledged."""
     names: tuple[str, ...] = ()
-    """Names of this server besides its address, as in ``Host`` headers; behind a proxy, say."""
+    """Further names of this server, as in ``Host`` headers; for example behind a proxy."""
 
     @property
     def loopback(self) -> bool:

@@ -23,7 +23,7 @@ from tidegate.workspace.session import Session
 
 _SECONDS = 60.0
 """How long one reading may take; longer ones are stopped."""
-_PATIENCE = 90.0
+_LONGEST_WAIT = 90.0
 """How long a page waits for its turn and its reading."""
 _IDLE = 600.0
 """After so long without a request the worker is ended."""
@@ -43,7 +43,7 @@ class Picture:
 class ProductReader:
     """Reads products one after the other; what was read is kept for the next readers.
 
-    The worker is started by the first reading: the thread that starts it must live as long.
+    One thread starts the worker and calls it, since a worker ends with the thread that started it.
     """
 
     def __init__(self, session: Callable[[], Session]) -> None:
@@ -115,12 +115,12 @@ class ProductReader:
         answer: Future[Any] = Future()
         self._queue.put((f"tidegate.quality.{function}", arguments, answer))
         try:
-            return answer.result(_PATIENCE)
+            return answer.result(_LONGEST_WAIT)
         except NotInTime:
             answer.cancel()
             raise StorageError(
                 "the product was not read in time",
-                why="other readers are first, or it is very large",
+                why="other products are read before it, or it is very large",
                 next="try again in a minute, or download it",
             ) from None
 

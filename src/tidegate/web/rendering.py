@@ -92,7 +92,7 @@ def render(
 
 
 def render_message(title: str, lines: Mapping[str, Any], links: Links, site_title: str) -> bytes:
-    """A page with a message: an error, or the way in."""
+    """A page with a message: an error, or the form to log in."""
     template = environment().get_template("message.html")
     text = template.render(title=title, link=links, site_title=site_title, **lines)
     return text.encode("utf-8", "backslashreplace")

@@ -20,7 +20,7 @@ _GRACE = 3.0
 
 
 class WebServer:
-    """A dashboard; it answers as soon as it is entered, until it is left or stopped.
+    """A dashboard; it answers requests inside of its ``with`` block, until it is stopped.
 
     Raises:
         UsageError: the address is in use, or other machines could reach it without a token.
@@ -96,7 +96,7 @@ class WebServer:
             ) from self._error
 
     def stop(self) -> None:
-        """Have it end; from any thread."""
+        """Stop it; may be called from any thread."""
         self._server.should_exit = True
 
     def _serve(self) -> None:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 _OVERVIEW_SECONDS = 2.0
 _PLACE_SECONDS = 300.0
-_PATIENCE = 0.15
+_WAIT = 0.15
 
 
 class Site:
@@ -37,12 +37,12 @@ class Site:
         *,
         read_only: bool = False,
         python: str | None = None,
-        patient: bool = False,
+        wait_for_all: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self.target = target
         self.read_only = read_only
-        self._patient = patient
+        self._wait_for_all = wait_for_all
         self._run_options = RunOptions(python=python)
         self.now = now
         self._kept: dict[str, tuple[float, Any]] = {}
@@ -119,12 +119,12 @@ class Site:
         make: Callable[[], T],
         until: T,
         *,
-        patience: float = _PATIENCE,
+        wait: float = _WAIT,
     ) -> T:
-        """As ``kept``, but made in the background: ``until`` is returned before it is there.
+        """As ``kept``, but made in the background: returns ``until`` as long as nothing was made.
 
-        What is there already is returned while it is made again. It is waited for so long, s; a
-        ``patient`` site waits until it is there.
+        While the value is made again, the last one is returned. A call waits at most ``wait``
+        seconds for a new value; with ``wait_for_all`` it waits until the value is made.
         """
         with self._lock:
             begun, value = self._kept_later.get(name, (0.0, until))
@@ -144,7 +144,7 @@ class Site:
 
             thread = threading.Thread(target=work, name=f"tidegate-{name}", daemon=True)
             thread.start()
-            thread.join(None if self._patient else patience)  # mostly, that is enough
+            thread.join(None if self._wait_for_all else wait)  # mostly, that is enough
         with self._lock:
             found: T = self._kept_later[name][1]
         return found

@@ -21,7 +21,7 @@ _PAUSE = 0.2  # s; between datastreams, so that runs are not held up
 
 @contextmanager
 def keeping_days(file: Path, every: float = EVERY) -> Iterator[None]:
-    """Bring all summaries in a ledger's file up to date now and then, until the block ends."""
+    """Bring all summaries in a ledger's file up to date regularly, until the block ends."""
     stop = threading.Event()
     thread = threading.Thread(
         target=_work, args=(file, every, stop), name="tidegate-days", daemon=True

@@ -31,7 +31,7 @@ class ConfigState:
     """How one config is doing."""
 
     config: Config
-    """Which."""
+    """The config."""
     last_arrival: datetime | None
     """When its newest data arrived, or its schedule was last due."""
     last_run: RunRecord | None

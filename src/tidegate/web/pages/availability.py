@@ -96,7 +96,7 @@ def is_summed_up(site: Site) -> bool:
         refresh_all(site.ledger)
         return True
 
-    return site.later("days", _KEPT, refresh, False, patience=_WAIT)
+    return site.later("days", _KEPT, refresh, False, wait=_WAIT)
 
 
 def chosen_span(site: Site, parameters: Parameters, name: str) -> tuple[date, date]:

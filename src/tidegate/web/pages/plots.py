@@ -20,9 +20,9 @@ class Column:
     """The plots of one datastream on one day, side by side with another."""
 
     datastream: str
-    """Whose."""
+    """The datastream."""
     day: date
-    """When."""
+    """The day."""
     plots: list[Product]
     """The plots, by their names."""
 

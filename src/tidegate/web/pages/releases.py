@@ -138,7 +138,7 @@ def _changed_keys(old: Config, new: Config) -> Iterator[str]:
         if before.get(key) != after.get(key):
             yield f"{key} {before.get(key, 'the default')} → {after.get(key, 'the default')}"
     if before.get("tsdat") != after.get("tsdat"):
-        yield "what Tsdat says about its config file"
+        yield "what Tsdat reads from its config file"
 
 
 def show_releases(site: Site, parameters: Parameters) -> Page:
