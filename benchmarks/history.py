@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import cast
 
 from tidegate.runtime.ledger_rules import changed_spans
-from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import (
     FailedTest,
     Failure,
@@ -71,7 +70,7 @@ def streams(runs: int, days: int, count: int = 30) -> list[Stream]:
     found = []
     for n in range(count):
         site = _SITES[n % len(_SITES)]
-        instrument = f"{_INSTRUMENTS[n // len(_SITES) % len(_INSTRUMENTS)]}"
+        instrument = _INSTRUMENTS[n // len(_SITES) % len(_INSTRUMENTS)]
         number = n // (len(_SITES) * len(_INSTRUMENTS))
         name = f"{instrument}{number or ''}"
         found.append(
@@ -211,23 +210,6 @@ def write(ledger: SqliteLedger, records: Iterable[RunRecord]) -> int:
                     write_product(db, product)
                     write_changes(db, changed_spans(None, product))
         count += len(batch)
-    return count
-
-
-def carry_out(ledger: Ledger, records: Iterable[RunRecord]) -> int:
-    """Put runs on record as they happen, on any ledger: claimed, then finished."""
-    count = 0
-    for record in records:
-        claim = ledger.claim(
-            record.run,
-            owner=record.owner,
-            lease=timedelta(minutes=15),
-            now=record.started,
-            release=record.release,
-        )
-        assert claim.record is not None
-        ledger.finish(replace(record, attempt=claim.record.attempt))
-        count += 1
     return count
 
 
