@@ -41,6 +41,12 @@ def record_saves(
     original: Callable[..., Any] = storage.save_data
     known = dict(staged)
     predictable = True
+    me = os.getpid()
+
+    def end_fork() -> None:
+        if os.getpid() != me:
+            # User code has called os.fork() and both processes go on: only one may write the files.
+            os._exit(0)
 
     def new() -> tuple[str, ...]:
         written = files_below(work / STORE)
@@ -58,6 +64,7 @@ def record_saves(
 
     def save_data(dataset: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal predictable
+        end_fork()
         _name_arrival(dataset, work / INPUTS)
         looks = len(saves) < _LOOKS or not predictable
         before = new() if looks else ()
@@ -81,6 +88,7 @@ def record_saves(
     parameters = inspect.signature(save_ancillary_file)
 
     def save_ancillary(*args: Any, **kwargs: Any) -> Any:
+        end_fork()
         given = parameters.bind(*args, **kwargs).arguments
         target = given.get("target_path")
         if "datastream" in given:  # before Tsdat 0.6, which makes the path of it
