@@ -8,6 +8,7 @@ takes half a minute.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import inspect
 import json
@@ -96,18 +97,27 @@ def command(*arguments: str | Path, **more: object) -> str:
 
 
 def base_archive() -> Path:
-    """The base image's files as a tar archive, made where it is not there."""
+    """The base image's files as a tar archive, made where it is not there.
+
+    It takes a minute of two cores: the processes of pytest-xdist wait for the one that makes it.
+    """
     recipe = inspect.getsource(_make_base) + _BOOTSTRAP + _ENTRYPOINT
     name = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     archive = KEPT / f"base-{name}.tar"
-    if not archive.exists():
-        KEPT.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=KEPT) as folder:
-            _make_base(Path(folder) / "root")
-            part = Path(folder) / "base.tar"
-            command("tar", "-C", Path(folder) / "root", "-cf", part, ".")
-            part.rename(archive)
+    KEPT.mkdir(exist_ok=True)
+    with open(KEPT / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            _make_archive(archive)
     return archive
+
+
+def _make_archive(archive: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=KEPT) as folder:
+        _make_base(Path(folder) / "root")
+        part = Path(folder) / "base.tar"
+        command("tar", "-C", Path(folder) / "root", "-cf", part, ".")
+        part.rename(archive)
 
 
 def _make_base(root: Path) -> None:
