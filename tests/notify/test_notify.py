@@ -93,7 +93,7 @@ def test_a_flood_keeps_its_count() -> None:
     assert "2500 failed runs" in digest.message().title
 
 
-# --- who is told what
+# --- who gets which message
 
 
 def record(state: str, name: str = "a.csv") -> RunRecord:
@@ -119,30 +119,30 @@ def notifier(sent: list[Message], clock: Clock, keep: MemoryLedger | None = None
     return Notifier({"all": group}, lambda config: "all", keep=keep, now=clock)
 
 
-def test_recovery_is_told_to_those_who_were_told_of_the_failure() -> None:
+def test_recovery_is_sent_to_those_who_had_the_failure() -> None:
     sent: list[Message] = []
     clock = Clock()
-    told = notifier(sent, clock)
-    told.record(record("failed"))
+    tested = notifier(sent, clock)
+    tested.record(record("failed"))
     clock.now += GATHER
-    told.send_due()
+    tested.send_due()
     assert [message.title for message in sent] == ["Tidegate, lidar/humboldt: 1 failed run"]
     assert "look at the file" in sent[0].body
-    told.record(record("succeeded"))
+    tested.record(record("succeeded"))
     clock.now += HOUR
-    told.send_due()
+    tested.send_due()
     assert "recovery" in sent[1].title
 
 
-def test_what_nobody_was_told_of_does_not_recover() -> None:
+def test_what_was_not_sent_has_no_recovery() -> None:
     sent: list[Message] = []
     clock = Clock()
-    told = notifier(sent, clock)
-    told.record(record("failed"))
-    told.record(record("succeeded"))
-    told.record(record("succeeded", "b.csv"))
+    tested = notifier(sent, clock)
+    tested.record(record("failed"))
+    tested.record(record("succeeded"))
+    tested.record(record("succeeded", "b.csv"))
     clock.now += 2 * HOUR
-    told.send_due()
+    tested.send_due()
     assert sent == []
 
 
@@ -179,23 +179,23 @@ def fail(ledger: MemoryLedger, name: str, at: datetime) -> RunRecord:
     return failed
 
 
-def test_an_acknowledged_failure_is_no_longer_told_and_does_not_hold_up_recovery() -> None:
+def test_an_acknowledged_failure_is_not_sent_and_does_not_hold_up_recovery() -> None:
     ledger, clock = MemoryLedger(), Clock()
     sent: list[Message] = []
-    told = notifier(sent, clock, ledger)
+    tested = notifier(sent, clock, ledger)
     first, second = fail(ledger, "a.csv", clock.now), fail(ledger, "b.csv", clock.now)
-    told.record(first)
+    tested.record(first)
     clock.now += GATHER
-    told.send_due()
-    told.record(second)
+    tested.send_due()
+    tested.record(second)
     acknowledge(ledger, second.key, "me", clock.now)
     clock.now += 2 * HOUR
-    told.send_due()
+    tested.send_due()
     assert len(sent) == 1, "nobody needs to hear of b.csv"
     acknowledge(ledger, first.key, "me", clock.now)
-    told.record(record("succeeded", "c.csv"))
+    tested.record(record("succeeded", "c.csv"))
     clock.now += GATHER
-    told.send_due()
+    tested.send_due()
     assert "recovery" in sent[1].title
 
 
@@ -208,11 +208,11 @@ def test_a_message_that_is_not_taken_is_sent_again() -> None:
         return answers.pop(0)
 
     group = Group(Digest("station", HOUR), send, frozenset(KINDS))
-    told = Notifier({"all": group}, lambda config: "all", say=said.append, now=clock)
-    told.record(record("failed"))
+    tested = Notifier({"all": group}, lambda config: "all", say=said.append, now=clock)
+    tested.record(record("failed"))
     for _ in range(3):
         clock.now += HOUR
-        told.send_due()
+        tested.send_due()
     assert len(sent) == 2
     assert said == ["a notification could not be sent to MAIL"]
 

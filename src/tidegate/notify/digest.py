@@ -64,7 +64,7 @@ class Digest:
     def forget(self, config: str, subject: str) -> bool:
         """Drop the failure of a subject that has worked since; returns whether it was waiting.
 
-        What nobody was told needs no message that it is over.
+        A failure that was not sent needs no message that it is over.
         """
         before = len(self.waiting)
         self.waiting = [
@@ -78,9 +78,9 @@ class Digest:
         ]
         return len(self.waiting) < before
 
-    def drop(self, is_over: Callable[[Notice], bool]) -> None:
-        """Drop failures that need no attention any more, such as acknowledged ones."""
-        self.waiting = [n for n in self.waiting if n.kind != "failure" or not is_over(n)]
+    def drop_closed(self, is_open: Callable[[str], bool]) -> None:
+        """Drop failures that are no longer open, by the keys of their runs."""
+        self.waiting = [n for n in self.waiting if n.kind != "failure" or is_open(n.run)]
 
     def due(self, now: datetime, gather: timedelta = GATHER) -> bool:
         """Whether a message should be sent now; ``gather`` is how long the first notice waits."""

@@ -1,4 +1,4 @@
-"""What a person is told, as plain records."""
+"""What a message is about, as plain records."""
 
 from __future__ import annotations
 

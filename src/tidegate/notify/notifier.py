@@ -1,4 +1,4 @@
-"""From what runs report to messages: who is told what; what waits is kept over restarts."""
+"""Turns the results of runs into messages, by recipient; unsent notices are kept over restarts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Group:
     kinds: frozenset[str]
     """What they want to know."""
     open: dict[str, list[list[str]]] = field(default_factory=dict)
-    """For each config, what they were told of: its subject, and the key of the failed run or ""."""
+    """For each config, what was sent to them: the subject, and the key of the failed run or ""."""
 
 
 class Notifier:
@@ -74,7 +74,7 @@ class Notifier:
         self._restore()
 
     def record(self, record: RunRecord) -> None:
-        """A run has ended: a failure is a notice, and success after a failure that was told."""
+        """A run has ended: a failure is a notice; so is success after a failure that was sent."""
         config, subject = record.run.config, ", ".join(record.run.subjects)
         if record.state == "failed" and record.failure is not None:
             failure = record.failure
@@ -88,32 +88,44 @@ class Notifier:
                 self.add(Notice("empty", config, text, self._now(), subject))
 
     def add(self, notice: Notice) -> None:
-        """Something that a person should know; those who want this kind are told."""
+        """Something that a person should know; sent to recipients who want this kind."""
         with self._lock:
             for group in self._groups_of(notice.config):
                 if notice.kind in group.kinds:
                     group.digest.add(notice)
 
     def resolved(self, config: str, subject: str, text: str) -> None:
-        """What failed, or was stale, works again; whoever was told of it is told so."""
+        """What failed, or was stale, works again; sent to those who had a message about it."""
         with self._lock:
             for group in self._groups_of(config):
                 if group.digest.forget(config, subject):
                     continue
-                told = group.open.get(config, [])
-                before = len(told)
-                told[:] = [entry for entry in told if entry[0] != subject]
-                while told and not self._is_open(told[0][1]):
-                    told.pop(0)
-                if before and not told and "recovery" in group.kinds:
+                reported = group.open.get(config, [])
+                if not reported:
+                    continue
+                reported[:] = [entry for entry in reported if entry[0] != subject]
+                if reported:
+                    is_open = self._open_check()
+                    while reported and not is_open(reported[0][1]):
+                        reported.pop(0)
+                if not reported and "recovery" in group.kinds:
                     group.digest.add(Notice("recovery", config, text, self._now(), subject))
 
-    def _is_open(self, run: str) -> bool:
-        """Whether a failure still needs attention, as all commands define it."""
-        record = self._keep.record(run) if self._keep is not None and run else None
-        if record is None or self._keep is None:
-            return True
-        return any(only_open(self._keep, iter((record,)), acknowledged(self._keep)))
+    def _open_check(self) -> Callable[[str], bool]:
+        """Says by a run's key whether its failure is open, as all commands define it.
+
+        What is acknowledged is read once, not for each run.
+        """
+        keep = self._keep
+        if keep is None:
+            return lambda run: True
+        known = acknowledged(keep)
+
+        def is_open(run: str) -> bool:
+            record = keep.record(run) if run else None
+            return record is None or any(only_open(keep, iter((record,)), known))
+
+        return is_open
 
     def problem(self, problem: Problem) -> None:
         """The service has found a problem, or one is over."""
@@ -141,7 +153,7 @@ class Notifier:
             with self._lock:
                 if not group.digest.due(self._now(), gather):
                     continue
-                group.digest.drop(lambda notice: not self._is_open(notice.run))
+                group.digest.drop_closed(self._open_check())
                 if not group.digest.waiting:
                     continue
                 message, about = group.digest.message(), list(group.digest.waiting)
@@ -167,9 +179,9 @@ class Notifier:
         group.digest.waiting = later
         for notice in about:
             if notice.kind in ("failure", "silence"):
-                told = group.open.setdefault(notice.config, [])
-                told[:] = [entry for entry in told if entry[0] != notice.subject]
-                told.append([notice.subject, notice.run])
+                reported = group.open.setdefault(notice.config, [])
+                reported[:] = [entry for entry in reported if entry[0] != notice.subject]
+                reported.append([notice.subject, notice.run])
 
     def _work(self) -> None:
         while not self._stop.wait(_TICK):
@@ -213,7 +225,7 @@ def _group_data(group: Group) -> dict[str, Any]:
 
 
 def _fill_group(group: Group, data: Mapping[str, Any]) -> None:
-    group.open = {config: list(told) for config, told in data["open"].items()}
+    group.open = {config: list(reported) for config, reported in data["open"].items()}
     group.digest.waiting = [from_json(Notice, notice) for notice in data["waiting"]]
     if data["last_sent"]:
         group.digest.last_sent = datetime.fromisoformat(data["last_sent"])
