@@ -76,7 +76,7 @@ def test_a_deleted_ledger_is_noticed_by_its_outputs(ledger, tmp_path):
     output, said = tmp_path / "output", []
     check_folder(ledger, output, said.append)
     with SqliteLedger(tmp_path / "new.db") as new:
-        assert describe_folder(new, output)[0] == "other ledger"
+        assert describe_folder(new, output) == "other ledger"
         check_folder(new, output, said.append)
         assert "adopt" in said[0]
-        assert describe_folder(new, output)[0] == "bound"
+        assert describe_folder(new, output) == "bound"

@@ -8,7 +8,6 @@ from tidegate.cli import view
 from tidegate.cli.listing import Row, print_list
 from tidegate.cli.view import View, plain
 from tidegate.runtime.records import to_json
-from tidegate.targets.local.skipped import Skipped
 from tidegate.workspace import local_session
 from tidegate.workspace.local_status import (
     LATEST,
@@ -23,7 +22,7 @@ _COLUMNS = ("last data", "product", "waiting", "failed", "warned", "bad", "confi
 
 
 def show_local_status(out: View, where: TargetOptions) -> None:
-    """Print how the workspace stands; no key of AWS is needed, and nothing is started."""
+    """Print the state of the workspace; no AWS keys are needed, and nothing is started."""
     now = datetime.now(timezone.utc)
     found = collect_local_status(local_session.open_for_reading(where, RunOptions()), now)
     if out.as_json:
@@ -37,7 +36,7 @@ def show_local_status(out: View, where: TargetOptions) -> None:
     if found.outputs:
         out.line(f"[bold red]outputs[/]  {plain(found.outputs)}")
     for files in found.not_taken:
-        out.line(f"[yellow]not taken[/]  {_skipped(files)}")
+        out.line(f"[yellow]not taken[/]  {plain(files)}")
     parts = ", ".join(f"{disk.name} {view.size(disk.bytes)}" for disk in found.disk)
     out.line(f"[bold]disk[/]  {parts}; {view.size(found.free)} free")
     if any(config.failures for config in found.configs):
@@ -78,7 +77,7 @@ def _cells(config: ConfigStatus, now: datetime) -> tuple[str, ...]:
 
 
 def _age(when: datetime | None, now: datetime) -> str:
-    """How long ago something was, in the largest unit that says enough."""
+    """How long ago something was, in the largest unit of which it is at least two."""
     if when is None:
         return "never"
     seconds = max((now - when).total_seconds(), 0.0)
@@ -86,7 +85,3 @@ def _age(when: datetime | None, now: datetime) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit} ago"
     return f"{seconds:.0f} s ago"
-
-
-def _skipped(files: Skipped) -> str:
-    return plain(str(files))

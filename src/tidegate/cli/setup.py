@@ -97,7 +97,10 @@ def env(
     config = read_config(workspace)
     if as_of_last_commit:
         if exclude_newer:
-            raise UsageError("--exclude-newer and --as-of-last-commit", next="give one of them")
+            raise UsageError(
+                "--exclude-newer and --as-of-last-commit cannot be combined",
+                next="choose one of them",
+            )
         assert config.repository is not None
         exclude_newer = date_of_last_commit(config.repository)
         out.note(f"packages as of {exclude_newer}, the date of the repository's last commit")

@@ -200,7 +200,7 @@ def _paths(pairs: Pairs) -> Iterator[tuple[KeyPath, str]]:
 def _same_names(pairs: Pairs) -> Iterator[tuple[KeyPath, str]]:
     """Notes on ingests by which each file replaces the products of others."""
     for path, config in pairs:
-        period = shared_period(config)
+        period = _shared_period(config)
         if period:
             where = (*path, "config_file_path")
             yield (
@@ -213,7 +213,7 @@ def _same_names(pairs: Pairs) -> Iterator[tuple[KeyPath, str]]:
             )
 
 
-def shared_period(config: Config) -> str:
+def _shared_period(config: Config) -> str:
     """ "day", where all files of a day give a product of the same name; otherwise ""."""
     if config.kind != "Ingest" or config.trigger != "S3" or config.group_by or config.tsdat is None:
         return ""

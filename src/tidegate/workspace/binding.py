@@ -16,8 +16,8 @@ MARK = ".tidegate"
 Say = Callable[[str], None]
 
 
-def describe_folder(ledger: Ledger, output: Path) -> tuple[Judgement, str]:
-    """How the ledger and an output folder belong together, and the ledger's id.
+def describe_folder(ledger: Ledger, output: Path) -> Judgement:
+    """How the ledger and an output folder belong together.
 
     Raises:
         StorageError: the folder cannot be read.
@@ -26,7 +26,7 @@ def describe_folder(ledger: Ledger, output: Path) -> tuple[Judgement, str]:
     now = ledger.products_at(product.key for product in products)
     present = any((output / key).exists() for key in now)
     ledger_id = ledger.state(STATE) or ""
-    return judge(ledger_id, _read(output), recorded=bool(now), present=present), ledger_id
+    return judge(ledger_id, _read(output), recorded=bool(now), present=present)
 
 
 def bind_folder(ledger: Ledger, output: Path) -> None:
@@ -53,7 +53,7 @@ def check_folder(ledger: Ledger, output: Path, say: Say) -> None:
         LedgerError: the products on record are not in this folder, which is another one.
         StorageError: the folder cannot be used.
     """
-    judgement, _ = describe_folder(ledger, output)
+    judgement = describe_folder(ledger, output)
     if judgement == "other outputs":
         raise LedgerError(
             explain(judgement, str(output)),

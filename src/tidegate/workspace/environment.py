@@ -203,17 +203,7 @@ def _probe(python: Path, package: str, what: str, instead: str) -> tuple[str, st
         broken = "is a broken link" if python.is_symlink() else "does not exist"
         raise PythonEnvironmentError(f"{what}, which {broken}", next=instead)
     try:
-        done = subprocess.run(
-            [python, "-c", _PROBE, package],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            cwd="/",
-            env=_environment(),
-            check=False,
-            timeout=_PROBE_TIME,
-        )
+        done = _run_python(python, [_PROBE, package], _PROBE_TIME)
         version, found, *packages = json.loads(done.stdout)
         return str(version), str(found), tuple(map(str, packages[0] if packages else ()))
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -223,6 +213,22 @@ def _probe(python: Path, package: str, what: str, instead: str) -> tuple[str, st
         why = lines[-1][:200]
     raise PythonEnvironmentError(
         f"{what}, which is not a Python interpreter", why=why, next=instead
+    )
+
+
+def _run_python(
+    python: Path, code_and_arguments: Sequence[str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, "-c", *code_and_arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        cwd="/",
+        env=_environment(),
+        check=False,
+        timeout=timeout,
     )
 
 
@@ -398,17 +404,7 @@ def _tested(recipe: Recipe, place: Path, package: str) -> Interpreter:
 
 def _check_import(recipe: Recipe, python: Path, package: str) -> None:
     """Import the package: that it is installed does not mean that its own packages fit it."""
-    done = subprocess.run(
-        [python, "-c", f"import {package}"],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        cwd="/",
-        env=_environment(),
-        check=False,
-        timeout=10 * _PROBE_TIME,
-    )
+    done = _run_python(python, [f"import {package}"], 10 * _PROBE_TIME)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise PythonEnvironmentError(

@@ -28,12 +28,7 @@ from tidegate.runtime.protocols import Inputs, Outputs
 from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Run, RunRecord
 from tidegate.workspace.folder import CONFIG
-from tidegate.workspace.repository import (
-    ENVIRONMENT_FILES,
-    SHARED,
-    pipeline_files,
-    walk,
-)
+from tidegate.workspace.repository import pipeline_files, shared_files
 from tidegate.workspace.session import Session
 
 RECORD, LOG, README = "bundle.json", "log.jsonl", "README.txt"
@@ -163,10 +158,7 @@ def _newer(code: Sequence[Path], record: RunRecord) -> list[str]:
 
 
 def _code(repository: Path, config_files: Sequence[str]) -> Iterator[Path]:
-    found = [repository / name for name in ENVIRONMENT_FILES]
-    for name in SHARED:
-        found += walk(repository / name)
-    found += pipeline_files(repository, config_files)
+    found = [*shared_files(repository), *pipeline_files(repository, config_files)]
     yield from (path for path in dict.fromkeys(found) if path.is_file())
 
 

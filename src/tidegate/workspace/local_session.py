@@ -93,9 +93,9 @@ class LocalSession:
     def place_problems(self) -> list[str]:
         """A disk that is nearly full, and raw files that are not taken."""
         place = self.loaded.workspace
-        problems = low_disk(place.root)
+        problems = _low_disk(place.root)
         with self.ledger() as ledger:
-            judgement, _ = binding.describe_folder(ledger, place.output)
+            judgement = binding.describe_folder(ledger, place.output)
         if text := explain(judgement, str(loading.short_path(place.output))):
             problems.append(text)
         problems += [
@@ -204,7 +204,7 @@ def _is_done(ledger: SqliteLedger, config: Config, key: str) -> bool:
     return any(record.state in SETTLED for record in ledger.about(config.id, key))
 
 
-def low_disk(folder: Path) -> list[str]:
+def _low_disk(folder: Path) -> list[str]:
     """A sentence about the disk of a folder if less than 5 % of it, or 1 GB, is free."""
     try:
         usage = shutil.disk_usage(folder)

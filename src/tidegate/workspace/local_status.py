@@ -82,7 +82,7 @@ def collect_local_status(session: LocalSession, now: datetime) -> LocalStatus:
     workspace, configs = session.loaded.workspace, session.manifest.configs
     with session.ledger() as ledger:
         states = config_states(session, ledger, now)
-        judgement, _ = describe_folder(ledger, workspace.output)
+        judgement = describe_folder(ledger, workspace.output)
         statuses = tuple(_config_status(state, ledger) for state in states)
     return LocalStatus(
         str(workspace.root),

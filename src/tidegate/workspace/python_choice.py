@@ -1,4 +1,4 @@
-"""Which Python a repository gets that asks for none, and how old its packages should be."""
+"""The Python for a repository that does not ask for one, and the date of its last commit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ABOUT_PYTHON = re.compile(
     r"\bwheels?\b|no-build|no-binary|\bbuild\b|Python\s*[<>=!~]|Python version|cannot be imported",
     re.IGNORECASE,
 )
-"""What uv says where another Python may have what this one lacks."""
+"""Parts of error messages that another version of Python may solve."""
 
 
 def recipes_to_try(recipe: Recipe) -> Iterator[Recipe]:
@@ -35,7 +35,7 @@ def recipes_to_try(recipe: Recipe) -> Iterator[Recipe]:
             yield dataclasses.replace(recipe, python=version, python_from="the newest that fits")
 
 
-def may_be_the_python(error: PythonEnvironmentError) -> bool:
+def _another_python_may_help(error: PythonEnvironmentError) -> bool:
     """Whether another version of Python may help."""
     return bool(_ABOUT_PYTHON.search(f"{error.what} {error.why}"))
 
@@ -54,9 +54,9 @@ def first_that_works(
             return attempt(one)
         except PythonEnvironmentError as error:
             first = first or error
-            if not may_be_the_python(first):
+            if not _another_python_may_help(first):
                 break
-            if first is error or may_be_the_python(error):
+            if first is error or _another_python_may_help(error):
                 say(f"with Python {one.python}: {error.why or error.what}")
     assert first is not None
     raise _with_date(first, recipe)

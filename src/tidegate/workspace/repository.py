@@ -37,14 +37,23 @@ def releases(
     ``shared/``, ``utils/`` and the pipeline's own folder, the parent of its ``config/``; without
     READMEs and tests.
     """
-    common = [repository / name for name in ENVIRONMENT_FILES]
-    for name in SHARED:
-        common += walk(repository / name)
+    common = shared_files(repository)
     found = {}
     for pipeline, files in config_files.items():
         code = digest(repository, [*common, *pipeline_files(repository, files)])
         found[pipeline] = hashlib.sha256(f"{code}{environment}".encode()).hexdigest()[:16]
     return found
+
+
+def shared_files(repository: Path) -> list[Path]:
+    """The files that all pipelines run with: of the environment, ``shared/`` and ``utils/``.
+
+    Those of the environment need not exist.
+    """
+    files = [repository / name for name in ENVIRONMENT_FILES]
+    for name in SHARED:
+        files += walk(repository / name)
+    return files
 
 
 def starts_release(file: str) -> bool:

@@ -278,8 +278,8 @@ def _wanted(scope: Scope, record: RunRecord | None, run: Run, release: str) -> b
     if scope.only == "failed":
         return state == "failed"
     if scope.only == "missing":
-        return record is None or state not in ("succeeded", "empty") or record.key in scope.lost
-    settled = record is not None and state in ("succeeded", "empty")
+        return record is None or state not in SETTLED or record.key in scope.lost
+    settled = record is not None and state in SETTLED
     return settled and record is not None and (record.release != release or record.key != run.key)
 
 
