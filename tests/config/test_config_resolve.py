@@ -145,7 +145,7 @@ def test_a_rejected_file_of_two_configs_is_told_once(workspace):
     assert [(p.line, p.fix) for p in resolution.problems] == [(8, "correct that file")]
 
 
-def test_one_reason_of_two_files_is_told_once_and_the_others_can_run(workspace):
+def test_one_reason_of_two_files_is_reported_once_and_the_others_can_run(workspace):
     shared = ConfigurationError("Tsdat rejects it", why="name: required", where="shared/r.yaml")
     resolution = resolve(workspace.read(VALID), {MORRO: shared, HUMBOLDT: shared})
     [problem] = resolution.problems

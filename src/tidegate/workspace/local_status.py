@@ -22,7 +22,7 @@ LATEST = 100
 
 @dataclass(frozen=True)
 class ConfigStatus:
-    """How one config stands; the words are those of ``overview.ConfigState``."""
+    """The state of one config; the words are those of ``overview.ConfigState``."""
 
     config: str
     """The config's id."""
@@ -58,7 +58,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class LocalStatus:
-    """How a workspace stands."""
+    """The state of a workspace."""
 
     workspace: str
     """The workspace."""
@@ -78,7 +78,7 @@ class LocalStatus:
 
 
 def collect_local_status(session: LocalSession, now: datetime) -> LocalStatus:
-    """How the workspace stands; reads the ledger and lists folders, and starts nothing."""
+    """The state of the workspace; reads the ledger and lists folders, and starts nothing."""
     workspace, configs = session.loaded.workspace, session.manifest.configs
     with session.ledger() as ledger:
         states = config_states(session, ledger, now)

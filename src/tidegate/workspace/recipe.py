@@ -251,7 +251,7 @@ def dependents(repository: Path, name: str) -> list[str]:
 def conda_notes(repository: Path) -> list[str]:
     """A sentence for each package that only conda has and that pipelines use, by environment.yml.
 
-    Packages that the environment's own reading of PyPI does not find are not among these.
+    Packages that turn out to be missing on PyPI while the environment is made are not included.
     """
     try:
         recipe = read_recipe(repository, None, None)

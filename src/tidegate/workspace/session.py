@@ -86,7 +86,7 @@ class Session(Protocol):
 
     @property
     def reads_at_once(self) -> int:
-        """How many questions to the ledger are worth asking at the same time."""
+        """How many requests to the ledger to make at the same time."""
 
     def ledger(self) -> AbstractContextManager[Ledger]:
         """The record of inputs, runs and products."""

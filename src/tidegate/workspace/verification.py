@@ -1,4 +1,4 @@
-"""Compare the ledger with the products in storage, and put right what differs."""
+"""Compare the ledger with the products in storage, and repair what differs."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def repairing_runs(
 ) -> tuple[list[Run], list[Difference]]:
     """The runs to repeat so that missing and changed products are made again.
 
-    Returns them, and the differences that no run can put right: adopted products, and those of
+    Returns them, and the differences that no run can repair: adopted products, and those of
     configs that are gone.
     """
     runs: dict[str, Run] = {}
