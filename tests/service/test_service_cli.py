@@ -1,9 +1,11 @@
 """What the commands print: for people, for pipes and for scripts."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from service_workspace import COMMAND, PATIENCE, VAP, config, csv, ingest, make
@@ -112,10 +114,16 @@ def test_a_config_that_does_not_exist_is_an_error_everywhere(tidegate):
 def test_a_failed_run_fails_in_the_same_way_elsewhere(done, tidegate, tmp_path, monkeypatch):
     [failed] = json.loads(tidegate("runs", "--failed", "--json")[1])
     file = tmp_path / "failed.zip"
+    made = done.root / ".tidegate" / "env" / "0123"
+    (made / "lib/python3.11/site-packages/tsdat-0.10.0.dist-info").mkdir(parents=True)
+    (made / "tidegate-ok.json").write_text("{}")
     code, _, err = tidegate("show", failed["key"][:8], "--failure-bundle", str(file))
     assert code == 0
     assert "may be private" in err
     assert "not in the bundle" not in err
+    with zipfile.ZipFile(file) as archive:
+        assert json.loads(archive.read("bundle.json"))["packages"] == ["tsdat==0.10.0"]
+    shutil.rmtree(made)
     assert tidegate("show", failed["key"][:8], "--failure-bundle", str(file))[0] == 2  # it exists
     monkeypatch.chdir(tmp_path)
     code, out, err = tidegate(

@@ -150,6 +150,11 @@ def make(
 # --- finding --------------------------------------------------------------------------------------
 
 
+def complete_environments(workspace: Path) -> list[Path]:
+    """The folders of the environments that were made for a workspace, newest first."""
+    return _complete(_home(workspace))
+
+
 def _home(workspace: Path) -> Path:
     return Path(os.path.abspath(workspace)) / ".tidegate" / "env"
 
@@ -404,9 +409,13 @@ def _tested(recipe: Recipe, place: Path, package: str) -> Interpreter:
 
 def _check_import(recipe: Recipe, python: Path, package: str) -> None:
     """Import the package: that it is installed does not mean that its own packages fit it."""
-    done = _run_python(python, [f"import {package}"], 10 * _PROBE_TIME)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    try:
+        done = _run_python(python, [f"import {package}"], 10 * _PROBE_TIME)
+        failed, errors = done.returncode, done.stderr
+    except subprocess.TimeoutExpired:
+        failed, errors = 1, f"it has not ended after {10 * _PROBE_TIME:.0f} s"
+    if failed:
+        lines = errors.strip().splitlines() or [f"exit code {failed}"]
         raise PythonEnvironmentError(
             f"{package} cannot be imported in the environment from {recipe.source.name}",
             why=lines[-1][:300],

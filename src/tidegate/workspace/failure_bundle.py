@@ -27,6 +27,7 @@ from tidegate.errors import InputChanged, UsageError
 from tidegate.runtime.protocols import Inputs, Outputs
 from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Run, RunRecord
+from tidegate.workspace.environment import complete_environments
 from tidegate.workspace.folder import CONFIG
 from tidegate.workspace.repository import pipeline_files, shared_files
 from tidegate.workspace.session import Session
@@ -82,7 +83,8 @@ def write_bundle(opened: Session, record: RunRecord, config_file: Path, target: 
             problems += _newer(code, record)
             archive.writestr(CONFIG, yaml.safe_dump(model, sort_keys=False, allow_unicode=True))
             archive.writestr(LOG, "\n".join(opened.log(record)) + "\n")
-            archive.writestr(RECORD, _description(record, repository, problems))
+            packages = _packages(repository, config_file.parent) if repository else []
+            archive.writestr(RECORD, _description(record, packages, problems))
             archive.writestr(README, _readme(record, target.name, problems))
         part.replace(target)
     except OSError as error:
@@ -182,23 +184,23 @@ def _add(archive: zipfile.ZipFile, folder: Path, place: str, problems: list[str]
     return count
 
 
-def _description(record: RunRecord, repository: Path | None, problems: Sequence[str]) -> str:
+def _description(record: RunRecord, packages: Sequence[str], problems: Sequence[str]) -> str:
     data = {
         "format": FORMAT,
         "made": datetime.now(timezone.utc).isoformat(),
         "tidegate": __version__,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "packages": _packages(repository) if repository else [],
+        "packages": list(packages),
         "problems": list(problems),
         "record": to_json(record),
     }
     return json.dumps(data, indent=1)
 
 
-def _packages(repository: Path) -> list[str]:
-    """The packages of the pipelines' environment, where it is beside the pipelines."""
-    for home in (repository / ".venv", repository / ".tidegate" / "env"):
+def _packages(repository: Path, workspace: Path) -> list[str]:
+    """The packages of the pipelines' environment: of the repository, or made by Tidegate."""
+    for home in (repository / ".venv", *complete_environments(workspace)):
         found = sorted(path.stem for path in home.glob("lib/python3*/site-packages/*.dist-info"))
         if found:
             return ["==".join(name.rsplit("-", 1)) for name in found]
