@@ -43,11 +43,6 @@ def record_saves(
     predictable = True
     me = os.getpid()
 
-    def end_fork() -> None:
-        if os.getpid() != me:
-            # User code has called os.fork() and both processes go on: only one may write the files.
-            os._exit(0)
-
     def new() -> tuple[str, ...]:
         written = files_below(work / STORE)
         keys = tuple(key for key, stamp in written.items() if known.get(key) != stamp)
@@ -64,7 +59,7 @@ def record_saves(
 
     def save_data(dataset: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal predictable
-        end_fork()
+        _end_fork_of(me)
         _name_arrival(dataset, work / INPUTS)
         looks = len(saves) < _LOOKS or not predictable
         before = new() if looks else ()
@@ -83,12 +78,17 @@ def record_saves(
         saves.append(Save(files, summarize(dataset), before))
         return result
 
-    save_ancillary_file: Callable[..., Any] = storage.save_ancillary_file
+    object.__setattr__(storage, "save_data", save_data)
+    _check_ancillary_files(storage)
 
-    parameters = inspect.signature(save_ancillary_file)
+
+def _check_ancillary_files(storage: Any) -> None:
+    """Have ``save_ancillary_file`` write below the storage folder only."""
+    save_ancillary_file: Callable[..., Any] = storage.save_ancillary_file
+    parameters, me = inspect.signature(save_ancillary_file), os.getpid()
 
     def save_ancillary(*args: Any, **kwargs: Any) -> Any:
-        end_fork()
+        _end_fork_of(me)
         given = parameters.bind(*args, **kwargs).arguments
         target = given.get("target_path")
         if "datastream" in given:  # before Tsdat 0.6, which makes the path of it
@@ -96,8 +96,13 @@ def record_saves(
         _check_inside(storage, str(target), f"the file {str(target)!r}")
         return save_ancillary_file(*args, **kwargs)
 
-    object.__setattr__(storage, "save_data", save_data)
     object.__setattr__(storage, "save_ancillary_file", save_ancillary)
+
+
+def _end_fork_of(pid: int) -> None:
+    """End this process if user code has forked it from ``pid``: only one may write the files."""
+    if os.getpid() != pid:
+        os._exit(0)
 
 
 def _key(work: Path, path: str) -> str:
