@@ -18,6 +18,10 @@ GRACE = 10.0
 
 def main() -> None:
     """Returns when the command has ended, or has been ended."""
+    # Ctrl-C and `timeout` send their signal to this process, too: it must outlive the tests.
+    # (A handler, since the command would inherit that a signal is ignored.)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
     while child.poll() is None and not select.select([0], [], [], 0.5)[0]:
         pass

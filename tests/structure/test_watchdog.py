@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,15 +28,20 @@ time.sleep(600)
 
 
 @pytest.mark.functional
-def test_all_end_when_the_tests_are_killed() -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_all_end_when_the_tests_are_killed(number: signal.Signals) -> None:
+    """SIGTERM goes to all processes of the tests' group, as from `timeout` or Ctrl-C."""
     hurry = WATCHDOG.read_text().replace("GRACE = 10.0", "GRACE = 0.5")
     with subprocess.Popen(
         [sys.executable, "-c", PARENT.replace("sys.argv[1],", f"'-c', {hurry!r},", 1), "", CHILD],
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
     ) as parent:  # fmt: skip
         assert parent.stdout is not None
         group = int(parent.stdout.readline())
-        parent.kill()
+        if number == signal.SIGKILL:
+            parent.kill()
+        else:
+            os.killpg(parent.pid, number)
     deadline = time.monotonic() + 120
     while True:
         try:
