@@ -65,7 +65,7 @@ def run_in(deployment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def build(deployment: Path, tag: str) -> None:
     """Build the container's image as it is written."""
-    options = ("--pull-never", "--isolation=chroot", "--layers=false", f"--tag={tag}")
+    options = ("--pull-never", "--isolation=chroot", "--layers", f"--tag={tag}")
     base = "--build-arg=BASE=localhost/some-debian"
     command("buildah", "bud", *options, base, deployment)
 
