@@ -24,8 +24,8 @@ test: $(READY)  ## all tests
 	-sh scripts/cdk_cli.sh
 	$(PYTEST) -n $(WORKERS)
 
-OLD := 0.5 0.7.1 0.10
-old-tsdat: $(READY)  ## Tsdat 0.5, 0.7.1 and 0.10 on Python 3.8, 3.9 and 3.13, for tests/runtime/test_old_pythons.py
+OLD := 0.4 0.5 0.7.1 0.10
+old-tsdat: $(READY)  ## Tsdat 0.4, 0.5, 0.7.1 and 0.10 on Python 3.8, 3.9 and 3.13, for tests/runtime/test_old_pythons.py
 	-$(MAKE) --no-print-directory --keep-going $(OLD:%=.venvs/tsdat-%/.ready)
 
 test-quick: $(READY)  ## the unit tests: no child process, no emulator

@@ -8,6 +8,8 @@ lock --universal --python-version 3.11 pyproject.toml --all-extras --group dev -
 printf 'tsdat==0.8.5\nnumpy<2\n' | lock --python-version 3.10 - -o requirements/tsdat-0.8.5.txt
 printf 'tsdat==0.9.3\n' | lock --python-version 3.10 - -o requirements/tsdat-0.9.3.txt
 # What was published when they were: newer packages do not fit.
+printf 'tsdat==0.4.*\n' |
+  lock --python-version 3.8 --exclude-newer 2022-09-20 - -o requirements/tsdat-0.4.txt
 printf 'tsdat==0.5.*\n' |
   lock --python-version 3.8 --exclude-newer 2023-01-15 - -o requirements/tsdat-0.5.txt
 printf 'tsdat==0.7.1\n' |

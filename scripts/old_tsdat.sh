@@ -5,7 +5,7 @@ set -eu
 version=$1
 folder=.venvs/tsdat-$version
 case $version in
-  0.5) wanted=3.8 ;;
+  0.4 | 0.5) wanted=3.8 ;;
   0.7.*) wanted=3.9 ;;
   0.10) wanted=3.13 ;;
   *) wanted=3.10 ;;

@@ -1,6 +1,6 @@
 """The only module that imports Tsdat: describe a pipeline, and set one up to be run.
 
-Works beside Tsdat 0.8 and 0.9 (pydantic 1) and 0.10 (pydantic 2): it uses only what they share.
+Works beside Tsdat 0.4 to 0.9 (pydantic 1) and 0.10 (pydantic 2): it uses only what they share.
 Facts about Tsdat that this rests on are in ``docs/architecture.md``.
 """
 
@@ -130,10 +130,17 @@ def _load(config_file: str) -> _Loaded:
 
 
 def _read(config_file: str) -> Any:
-    from tsdat import PipelineConfig
+    import tsdat
 
+    form = getattr(tsdat, "PipelineConfig", None)  # Tsdat 0.1 and 0.2 have none
+    if form is None:
+        raise ConfigurationError(
+            f"Tsdat {version('tsdat')} is too old",
+            why="Tidegate works with Tsdat 0.4 to 0.10; before 0.3, pipelines had another form",
+            next="move the pipelines to a newer Tsdat, and require that in requirements.txt",
+        )
     try:
-        return PipelineConfig.from_yaml(Path(config_file))
+        return form.from_yaml(Path(config_file))
     except BaseException as error:
         if isinstance(error, (KeyboardInterrupt, MemoryError)):
             raise
@@ -141,8 +148,29 @@ def _read(config_file: str) -> Any:
             f"Tsdat rejects {config_file}",
             why=config_message_of(error),
             where=place_of(error) or yaml_file_of(error, config_file),
-            next=advice_on_import(error) or "correct the config; `tidegate check` asks Tsdat again",
+            next=advice_on_import(error)
+            or _advice_on_vap(config_file)
+            or "correct the config; `tidegate check` asks Tsdat again",
         ) from error
+
+
+def _advice_on_vap(config_file: str) -> str:
+    """What to do about a VAP beside a Tsdat that has none; "" where that is not the problem."""
+    import tsdat
+
+    if hasattr(tsdat, "TransformationPipeline") or "datastreams:" not in _text(config_file):
+        return ""
+    return (
+        f"VAPs need Tsdat 0.5 or newer, and this is Tsdat {version('tsdat')}: require a newer one, "
+        "or remove the VAP from pipelines_config.yml"
+    )
+
+
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _try_out(config_file: str) -> None:
