@@ -8,6 +8,7 @@ shared code, Tidegate's runtime, the pipeline itself). This module only reads fi
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import re
@@ -153,21 +154,32 @@ def environment_part(inputs: Mapping[str, str]) -> dict[str, str]:
 def runtime_files() -> tuple[Path, ...]:
     """The files of Tidegate in an image: the entry points, and everything that they import."""
     found: set[Path] = set()
-    waiting = [f"tidegate.{name}" for name in _ENTRY_POINTS]
+    seen: set[str] = set()
+    waiting = {f"tidegate.{name}" for name in _ENTRY_POINTS}
     while waiting:
-        parts = waiting.pop().split(".")[1:]
+        name = waiting.pop()
+        seen.add(name)
+        parts = name.split(".")[1:]
         packages = (PACKAGE.joinpath(*parts[:n], "__init__.py") for n in range(len(parts) + 1))
         module = PACKAGE.joinpath(*parts).with_suffix(".py")
         for path in (*packages, *([module] if parts else [])):
             if path.is_file() and path not in found:
                 found.add(path)
-                waiting += _imports(path)
+                waiting |= _imports(path.read_bytes()) - seen
     return tuple(sorted(found))
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """The modules of Tidegate that a file may import, at its top or later."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+@functools.lru_cache(maxsize=1024)
+def _imports(source: bytes) -> frozenset[str]:
+    """The modules of Tidegate that this code may import, at its top or later.
+
+    Cached: a release asks several times, and parsing is most of its planning.
+    """
+    return frozenset(_imported_names(source))
+
+
+def _imported_names(source: bytes) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
