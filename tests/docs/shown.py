@@ -14,7 +14,7 @@ from typing import Any
 import typer.main
 from typer.core import TyperGroup
 
-from tidegate.cli import app
+from tidegate.cli import make_app
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "deploying.md"
@@ -102,7 +102,7 @@ def _line(document: Path, command: str) -> Line:
 @functools.cache
 def _command_line() -> Any:
     """All commands; made once, for that takes a while."""
-    return typer.main.get_command(app)
+    return typer.main.get_command(make_app())
 
 
 def fault(words: list[str], *, whole: bool) -> str:

@@ -15,7 +15,7 @@ import typer.main
 import yaml
 from typer.core import TyperGroup
 
-from tidegate.cli import PANELS, app, main
+from tidegate.cli import PANELS, main, make_app
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
@@ -41,7 +41,7 @@ def commands() -> dict[str, list[str]]:
                 ]
                 yield before + name, options
 
-    return dict(found(typer.main.get_group(app), ""))
+    return dict(found(typer.main.get_group(make_app()), ""))
 
 
 def test_every_command_is_documented_and_no_other():
@@ -49,10 +49,17 @@ def test_every_command_is_documented_and_no_other():
 
 
 def test_every_command_stands_below_a_heading_of_the_help():
-    group = typer.main.get_group(app)
+    group = typer.main.get_group(make_app())
     assert {name: command.rich_help_panel for name, command in group.commands.items()} == {
         name: panel for panel, names in PANELS.items() for name in names
     }
+
+
+def test_a_command_is_found_in_its_module():
+    names = set(typer.main.get_group(make_app()).commands)
+    for name in names:
+        alone = set(typer.main.get_group(make_app([name])).commands)
+        assert name in alone < names
 
 
 @pytest.mark.parametrize("name", sorted(commands()))

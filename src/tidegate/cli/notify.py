@@ -17,17 +17,17 @@ from tidegate.notify.sending import load_channels
 from tidegate.workspace import loading
 from tidegate.workspace.folder import Workspace
 
-group = typer.Typer(
+app = typer.Typer(
     name="notify", help="Messages about failures and stale data.", no_args_is_help=True
 )
 
 
-@group.callback()
+@app.callback()
 def _group() -> None:
     """Messages about failures and stale data, by e-mail, chat or webhook."""
 
 
-@group.command("test", epilog="Example: tidegate notify test my-workspace")
+@app.command("test", epilog="Example: tidegate notify test my-workspace")
 def send_test(
     directory: Dir = HERE,
     config: Annotated[

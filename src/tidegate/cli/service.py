@@ -17,7 +17,7 @@ from tidegate.runtime.records import to_json
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.system_service import ServiceUnit, manager_of_this_system
 
-group = typer.Typer(
+app = typer.Typer(
     name="service",
     help="Run `tidegate up` at boot, and restart it after a crash (systemd; launchd on macOS).",
     no_args_is_help=True,
@@ -26,7 +26,7 @@ group = typer.Typer(
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 
-@group.command(epilog="Example: tidegate service install my-workspace --workers 4")
+@app.command(epilog="Example: tidegate service install my-workspace --workers 4")
 def install(
     directory: Dir = HERE,
     workers: Workers = CPUS,
@@ -68,7 +68,7 @@ def install(
     out.note(f"what it prints: {state.log_command}")
 
 
-@group.command(epilog="Example: tidegate service status my-workspace")
+@app.command(epilog="Example: tidegate service status my-workspace")
 def status(directory: Dir = HERE, as_json: Json = False) -> None:
     """How the workspace's service stands; exit code 1 when it does not run."""
     out = View(as_json=as_json)
@@ -86,7 +86,7 @@ def status(directory: Dir = HERE, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@group.command(epilog="Example: tidegate service remove my-workspace")
+@app.command(epilog="Example: tidegate service remove my-workspace")
 def remove(directory: Dir = HERE, as_json: Json = False) -> None:
     """Stop the workspace's service, and do not start it at boot any more; all data stays."""
     out = View(as_json=as_json)
