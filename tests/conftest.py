@@ -21,7 +21,7 @@ import hypothesis
 import pytest
 
 TESTS = Path(__file__).parent
-sys.path.append(str(TESTS / "aws"))
+sys.path += [str(TESTS / "aws"), str(TESTS / "images")]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background: the children that tests start would ignore Ctrl-C, too.
@@ -49,8 +49,15 @@ _FIXTURES = {
 _FOLDERS = {"e2e": "integration", "life": "integration"}
 """Folders with tests of one tier only."""
 
-_TOGETHER = {"e2e", "life"}
-"""Folders in which all tests share something expensive: one process runs them all."""
+_TOGETHER = {
+    "e2e": "the deployment",
+    "life": "the example's images",
+    "images/test_image_tsdat.py": "the example's images",
+    "images/test_image_base.py": "small images",
+    "images/test_image_build.py": "small images",
+    "images/test_image_builders.py": "small images",
+}
+"""Folders and modules of which all tests share something expensive: one process runs them all."""
 
 _EMULATORS = {"ministack", "moto.server", "buildah", "docker-registry", "debootstrap"}
 """Words in a command that only integration tests may run."""
@@ -78,7 +85,7 @@ def _tier(item: pytest.Item) -> str:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
-    """Mark each test with its tier; put modules with integration tests first.
+    """Mark each test with its tier; put large groups first, then modules with integration tests.
 
     Those take longest: at the end no process is left alone with one. The tests of a group stay
     together, after pytest-randomly has changed the order, too.
@@ -90,16 +97,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, o
     for item in items:
         group = _group(item.nodeid)
         before = places.get(group, (0, len(places)))
-        places[group] = (min(before[0], -TIERS.index(_marked(item))), before[1])
+        first = -len(TIERS) if group in _TOGETHER.values() else -TIERS.index(_marked(item))
+        places[group] = (min(before[0], first), before[1])
     items.sort(key=lambda item: places[_group(item.nodeid)])
     return result
 
 
 def _group(nodeid: str) -> str:
-    """What one process of pytest-xdist runs: a module, or the whole folder."""
-    module = nodeid.split("::")[0]
-    folder = Path(module).parent
-    return str(folder) if folder.name in _TOGETHER else module
+    """What one process of pytest-xdist runs: a module, or all that share something."""
+    module = nodeid.split("::")[0].removeprefix("tests/")
+    return _TOGETHER.get(module) or _TOGETHER.get(module.split("/")[0]) or module
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -213,6 +220,39 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
             patch.delenv(name, raising=False)
         patch.setenv("AWS_ENDPOINT_URL", stack.endpoint)
         yield stack
+
+
+# Images, for each process that runs tests.
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store of buildah's: what one test has built, another takes from there."""
+    from image_kit import buildah_store, skip_without_tools
+
+    skip_without_tools()
+    with buildah_store(tmp_path_factory.mktemp("buildah")):
+        yield
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A registry of this machine."""
+    from image_kit import docker_registry, skip_without_tools
+
+    skip_without_tools()
+    with docker_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def base(registry: Any, store: None) -> str:
+    """The name of a base image like Lambda's, in that registry."""
+    from image_kit import base_archive, push_base
+
+    name = f"{registry.host}/lambda/python:3.11"
+    push_base(base_archive(), name)
+    return name
 
 
 @pytest.fixture(autouse=True)

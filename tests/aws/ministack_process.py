@@ -29,7 +29,8 @@ CREDENTIALS = {
     "AWS_REGION": REGION,
 }
 _READY = 180.0
-_WATCHDOG = str(Path(__file__).with_name("watchdog.py"))
+WATCHDOG = [sys.executable, "-S", str(Path(__file__).with_name("watchdog.py"))]
+"""Before a command: it ends when its standard input ends, as it does with the tests."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def ministack(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[M
     }
     with (folder / "ministack.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-S", _WATCHDOG, sys.executable, "-m", "ministack"],
+            [*WATCHDOG, sys.executable, "-m", "ministack"],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

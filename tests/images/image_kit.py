@@ -27,6 +27,7 @@ from pathlib import Path
 
 import pytest
 import uv
+from ministack_process import WATCHDOG
 
 from tidegate.deploy.images.base_image import remote_digest
 from tidegate.errors import StorageError
@@ -172,7 +173,10 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def docker_registry(folder: Path, port: int | None = None, more: str = "") -> Iterator[Registry]:
-    """Debian's docker-registry on a port of its own, with its images in ``folder``."""
+    """Debian's docker-registry on a port of its own, with its images in ``folder``.
+
+    It ends with the block, or with this process.
+    """
     folder.mkdir(exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
     config = folder / "config.yml"
@@ -183,7 +187,10 @@ def docker_registry(folder: Path, port: int | None = None, more: str = "") -> It
     )
     with (folder / "registry.log").open("ab") as log:
         process = subprocess.Popen(
-            ["docker-registry", "serve", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            [*WATCHDOG, "docker-registry", "serve", config],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
         )
     try:
         deadline = time.monotonic() + 120
@@ -195,8 +202,7 @@ def docker_registry(folder: Path, port: int | None = None, more: str = "") -> It
             time.sleep(0.05)
         yield Registry(host, process, folder)
     finally:
-        process.terminate()
-        process.wait(10)
+        process.communicate()  # closes its standard input, which ends it
 
 
 def _answers(host: str) -> bool:

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "images"))
 sys.path.append(str(Path(__file__).parents[1] / "docs"))
 
 from deploy_lambda import functions
 from deploy_world import FUNCTIONS, World
-from image_kit import base_archive, buildah_store, docker_registry, push_base, skip_without_tools
 from ministack_process import CREDENTIALS, ministack
 
 _NEEDED = ("ministack", "boto3", "tsdat")
@@ -28,20 +26,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(1800))
 
 
-@pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a base image like Lambda's, in a registry of this machine."""
-    skip_without_tools()
+@pytest.fixture(scope="session", autouse=True)
+def _installed() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: `make .venv/.ready`")
-    with (
-        buildah_store(tmp_path_factory.mktemp("deploy-buildah")),
-        docker_registry(tmp_path_factory.mktemp("deploy-registry")) as registry,
-    ):
-        name = f"{registry.host}/lambda/python:3.11"
-        push_base(base_archive(), name)
-        yield name
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from ministack_process import MiniStack
 
 HERE = Path(__file__).parent
 TINY = HERE.parent / "service" / "tiny"
+EXAMPLE = HERE.parents[1] / "examples" / "pipelines"
 ACCOUNT, REGION, BRANCH = "000000000000", "us-west-2", "main"
 RAW, PRODUCTS = "tides-raw", "tides-products"
 SITES = ("one", "two")
@@ -185,7 +186,8 @@ def make_repository(root: Path) -> Path:
     for name, site in (("tiny", "one"), ("other", "two")):
         path = root / f"pipelines/{name}/config/dataset.yaml"
         path.write_text(path.read_text().replace("location_id: site", f"location_id: {site}"))
-    (root / "requirements.txt").write_text("tsdat==0.10.0\n")
+    # The same environment as the example's: it is built once for all tests of images with Tsdat.
+    shutil.copyfile(EXAMPLE / "requirements.txt", root / "requirements.txt")
     (root / "README.md").write_text("Tides.\n")
     git(root, "init", "--quiet", "--initial-branch", BRANCH)
     git(root, "add", "--all")
