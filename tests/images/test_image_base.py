@@ -57,6 +57,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("==3.11.*", "3.11"),
         (">=3.12.4", "3.12"),
         ("~=3.13", "3.13"),
+        ("3.8", "3.12"),
+        ("<3.10", "3.12"),
     ],
 )
 def test_the_python_version_selects_it(
@@ -95,14 +97,14 @@ def test_the_repository_may_say_the_version(repository: Path, asked: list[str]) 
     assert read_image_recipe(repository, python="3.13").base.endswith(":3.13")
 
 
-@pytest.mark.parametrize("python", ["3.9", "2.7", "/usr/bin/python3", "nonsense", "<3.10"])
-def test_versions_that_lambda_does_not_have(
+@pytest.mark.parametrize("python", ["3.7", "2.7", "/usr/bin/python3", "nonsense", "<3.8"])
+def test_versions_that_pipelines_cannot_have(
     repository: Path, asked: list[str], python: str
 ) -> None:
     with pytest.raises(ConfigurationError) as told:
         read_image_recipe(repository, python=python)
     assert python in told.value.what
-    assert told.value.why == "Lambda has 3.10, 3.11, 3.12, 3.13, 3.14"
+    assert told.value.why == "on AWS, pipelines can have 3.8, 3.9, 3.10, 3.11, 3.12, 3.13, 3.14"
     assert 'python: "3.12"' in told.value.next
     assert not asked
 

@@ -242,6 +242,13 @@ def test_requirements_go_in_with_all_that_they_name(repository: Path, tmp_path: 
     assert '"requirements": ["requirements.txt"]' in files["environment/options.json"]
     assert '"exclude_newer": "2026-01-31"' in files["environment/options.json"]
     assert '"conda": false' in files["environment/options.json"]
+    assert '"pythons": ["3.12"]' in files["environment/options.json"]
+
+
+def test_an_old_python_is_asked_for(repository: Path, tmp_path: Path) -> None:
+    files = context(repository, tmp_path, python=">=3.8,<3.10")
+    assert '"pythons": ["3.9", "3.8"]' in files["environment/options.json"]
+    assert files["Dockerfile"] == environment_dockerfile(conda=False), "the base is the function's"
 
 
 ENVIRONMENT_YML = """\

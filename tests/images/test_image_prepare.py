@@ -123,6 +123,30 @@ def test_tools_to_build_packages_are_got_when_they_are_needed(
     assert len(Path("tries").read_text()) == tries
 
 
+UV = """\
+#!/bin/sh
+case "$1 $2" in
+"python find") [ "$5" = 3.7 ] && echo /in/the/base/python3.7 ;;
+"python install") mkdir -p "$5/cpython-$6.20-x/bin" && touch "$5/cpython-$6.20-x/bin/python3" ;;
+esac
+"""
+
+
+@pytest.mark.functional
+def test_the_pipelines_may_have_another_python_than_the_base_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"uv": UV})
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.setattr(prepare, "UV", tmp_path / "uv")
+    monkeypatch.setattr(prepare, "PIPELINES", tmp_path / "pipelines")
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert prepare.find_python([]) == prepare.find_python(["3.8", own]) == sys.executable
+    assert prepare.find_python(["3.9", "3.7"]) == "/in/the/base/python3.7"
+    installed = tmp_path / "pipelines/python/cpython-3.8.20-x/bin/python3"
+    assert prepare.find_python(["3.8"]) == str(installed)
+
+
 @pytest.mark.functional
 def test_an_environment_that_cannot_run_pipelines_fails_the_build(
     capsys: pytest.CaptureFixture[str],

@@ -7,7 +7,6 @@ that a push only builds what it changes; a person decides when to update the bas
 from __future__ import annotations
 
 import json
-import os
 import re
 import urllib.error
 import urllib.parse
@@ -15,19 +14,16 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from tidegate.deploy.core.history import Release
 from tidegate.deploy.core.hosts import is_loopback
 from tidegate.deploy.images import dockerfile
 from tidegate.deploy.images.content import BASE, MICROMAMBA, Architecture, ImageRecipe
+from tidegate.deploy.images.pythons import ASSUMED, BESIDE, ON_LAMBDA, fitting_versions
 from tidegate.errors import ConfigurationError, StorageError
 from tidegate.workspace.recipe import Recipe, read_recipe
 
 LAMBDA = "public.ecr.aws/lambda/python"
 """Lambda's base images, one for each Python version."""
-PYTHONS = ("3.12", "3.13", "3.14", "3.11", "3.10")
-"""The Python versions that Tidegate supports there, in order of preference."""
 
 _MANIFESTS = ", ".join(
     [
@@ -63,8 +59,7 @@ def read_image_recipe(
         PythonEnvironmentError: the repository does not say what its environment contains.
         StorageError: the registry does not return the digest.
     """
-    otherwise = (PYTHONS[0], "the newest version on Lambda that is tested with Tidegate")
-    environment = read_recipe(repository, python, exclude_newer, otherwise)
+    environment = read_recipe(repository, python, exclude_newer, ASSUMED)
     name, _, digest = (base or _lambda_base(environment)).partition("@")
     before = None if update_base else previous
     return ImageRecipe(
@@ -90,30 +85,21 @@ def pinned_micromamba(previous: Release | None = None) -> str:
 
 def _lambda_base(recipe: Recipe) -> str:
     """Lambda's image for the Python version; conda installs its own Python."""
-    version = PYTHONS[0] if recipe.needs_conda else _version(recipe)
+    version = ON_LAMBDA[0] if recipe.needs_conda else _version(recipe)
     return f"{LAMBDA}:{version}"
 
 
 def _version(recipe: Recipe) -> str:
-    plain = re.fullmatch(r"(?:c?python[@-]?)?(\d+\.\d+)(?:\.\d+)*", recipe.python.strip())
-    fitting: list[str] = []
-    if plain:
-        fitting = [version for version in PYTHONS if version == plain[1]]
-    elif os.sep not in recipe.python:
-        try:
-            wanted = SpecifierSet(re.sub(r"^(?=\d)", "==", recipe.python.strip()))
-        except InvalidSpecifier:
-            wanted = SpecifierSet("==0")
-        # The base image has the newest 3.12, so it satisfies ``>=3.12.4``.
-        fitting = [version for version in PYTHONS if wanted.contains(f"{version}.99")]
+    """The version of the base image's own Python, which may lie beside the pipelines'."""
+    fitting = fitting_versions(recipe)
     if not fitting:
+        known = sorted((*ON_LAMBDA, *BESIDE), key=lambda version: int(version.split(".")[1]))
         raise ConfigurationError(
-            f"there is no base image with Python {recipe.python}, "
-            f"which {recipe.python_from} asks for",
-            why=f"Lambda has {', '.join(sorted(PYTHONS, key=lambda v: int(v.split('.')[1])))}",
+            f"there are no images with Python {recipe.python}, which {recipe.python_from} asks for",
+            why=f"on AWS, pipelines can have {', '.join(known)}",
             next='set `python:` in pipelines_config.yml, such as `python: "3.12"`',
         )
-    return fitting[0]
+    return next((version for version in fitting if version in ON_LAMBDA), ON_LAMBDA[0])
 
 
 def _digest_in(previous: Release | None, input: str, name: str) -> str:

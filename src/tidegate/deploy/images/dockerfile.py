@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tidegate.deploy.images.context import prepare
+from tidegate.deploy.images.pythons import asked_versions
 from tidegate.workspace.recipe import Recipe
 from tidegate.workspace.repository import SHARED, folder_files, walk
 
@@ -118,6 +119,7 @@ def write_environment(folder: Path, recipe: Recipe, *, package: str) -> None:
         "conda": conda,
         "exclude_newer": recipe.exclude_newer,
         "package": package,
+        "pythons": asked_versions(recipe),
         "requirements": listed,
     }
     (here / "options.json").write_text(json.dumps(options), "utf-8")

@@ -1,7 +1,7 @@
 """Prepares an image while it is built: ``python3 prepare.py pipelines | handler | code FOLDER``.
 
-Runs in the base image's own Python, 3.10 or newer, with the standard library only. A person sees
-its output in the log of the build.
+Runs in the base image's own Python, and compiles code in the pipelines', which may be 3.8; with
+the standard library only. A person sees its output in the log of the build.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ HANDLER = Path("/opt/python")
 """The packages of the function's own process: where Lambda looks for those of layers."""
 SERVICES = ("dynamodb", "s3", "sqs", "sts")
 """The services that this process uses: botocore's descriptions of the other 400 are removed."""
-OLDEST = (3, 10)
+OLDEST = (3, 8)
+"""The oldest Python that the pipelines can run with."""
 WHEN = 946_684_800
 """The time of all files: equal content makes equal layers."""
 
@@ -80,7 +81,9 @@ def make_pipelines(options: Mapping[str, object]) -> None:
     if options.get("conda"):
         make_conda()
     else:
-        _run([str(UV), "venv", "--no-project", "--python", sys.executable, str(PIPELINES)])
+        interpreter = find_python(list(map(str, _list(options.get("pythons")))))
+        venv = [str(UV), "venv", "--no-project", "--allow-existing", "--python", interpreter]
+        _run([*venv, str(PIPELINES)])
     command = [str(UV), "pip", "install", "--python", str(python)]
     if options.get("exclude_newer"):
         command += ["--exclude-newer", str(options["exclude_newer"])]
@@ -92,9 +95,31 @@ def make_pipelines(options: Mapping[str, object]) -> None:
     listed = subprocess.run(freeze, stdout=subprocess.PIPE, check=True).stdout
     (PIPELINES / "packages.txt").write_bytes(listed)
     strip(_site_packages(python))
-    compile_with(python, [PIPELINES / "lib"], quiet=True)
+    compile_with(python, [PIPELINES / "lib", PIPELINES / "python"], quiet=True)
     bake_fonts(python)
     tidy([PIPELINES])
+
+
+def find_python(versions: Sequence[str]) -> str:
+    """The interpreter for the pipelines, of one of these versions; any will do if there are none.
+
+    The base image's own, or another in it, else one that is installed into the environment.
+    """
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if not versions or own in versions:
+        return sys.executable
+    for version in versions:
+        find = [str(UV), "python", "find", "--no-project", "--system", version]
+        settings = {**os.environ, **_SETTINGS}
+        done = subprocess.run(find, capture_output=True, text=True, check=False, env=settings)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    print(
+        f"installing Python {versions[0]} for the pipelines, since the image has {own}", flush=True
+    )
+    into = PIPELINES / "python"
+    _run([str(UV), "python", "install", "--no-bin", "--install-dir", str(into), versions[0]])
+    return str(next(into.glob(f"cpython-{versions[0]}.*/bin/python3")))
 
 
 def make_conda() -> None:
@@ -180,7 +205,7 @@ def check(python: Path, package: str) -> None:
     lines = done.stdout.splitlines()
     version = lines[0] if lines else "?"
     if version[:1].isdigit() and tuple(map(int, version.split(".")[:2])) < OLDEST:
-        raise Failed(f"the environment has Python {version}; Tidegate needs 3.10 or newer")
+        raise Failed(f"the environment has Python {version}; pipelines need 3.8 or newer")
     if done.returncode:
         if "PackageNotFoundError" in done.stdout:
             raise Failed(f"{package} is not among the requirements")
@@ -285,7 +310,7 @@ def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -
 
 
 _SETTINGS = {
-    "UV_PYTHON_DOWNLOADS": "never",
+    "UV_PYTHON_DOWNLOADS": "manual",
     "UV_NO_PROGRESS": "1",
     "UV_LINK_MODE": "copy",
     "UV_CACHE_DIR": "/root/.cache/uv",
