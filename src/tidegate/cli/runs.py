@@ -50,7 +50,6 @@ from tidegate.workspace.verification import lost_runs
 
 app = typer.Typer()
 
-_MOST_WAITING = 100_000
 Full = Annotated[
     bool, typer.Option("--full", help="Show whole paths instead of the names of files.")
 ]
@@ -175,18 +174,21 @@ def runs(
         elif states != ("queued",):
             found = _records(ledger, config, states, limit, warnings)
         records = list(islice(found, limit))
-    waiting = list(islice(opened.queued_runs(config, states), _MOST_WAITING))
-    listed = waiting[:limit] if out.as_json or states == ("queued",) else []
+    listed: list[tuple[Run, datetime]] = []
+    waiting = 0
+    if as_json or states == ("queued",):
+        listed = list(islice(opened.queued_runs(config, states), limit))
+    elif not states and target == "local":  # on AWS, each queue is a request: `status` says it
+        waiting = sum(n for id, n in opened.waiting().items() if config in (None, id))
     if as_json:
         queued = [view.queued_data(run, due) for run, due in listed]
         out.data([view.run_data(record) for record in records] + queued)
         return
     empty = "no runs yet" if config is None and not states else "no such runs"
     show_runs(out, listed, records, full=full, empty="" if waiting else empty)
-    if waiting and not listed:
-        more = "more than " if len(waiting) == _MOST_WAITING else ""
-        count = quantity(len(waiting), "run")
-        out.note(f"{more}{count} waiting: `tidegate runs --state queued` lists them")
+    if waiting:
+        count = quantity(waiting, "run")
+        out.note(f"{count} waiting: `tidegate runs --state queued` lists them")
 
 
 def _records(

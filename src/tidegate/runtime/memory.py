@@ -14,6 +14,7 @@ from pathlib import Path
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _HAS_PROC = Path("/proc/self/statm").exists()
 _PATIENCE = 10.0
+_LONGEST = 1 << 20
 
 
 def resident_memory(pid: int, *, children: bool = True) -> float:
@@ -23,8 +24,17 @@ def resident_memory(pid: int, *, children: bool = True) -> float:
     total = 0
     for one in descendants(pid) if children else [pid]:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE
+            total += int(_read(f"/proc/{one}/statm").split()[1]) * _PAGE
     return total / 2**20
+
+
+def _read(path: str) -> bytes:
+    """A short file. ``Path`` would take five times as long, and workers are looked at often."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _LONGEST)
+    finally:
+        os.close(descriptor)
 
 
 def memory_by_ps(pid: int, *, children: bool = True) -> float:
@@ -41,8 +51,8 @@ def descendants(pid: int) -> list[int]:
     found = [pid]
     for one in found:
         with contextlib.suppress(OSError, ValueError):
-            for listed in Path(f"/proc/{one}/task").glob("*/children"):
-                found += map(int, listed.read_text().split())
+            for thread in os.listdir(f"/proc/{one}/task"):
+                found += map(int, _read(f"/proc/{one}/task/{thread}/children").split())
     return found
 
 

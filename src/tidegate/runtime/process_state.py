@@ -50,7 +50,9 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     changed = [
         name
         for name, value in before.items()
-        if name != "threads" and value is not None and not _equal(value, after.get(name))
+        if name != "threads"
+        and value is not None
+        and not _COMPARISONS.get(name, _equal)(value, after.get(name))
     ]
     if set(after["threads"]) - set(before["threads"]):
         changed.append("threads")
@@ -79,10 +81,29 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _functions() -> Any:
-    return {
-        name: {key: value for key, value in vars(module).items() if callable(value)}
-        for name, module in _MODULES
-    }
+    return {name: dict(vars(module)) for name, module in _MODULES}
+
+
+def _same_functions(before: Any, after: Any) -> bool:
+    """Whether modules have the same functions; their other values may differ."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return _equal(before, after)
+    return before.keys() == after.keys() and all(
+        _same_values(names, after[module])
+        or _equal(_callables_of(names), _callables_of(after[module]))
+        for module, names in before.items()
+    )
+
+
+def _same_values(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    try:
+        return before == after  # identical objects are not compared, so it takes next to no time
+    except Exception:  # such as an array, which has no single truth value
+        return False
+
+
+def _callables_of(names: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in names.items() if callable(value)}
 
 
 def _limits() -> Any:
@@ -178,6 +199,9 @@ _READERS: dict[str, Callable[[], Any]] = {
     "matplotlib.rcParams": _matplotlib,
     "threads": _threads,
 }
+
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"functions of Python": _same_functions}
 
 
 _SETTERS: dict[str, Callable[[Any], object]] = {

@@ -45,8 +45,14 @@ def to_json(value: Any) -> Any:
         return value
     fields = _fields_of(kind)
     if fields is not None:
-        pairs = ((field, getattr(value, field.name)) for field in fields)
-        return {f.name: to_json(item) for f, item in pairs if not _is_default(f, item)}
+        data = {}
+        for name, default, made in fields:
+            item = getattr(value, name)
+            if item is not default and not (
+                item == default and (made or type(item) is type(default))
+            ):
+                data[name] = item if type(item) in _PLAIN else to_json(item)
+        return data
     if isinstance(value, datetime):
         return utc(value).isoformat()
     if isinstance(value, Mapping):
@@ -60,9 +66,18 @@ _PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 @functools.lru_cache(maxsize=None)  # not `cache`: Python 3.8 has none
-def _fields_of(kind: type) -> tuple[dataclasses.Field[Any], ...] | None:
-    """The fields of a class of records; None for any other class."""
-    return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else None
+def _fields_of(kind: type) -> tuple[tuple[str, Any, bool], ...] | None:
+    """Each field of a class of records: its name, its default, and whether that is made by a
+    factory; None for any other class."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    return tuple((f.name, *_default_of(f)) for f in dataclasses.fields(kind))
+
+
+def _default_of(field: dataclasses.Field[Any]) -> tuple[Any, bool]:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory(), True
+    return field.default, False  # MISSING equals no value
 
 
 def from_json(cls: type[T], data: Any) -> T:
@@ -86,14 +101,6 @@ def dumps(value: Any) -> str:
 def loads(cls: type[T], text: str | bytes) -> T:
     """The inverse of ``dumps``; raises ValueError on anything else."""
     return from_json(cls, json.loads(text))
-
-
-def _is_default(field: dataclasses.Field[Any], value: object) -> bool:
-    if field.default is not dataclasses.MISSING:
-        return bool(type(value) is type(field.default) and value == field.default)
-    if field.default_factory is not dataclasses.MISSING:
-        return bool(value == field.default_factory())
-    return False
 
 
 Reader: TypeAlias = "Callable[[Any], Any]"

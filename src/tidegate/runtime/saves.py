@@ -203,17 +203,36 @@ def products_of(
 def files_below(root: Path) -> dict[str, tuple[int, int]]:
     """Files below ``root`` by key with a stamp that changes when they do; a zarr folder is one."""
     found: dict[str, tuple[int, int]] = {}
-    for folder, folders, names in os.walk(root):
-        here = Path(folder)
-        for name in list(folders):
-            if name.endswith(".zarr"):
-                folders.remove(name)
-                inside = [p.stat() for p in (here / name).rglob("*") if p.is_file()]
-                stamp = max((s.st_mtime_ns for s in inside), default=0)
-                found[(here / name).relative_to(root).as_posix()] = (stamp, len(inside))
-        for name in names:
-            stat = (here / name).lstat()
-            if not (S_ISREG(stat.st_mode) or S_ISLNK(stat.st_mode)):
-                continue  # such as a socket; opening a fifo would wait for ever
-            found[(here / name).relative_to(root).as_posix()] = (stat.st_mtime_ns, stat.st_ino)
+    _find_files(str(root), "", found)
     return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as links that form a loop
+        return False
+
+
+def _find_files(folder: str, prefix: str, found: dict[str, tuple[int, int]]) -> None:
+    below = []
+    try:
+        with os.scandir(folder) as listed:
+            entries = list(listed)
+    except OSError:
+        return
+    for entry in entries:
+        if _is_folder(entry):
+            if entry.name.endswith(".zarr"):
+                inside = [p.stat() for p in Path(entry.path).rglob("*") if p.is_file()]
+                stamp = max((s.st_mtime_ns for s in inside), default=0)
+                found[prefix + entry.name] = (stamp, len(inside))
+            elif not entry.is_symlink():
+                below.append(entry)
+            continue
+        stat = entry.stat(follow_symlinks=False)
+        if S_ISREG(stat.st_mode) or S_ISLNK(stat.st_mode):
+            # Not others, such as a socket; opening a fifo would wait for ever.
+            found[prefix + entry.name] = (stat.st_mtime_ns, stat.st_ino)
+    for entry in below:
+        _find_files(entry.path, f"{prefix}{entry.name}/", found)

@@ -86,7 +86,7 @@ def _inputs(value: Any) -> tuple[str, ...]:
 def _times(dataset: Any) -> tuple[datetime | None, datetime | None]:
     if "time" not in dataset.variables:
         return None, None
-    values = dataset["time"].values.ravel()
+    values = dataset.variables["time"].values.ravel()
     if values.dtype.kind != "M":
         return None, None
     moments = values.astype("datetime64[us]").astype("int64")
@@ -103,7 +103,7 @@ def _valid(dataset: Any) -> dict[str, float]:
     """For each numeric variable with values, the share that is neither NaN nor a fill value."""
     shares = {}
     for name in dataset.data_vars:
-        variable = dataset[name]
+        variable = dataset.variables[name]  # `dataset[name]` also collects its coordinates
         if str(name).startswith("qc_") or variable.dtype.kind not in "fiumM" or not variable.size:
             continue
         values = variable.values
@@ -124,7 +124,7 @@ def _quality(dataset: Any) -> list[QualitySummary]:
     """
     summaries = []
     for name in dataset.data_vars:
-        variable = dataset[name]
+        variable = dataset.variables[name]
         if not str(name).startswith("qc_") or variable.dtype.kind not in "iub":
             continue
         flags = variable.values.astype("int64")  # a mask may be larger than a small flag can be

@@ -10,6 +10,7 @@ import copy
 import gc
 import importlib
 import os
+import pickle
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def instantiate(config_file: str, store: Path) -> Any:
     Raises:
         ConfigurationError: Tsdat, or code that the config names, rejects it.
     """
-    config = copy.deepcopy(_load(config_file).config)
+    config = _load(config_file).copy()
     storage = _storage(config)
     root = store / storage.prefix
     root.mkdir(parents=True, exist_ok=True)
@@ -106,6 +107,12 @@ def instantiate(config_file: str, store: Path) -> Any:
 class _Loaded:
     config: Any
     """Tsdat's ``PipelineConfig`` as it was read: copied before each use, which changes it."""
+    pickled: bytes
+    """The same, pickled; empty where that is not possible."""
+
+    def copy(self) -> Any:
+        """A copy that may be changed. (Unpickling takes a quarter of the time of copying.)"""
+        return pickle.loads(self.pickled) if self.pickled else copy.deepcopy(self.config)
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,16 @@ _cache: dict[str, _Loaded] = {}
 
 def _load(config_file: str) -> _Loaded:
     if config_file not in _cache:
-        _cache[config_file] = _Loaded(_read(config_file))
+        config = _read(config_file)
+        _cache[config_file] = _Loaded(config, _pickle(config))
     return _cache[config_file]
+
+
+def _pickle(config: Any) -> bytes:
+    try:
+        return pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # a value that YAML's tags made, for example
+        return b""
 
 
 def _read(config_file: str) -> Any:
