@@ -41,6 +41,7 @@ _FIXTURES = {
         "run_tsdat",
         "git",
         "small_disk",
+        "sharing_disk",
         "read_only",
     },
 }

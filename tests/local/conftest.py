@@ -67,3 +67,21 @@ def network_drive(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
         yield mounted, server
     finally:
         subprocess.run(["umount", "--lazy", str(mounted)], check=True)
+
+
+@pytest.fixture
+def sharing_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with XFS, where files can share blocks."""
+    disk, image = tmp_path / "xfs", tmp_path / "xfs.img"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(512 << 20)
+    try:
+        subprocess.run(["mkfs.xfs", "-q", str(image)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"there is no disk with XFS: {error}")
+    _mount("-o", "loop", str(image), str(disk))
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -1,14 +1,12 @@
-"""Files and folders: open, copy, sync and delete, with errors that say what to do."""
+"""Files and folders: open, sync and delete, with errors that say what to do."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
 import stat
-import sys
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -17,8 +15,6 @@ from tidegate.errors import InputChanged, StorageError
 
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 """Error numbers that mean that a file is not there any more, or no longer a regular file."""
-
-_BLOCK = 1 << 20
 
 
 def stays_inside(key: str) -> bool:
@@ -76,48 +72,6 @@ def delete(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
-
-
-def hash_begin(source: BufferedReader, size: int) -> str:
-    """The sha256 of the first ``size`` bytes of an open file, or of all of it if it is shorter."""
-    digest = hashlib.sha256()
-    while size > 0 and (block := source.read(min(_BLOCK, size))):
-        digest.update(block)
-        size -= len(block)
-    return digest.hexdigest()
-
-
-def copy_hashing(
-    source: BufferedReader, key: str, destination: Path, size: int | None = None
-) -> str:
-    """Copy an open file, or its first ``size`` bytes; returns the sha256 of the copy.
-
-    After an error there is no copy.
-    """
-    left = sys.maxsize if size is None else size
-    digest = hashlib.sha256()
-    try:
-        with destination.open("wb") as copy:
-            while left > 0 and (block := _read(source, key, min(_BLOCK, left))):
-                digest.update(block)
-                copy.write(block)
-                left -= len(block)
-    except OSError as error:
-        with suppress(OSError):
-            destination.unlink()
-        raise unwritable(f"cannot copy {key}", error, destination) from error
-    except BaseException:
-        with suppress(OSError):
-            destination.unlink()
-        raise
-    return digest.hexdigest()
-
-
-def _read(source: BufferedReader, key: str, size: int) -> bytes:
-    try:
-        return source.read(size)
-    except OSError as error:
-        raise unreadable(key, error) from error
 
 
 def changed(key: str) -> InputChanged:

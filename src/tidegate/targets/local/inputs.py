@@ -11,17 +11,17 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tidegate.errors import InputChanged, StorageError
 from tidegate.runtime.runs import Input
 from tidegate.runtime.select import counts
+from tidegate.targets.local.copying import copy_hashing, copy_unread, hash_begin
 from tidegate.targets.local.files import (
     GONE,
     changed,
-    copy_hashing,
-    hash_begin,
     open_to_read,
     stays_inside,
     unreadable,
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 OnError = Callable[[str, OSError], None]
 """Called with the key of a file or folder that cannot be read, and the error."""
 
+LARGE = 32 << 20
+"""Files of this size and more, in bytes, are hashed aside, and copied without being read again."""
 _REMEMBERED = 4096
 
 
@@ -56,9 +58,6 @@ class HashedBefore(Protocol):
 
     def at(self, keys: Iterable[str]) -> Mapping[str, SeenFile]:
         """The files with those keys, by key."""
-
-    def add(self, rows: Iterable[SeenFile]) -> None:
-        """Note files that were hashed."""
 
 
 def log_error(key: str, error: OSError) -> None:
@@ -177,24 +176,29 @@ class FolderInputs:
             InputChanged: it is gone, or is being written.
             StorageError: it cannot be read.
         """
-        known = self._seen.at([found.key]).get(found.key) if self._seen else None
-        if known is not None and known[:5] == tuple(found):
-            return known.to_input()
-        row = self.hash_file(found)
-        if self._seen is not None:
-            self._seen.add([row])
-        return row.to_input()
+        return (self._unchanged(found) or self.hash_file(found)).to_input()
 
-    def hash_file(self, found: RawFile, size: int | None = None) -> SeenFile:
+    def _unchanged(self, found: RawFile) -> SeenFile | None:
+        """What is known of a file, if it has not changed since it was hashed."""
+        known = self._seen.at([found.key]).get(found.key) if self._seen else None
+        return known if known is not None and known[:5] == tuple(found) else None
+
+    def hash_file(
+        self,
+        found: RawFile,
+        size: int | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> SeenFile:
         """Hash a file, or its first ``size`` bytes; raises as ``identify``, and stores nothing.
 
-        Of a file that grows meanwhile, it is what was in it at first.
+        Of a file that grows meanwhile, it is what was in it at first. ``check`` is called now and
+        then, and may raise an exception to end this.
         """
         path = self.root / found.key
         try:
             with open_to_read(path) as file:
                 before = to_raw_file(found.key, os.fstat(file.fileno()))
-                sha256 = hash_begin(file, before.size if size is None else size)
+                sha256 = hash_begin(file, before.size if size is None else size, check)
                 after = to_raw_file(found.key, os.fstat(file.fileno()))
         except OSError as error:
             raise unreadable(found.key, error) from error
@@ -228,6 +232,8 @@ class FolderInputs:
             before = to_raw_file(input.key, os.fstat(source.fileno()))
             if before.size < input.size:
                 raise changed(input.key)
+            if self._copy_unread(source, before, input, destination):
+                return
             version = copy_hashing(source, input.key, destination, input.size)
             after = to_raw_file(input.key, os.fstat(source.fileno()))
         if version != input.version:
@@ -236,6 +242,19 @@ class FolderInputs:
             raise changed(input.key)
         if before == after:
             self._remember(input, after)
+
+    def _copy_unread(
+        self, source: BufferedReader, found: RawFile, input: Input, destination: Path
+    ) -> bool:
+        """Copy a large file without reading it, if it is as it was when it was hashed."""
+        known = self._unchanged(found) if found.size >= LARGE else None
+        if known is None or known.sha256 != input.version:
+            return False
+        copy_unread(source, input.key, destination, input.size)
+        if to_raw_file(input.key, os.fstat(source.fileno())) != found:
+            return False  # it has changed meanwhile
+        self._remember(input, found)
+        return True
 
     def _remember(self, input: Input, found: RawFile) -> None:
         """Keep what was read, so that ``replaced`` need not read the file a second time."""

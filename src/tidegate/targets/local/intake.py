@@ -8,18 +8,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from tidegate.errors import InputChanged, StorageError, TidegateError
+from tidegate.errors import StorageError, TidegateError
 from tidegate.runtime.dispatch import BACKLOG, Dispatcher
 from tidegate.runtime.manifest import Config
+from tidegate.runtime.protocols import Interrupted
 from tidegate.runtime.records import dumps
+from tidegate.runtime.related_files import has_related
 from tidegate.runtime.select import takes
-from tidegate.targets.local.inputs import FolderInputs, RawFile
+from tidegate.targets.local.inputs import LARGE, FolderInputs, RawFile
+from tidegate.targets.local.large_files import LargeFileQueue, LargeFiles
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger
 from tidegate.targets.local.listener import StorageTrouble, internal_error
 from tidegate.targets.local.open_files import OpenFiles
 from tidegate.targets.local.queue import SqliteQueue
+from tidegate.targets.local.reading import LookAgain, Reader
 from tidegate.targets.local.related import RelatedFiles
 from tidegate.targets.local.sightings import BATCH, Sightings, batched
 from tidegate.targets.local.watch import Watcher
@@ -29,15 +34,16 @@ logger = logging.getLogger(__name__)
 _RULES = "intake/rules"
 _WAIT_FOR_WRITERS = 60.0
 _PAUSE = 5.0
-_LOOK_AGAIN = 1.0
 _LONG = 5.0
 _NAMED = 5
+_END = 30.0
 
 
 class Intake:
     """Queues the runs of files that arrived; has a thread of its own once it is started.
 
-    A file counts as seen from the transaction on in which its runs are queued.
+    A file counts as seen from the transaction on in which its runs are queued. Large files are
+    hashed on other threads.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Intake:
     ) -> None:
         configs = dispatcher.context.manifest.configs
         self._configs = [config for config in configs if config.trigger == "S3"]
+        self._with_related = [config for config in self._configs if has_related(config)]
         self._inputs = inputs
         self._open_files = OpenFiles(inputs.root)
         self._sightings = sightings
@@ -62,11 +69,14 @@ class Intake:
         self._say = say
         self._arrivals: SimpleQueue[list[str] | None] = SimpleQueue()
         self._unfinished = 0
-        self._changed: dict[str, float] = {}  # by key: when to look at the file again
-        self._waiting: dict[str, float] = {}  # by key: until when it waits for its companions
+        self._again = LookAgain()
+        self._large = LargeFileQueue(self._take_large, self._large_taken)
+        self._queued: Callable[[], None] = lambda: None
         self._related = RelatedFiles(inputs, ledger, self._has_settled)
         self._lock = threading.Lock()
+        self._submitting = threading.Lock()  # two runs of one group must not be queued at once
         self._stopping = threading.Event()
+        self._reader = Reader(sightings, self._again, self._stopping)
         self._thread: threading.Thread | None = None
         self.failure: TidegateError | None = None
         """Why the thread ended before it was asked to."""
@@ -79,6 +89,7 @@ class Intake:
         ``queued`` is called whenever runs may have been queued.
         """
         self._count(1)
+        self._queued = queued
 
         def work() -> None:
             try:
@@ -89,11 +100,8 @@ class Intake:
                     self._until_stored(functools.partial(self.take, keys))
                     queued()
                     self._count(-1)
-            except TidegateError as error:
-                self.failure = error
             except Exception as error:
-                logger.exception("the intake ended", extra={"action": "intake"})
-                self.failure = internal_error(error)
+                self._fail(error)
 
         self._thread = threading.Thread(target=work, name="tidegate-intake", daemon=True)
         self._thread.start()
@@ -105,7 +113,7 @@ class Intake:
 
     def busy(self) -> bool:
         """Whether there are files whose runs are not queued yet."""
-        return self._unfinished > 0 or bool(self._changed)
+        return self._unfinished > 0 or self._large.busy() or self._again.has_changed()
 
     def stop(self) -> None:
         """Take in no more files; the next start finds the others."""
@@ -116,7 +124,9 @@ class Intake:
         self.stop()
         if self._thread is not None:
             self._arrivals.put(None)
-            self._thread.join(30.0)
+            self._thread.join(_END)
+        self._large.close(_END)
+        self._reader.close()
 
     def _next(self, watcher: Watcher) -> list[str] | None:
         """Keys that arrived, or that changed while they were read; None when it is time to end.
@@ -124,24 +134,19 @@ class Intake:
         Whoever gets them counts them as finished.
         """
         while True:
-            due = min((*self._changed.values(), *self._waiting.values()), default=None)
             try:
-                wait = None if due is None else max(0.0, due - time.monotonic())
-                return self._arrivals.get(timeout=wait)
+                return self._arrivals.get(timeout=self._again.seconds())
             except Empty:
-                keys, self._changed = [*self._changed, *self._take_overdue()], {}
+                keys = [*self._again.take_changed(), *self._again.take_overdue()]
             found = [file for key in keys if (file := self._inputs.find(key)) is not None]
             if settled := watcher.settled(found):  # the watcher reports the others
                 self._count(1)
                 return [file.key for file in settled]
 
-    def _take_overdue(self) -> list[str]:
-        """The files that do not wait for their companions any longer."""
-        now = time.monotonic()
-        overdue = [key for key, until in self._waiting.items() if until <= now]
-        for key in overdue:
-            del self._waiting[key]
-        return overdue
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, TidegateError):
+            logger.error("the intake ended", exc_info=error, extra={"action": "intake"})
+        self.failure = error if isinstance(error, TidegateError) else internal_error(error)
 
     def _until_stored(self, step: Callable[[], None]) -> None:
         """Repeat a step until the ledger can be written: no arrival is forgotten."""
@@ -188,9 +193,9 @@ class Intake:
         self._ledger.set_state(_RULES, rules)
         if watcher is None:
             self._wait_for(being_written)
-            if self._waiting:
+            if waiting := self._again.waiting():
                 self._say(
-                    f"left for the next time: {_named(list(self._waiting))}, without the files "
+                    f"left for the next time: {_named(waiting)}, without the files "
                     "that `companions` names; run `tidegate up --once` again when they are there"
                 )
 
@@ -236,22 +241,27 @@ class Intake:
         longest = max((self._settle(key) for key in keys), default=0.0)
         if longest >= _LONG:
             self._say(f"waiting up to {longest:.0f} s (`settle`) for {_named(keys)}")
-        deadline = time.monotonic() + longest + _WAIT_FOR_WRITERS
-        while not self._stopping.is_set():
-            keys += self._changed
-            self._changed = {}
-            if not keys:
-                return
-            if time.monotonic() > deadline:
+        begun = time.monotonic()
+        until = dict.fromkeys(keys, begun + longest + _WAIT_FOR_WRITERS)
+        while not self._stopping.is_set() and self.failure is None:
+            hashing = self._large.busy()  # before the next line: what has changed is noted there
+            for key in self._again.take_changed():
+                until.setdefault(key, time.monotonic() + _WAIT_FOR_WRITERS)
+            late = [key for key, end in until.items() if time.monotonic() > end]
+            if late:
                 self._say(
-                    f"left for the next time: {_named(keys)}, which changed until just now, or is "
+                    f"left for the next time: {_named(late)}, which changed until just now, or is "
                     "still open for writing; run `tidegate up --once` again when it is complete"
                 )
+            for key in late:
+                del until[key]
+            if not until and not hashing:
                 return
             self._stopping.wait(0.1)
-            found = [file for key in keys if (file := self._inputs.find(key)) is not None]
-            self._submit([file for file in found if self._has_settled(file)])
-            keys = [file.key for file in found if not self._has_settled(file)]
+            found = [file for key in until if (file := self._inputs.find(key)) is not None]
+            ready = [file for file in found if self._has_settled(file)]
+            self._submit(ready)
+            until = {f.key: until[f.key] for f in found if f not in ready}
 
     def _settle(self, key: str) -> float:
         return max((c.settle for c in self._configs if takes(c, key)), default=0.0)
@@ -275,19 +285,58 @@ class Intake:
         ``new`` are configs that have seen none of the files: for them, unchanged files count too.
         """
         known = self._ledger.seen_files.at(file.key for file in found)
-        rows = [row for file in found if (row := self._read(file, known)) is not None]
-        changed = [row for row in rows if row != known.get(row.key)]
-        unchanged = [row for row in rows if row == known.get(row.key)]
-        for configs, group in ((self._configs, changed), (new, unchanged)):
-            self._submit_for(configs, group, priority)
+        large = self._put_large(found, known, new, priority)
+        with suppress(Interrupted):
+            rows = self._reader.read([file for file in found if file not in large], known)
+            self._submit_rows(rows, new, priority)
 
-    def _read(self, file: RawFile, known: Mapping[str, SeenFile]) -> SeenFile | None:
-        """What to note of a file; one that changes meanwhile is looked at again later."""
+    def _submit_rows(self, rows: Sequence[SeenFile], new: Sequence[Config], priority: int) -> None:
+        with self._submitting:
+            known = self._ledger.seen_files.at(row.key for row in rows)
+            changed = [row for row in rows if row != known.get(row.key)]
+            unchanged = [row for row in rows if row == known.get(row.key)]
+            for configs, group in ((self._configs, changed), (new, unchanged)):
+                self._submit_for(configs, group, priority)
+
+    def _put_large(
+        self,
+        found: Sequence[RawFile],
+        known: Mapping[str, SeenFile],
+        new: Sequence[Config],
+        priority: int,
+    ) -> set[RawFile]:
+        """Have large files hashed on other threads, with others that may belong to their runs."""
+        unread = [f for f in found if f.key not in known or known[f.key][:5] != tuple(f)]
+        large = {file for file in unread if file.size >= LARGE}
+        related = [f for f in unread if any(takes(config, f.key) for config in self._with_related)]
+        together = related if large.intersection(related) else []
+        for files in (together, *([file] for file in large.difference(related))):
+            self._large.put(files, new, priority)
+        return large.union(together)
+
+    def _take_large(self, large: LargeFiles) -> None:
+        """Hash large files and queue their runs."""
         try:
-            return self._sightings.row(file, known)
-        except InputChanged:
-            self._changed[file.key] = time.monotonic() + _LOOK_AGAIN
-            return None
+            rows = self._reader.read(large.files, {})
+            self._related.hash_members(self._configs, rows, self._dispatcher.context.now())
+            rows = [row for row in rows if self._is_present(row)]
+            self._until_stored(lambda: self._submit_rows(rows, large.new, large.priority))
+            self._queued()
+        except Interrupted:
+            pass
+        except Exception as error:
+            self._fail(error)
+
+    def _large_taken(self, large: LargeFiles) -> None:
+        """Look at files again that may have changed while they were hashed."""
+        for file in large.files:
+            self._again.add(file.key, 0.0)
+        self.arrived([])  # so that the thread sees this
+
+    def _is_present(self, row: SeenFile) -> bool:
+        """Whether a file is still the one that was hashed; it may have grown."""
+        file = self._inputs.find(row.key)
+        return file is not None and file.inode == row.inode and file.size >= row.size
 
     def _submit_for(
         self, configs: Sequence[Config], rows: Sequence[SeenFile], priority: int
@@ -296,7 +345,7 @@ class Intake:
         now = self._dispatcher.context.now()
         waiting = self._related.waiting(configs, taken, now)
         for key, until in waiting.items():
-            self._waiting[key] = time.monotonic() + (until - now).total_seconds()
+            self._again.add_waiting(key, (until - now).total_seconds())
         taken = [row for row in taken if row.key not in waiting]
         if not taken:
             return

@@ -20,10 +20,10 @@ from pathlib import Path
 from tidegate.errors import StorageError
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import Product, ProductRef
+from tidegate.targets.local.copying import copy_hashing
 from tidegate.targets.local.files import (
     GONE,
     changed,
-    copy_hashing,
     delete,
     first_error,
     open_to_read,

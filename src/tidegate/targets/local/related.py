@@ -15,9 +15,9 @@ from tidegate.runtime.related_files import (
     related_runs,
     waits_until,
 )
-from tidegate.runtime.runs import Input
+from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.select import is_input, takes
-from tidegate.targets.local.inputs import FolderInputs, RawFile
+from tidegate.targets.local.inputs import LARGE, FolderInputs, RawFile
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -40,8 +40,9 @@ class RelatedFiles:
     ) -> dict[str, datetime]:
         """Until when each of these files waits for companions that are not there yet, by key."""
         found: dict[str, datetime] = {}
-        for config in configs:
+        for config in filter(has_related, configs):
             for row in rows:
+                self._remember(row)
                 companions = companions_of(config, row.key)
                 if not companions or not takes(config, row.key):
                     continue
@@ -72,6 +73,35 @@ class RelatedFiles:
 
         They are in the order of ``rows``.
         """
+        arrived = {row.key: row.to_input() for row in rows}
+        due, others = self._due(config, rows, now)
+        known = self._ledger.seen_files.at(file.key for file in others)
+        files = dict(arrived)
+        for file in others:
+            row = self._version(file, known.get(file.key))
+            if row is not None:
+                files[row.key] = row.to_input()
+        for place, run in sorted(due, key=lambda item: item[0]):
+            belonging = tuple(files[file.key] for file in run.files if file.key in files)
+            yield FileArrived(arrived[rows[place].key], now, config.id, belonging)
+
+    def hash_members(
+        self, configs: Sequence[Config], rows: Sequence[SeenFile], now: datetime
+    ) -> None:
+        """Hash all files of the runs that are due, large ones too, before ``arrivals``."""
+        for config in filter(has_related, configs):
+            mine = [row for row in rows if takes(config, row.key)]
+            if mine:
+                _, others = self._due(config, mine, now)
+                known = self._ledger.seen_files.at(file.key for file in others)
+                for file in others:
+                    if not _is_known(file, known.get(file.key)):
+                        self._hash(file)
+
+    def _due(
+        self, config: Config, rows: Sequence[SeenFile], now: datetime
+    ) -> tuple[list[tuple[int, Run]], list[RawFile]]:
+        """The runs that are due, each with the place of its first row, and their other files."""
         found = {file.key: file for file in self._present(config, rows)}
         arrived = {row.key: row.to_input() for row in rows}
         places = {key: place for place, key in enumerate(arrived)}
@@ -81,15 +111,7 @@ class RelatedFiles:
             for run in related_runs(config, arrived.values(), present, now, now=now)
         ]
         wanted = {file.key for _, run in due for file in run.files} - arrived.keys()
-        known = self._ledger.seen_files.at(wanted)
-        files = dict(arrived)
-        for key in sorted(wanted):
-            row = self._hash(found[key], known.get(key))
-            if row is not None:
-                files[key] = row.to_input()
-        for place, run in sorted(due, key=lambda item: item[0]):
-            belonging = tuple(files[file.key] for file in run.files if file.key in files)
-            yield FileArrived(arrived[rows[place].key], now, config.id, belonging)
+        return due, [found[key] for key in sorted(wanted)]
 
     def _present(self, config: Config, rows: Sequence[SeenFile]) -> Iterator[RawFile]:
         for prefix in sorted({related_prefix(config, row.key) for row in rows}):
@@ -98,21 +120,38 @@ class RelatedFiles:
                     yield file
 
     def _is_present(self, config: Config, key: str) -> bool:
+        """Whether a companion is there; a large one counts once it is hashed."""
         file = self._inputs.find(key) if is_input(config, key) else None
-        return file is not None and self._has_settled(file)
+        if file is None or not self._has_settled(file):
+            return False
+        known = self._ledger.seen_files.at([key]).get(key) if file.size >= LARGE else None
+        return file.size < LARGE or file in self._hashed or _is_known(file, known)
 
-    def _hash(self, file: RawFile, known: SeenFile | None) -> SeenFile | None:
-        """A file at its present version; None for one that changes now, which arrives again."""
-        if known is not None and known[:5] == tuple(file):
+    def _version(self, file: RawFile, known: SeenFile | None) -> SeenFile | None:
+        """A file at its present version; None for one that arrives again, or is hashed later."""
+        if _is_known(file, known):
             return known
+        if file.size >= LARGE and file not in self._hashed:
+            return None
+        return self._hash(file)
+
+    def _hash(self, file: RawFile) -> SeenFile | None:
+        """A file at its present version; None for one that changes now."""
         try:
             row = self._hashed.get(file) or self._inputs.hash_file(file)
         except (InputChanged, StorageError):
             return None
+        self._remember(row)
+        return row
+
+    def _remember(self, row: SeenFile) -> None:
         if len(self._hashed) >= _REMEMBERED:
             self._hashed.clear()
-        self._hashed[file] = row
-        return row
+        self._hashed[RawFile(*row[:5])] = row
+
+
+def _is_known(file: RawFile, known: SeenFile | None) -> bool:
+    return known is not None and known[:5] == tuple(file)
 
 
 def _not_hashed(file: RawFile) -> Input:

@@ -90,7 +90,7 @@ class Service:
         self._queue = SqliteQueue(self._ledger)
         self._outputs = FolderOutputs(places.output, places.work)
         self._cleaner = Cleaner()
-        inputs = FolderInputs(places.input)
+        inputs = FolderInputs(places.input, seen=self._ledger.seen_files)
         target = Target(OutsideInputs(inputs, outside or {}), self._outputs, self._ledger)
         self._dispatcher = self._new_dispatcher(target)
         self._trouble = StorageTrouble(self._listener)

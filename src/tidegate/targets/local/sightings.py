@@ -49,10 +49,16 @@ class Sightings:
         """All files below a prefix, in batches; those that cannot be read are reported."""
         return batched(self._inputs.scan(prefix, self._report), BATCH)
 
-    def row(self, file: RawFile, known: Mapping[str, SeenFile]) -> SeenFile | None:
+    def row(
+        self,
+        file: RawFile,
+        known: Mapping[str, SeenFile],
+        check: Callable[[], None] = lambda: None,
+    ) -> SeenFile | None:
         """What to note of a file; None if it cannot be read, which is reported.
 
-        Its content is hashed, unless size, times and inode are as ``known``.
+        Its content is hashed, unless size, times and inode are as ``known``. ``check`` is called
+        now and then, and may raise an exception to end this.
 
         Raises:
             InputChanged: its content or its inode changed meanwhile, so it must be read again.
@@ -61,7 +67,7 @@ class Sightings:
         if before is not None and before[:5] == tuple(file):
             return before
         try:
-            return self._inputs.hash_file(file)
+            return self._inputs.hash_file(file, check=check)
         except StorageError as error:
             self._say_once(str(error))
             return None
