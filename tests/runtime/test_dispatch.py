@@ -160,6 +160,20 @@ def test_a_confirmed_failure_is_not_confirmed_for_each_file(bench):
     assert [task.fresh for task in bench.tasks] == [False, True, False, False]
 
 
+def test_a_series_of_bad_files_is_confirmed_three_times(bench):
+    """Their messages name the files; what fails elsewhere, or in another way, is confirmed."""
+    shown = [(name, "r.py:7", "ValueError") for name in "abcde"]
+    shown += [("f", "r.py:8", "ValueError"), ("g", "r.py:7", "OSError"), ("h", "", "ValueError")]
+    for name, where, exception in shown:
+        failure = Failure("bad-input", f"{exception}: cannot read {name}.csv", where)
+        bench.perform = lambda task, failure=failure: Outcome(
+            failure=failure, used_worker=not task.fresh
+        )
+        assert bench.arrive(f"lidar/humboldt/{name}.csv")[0].failure == failure
+    files = [Path(task.arguments[0]).stem for task in bench.tasks if task.fresh]
+    assert files == ["a", "b", "c", "f", "g", "h"]
+
+
 @pytest.mark.parametrize("kind", ["transient", "timeout", "out-of-memory"])
 def test_other_failures_need_no_fresh_worker(bench, kind):
     bench.perform = lambda task: Outcome(failure=Failure(kind, "no"), used_worker=True)

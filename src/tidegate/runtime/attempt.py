@@ -117,8 +117,8 @@ class Attempt:
             limits = replace(limits, timeout=limits.timeout - took)
             outcome = self._perform(replace(task, fresh=True), limits)
             if outcome.failure is not None:
-                confirmed = self._config.id, self.record.release, outcome.failure
-                self._context.confirmed.append(confirmed)
+                confirmed = self._context.confirmed
+                confirmed.add(self._config.id, self.record.release, outcome.failure)
         seconds = {"stage": staging(), **outcome.seconds}
         self.record = _with_outcome(self.record, outcome, seconds)
         return outcome
@@ -129,14 +129,14 @@ class Attempt:
     def _may_come_from_earlier_runs(self, outcome: Outcome) -> bool:
         """Whether a failure may be due to what earlier runs have left in the worker.
 
-        Not one that a fresh worker has shown before: else a series of bad files would be slow.
+        Not one that fresh workers have shown before: else a series of bad files would be slow.
         """
         failure = outcome.failure
         return (
             outcome.used_worker
             and failure is not None
             and failure.kind in ("bad-input", "configuration", "environment")
-            and (self._config.id, self.record.release, failure) not in self._context.confirmed
+            and not self._context.confirmed.covers(self._config.id, self.record.release, failure)
         )
 
     def _check_code(self) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from tidegate.runtime.confirmed_failures import ConfirmedFailures
 from tidegate.runtime.key_locks import KeyLocks
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Claim, Executor, Target
-from tidegate.runtime.runs import Failure, Run, RunRecord
+from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.stage import remove
 
 LEASE_MARGIN = timedelta(minutes=2)
@@ -42,8 +42,8 @@ class Context:
     """The keys of products that are being published, until that is on record."""
     code_changed: Callable[[Config], bool] = lambda config: False
     """Whether the code of a config is not what the manifest's release says any more."""
-    confirmed: deque[tuple[str, str, Failure]] = field(default_factory=lambda: deque(maxlen=100))
-    """Failures (config, release, failure) that a fresh worker has confirmed."""
+    confirmed: ConfirmedFailures = field(default_factory=ConfirmedFailures)
+    """Failures that a fresh worker has confirmed."""
 
     def claim(self, run: Run) -> Claim:
         """Claim a run for this owner."""

@@ -18,6 +18,7 @@ from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.records import from_json
+from tidegate.runtime.related_files import related_run
 from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.testing import MemoryLedger
 from tidegate.targets.local.inputs import FolderInputs
@@ -154,7 +155,8 @@ def _plan(
         return config, [Run(config.id, arguments=request.files, arrived=now())], nothing
     files, inputs = _raw_files(root, request.files)
     groups = [files] if request.clump else [(file,) for file in files]
-    return config, [Run(config.id, inputs=group, arrived=now()) for group in groups], inputs
+    companions = {file.key: file for file in inputs.companions(config, files)}
+    return config, [related_run(config, group, companions, now()) for group in groups], inputs
 
 
 def _with_tsdat(worker: WorkerProcess, config: Config) -> Config:

@@ -132,8 +132,16 @@ class LocalSession:
     ) -> list[Run]:
         """The runs of raw files, in ``input/`` or elsewhere."""
         files = [self._file(name, config, all=all) for name in names]
+        elsewhere = [file for file, _ in files if file.key in self.outside]
+
+        def present(config: Config) -> list[Input]:
+            return [*self.raw_files(config), *self._inputs().companions(config, elsewhere)]
+
         now = datetime.now(timezone.utc)
-        return rerun.file_runs(files, clump=clump, now=now, present=self.raw_files)
+        return rerun.file_runs(files, clump=clump, now=now, present=present)
+
+    def _inputs(self) -> OutsideInputs:
+        return OutsideInputs(FolderInputs(self.loaded.workspace.input), self.outside)
 
     def _file(self, name: str, config: str | None, *, all: bool) -> tuple[Input, list[Config]]:
         """A file that a person named, and the configs that it is for."""
@@ -147,8 +155,7 @@ class LocalSession:
             absolute = Path(os.path.abspath(path))
             key = "/".join(part for part in absolute.parts if part != os.sep)
             self.outside[key] = absolute
-        inputs = FolderInputs(self.loaded.workspace.input)
-        return OutsideInputs(inputs, self.outside).input(key), configs
+        return self._inputs().input(key), configs
 
     def estimate(self, config: str, count: int) -> str:
         """How long so many runs will take with these workers."""
@@ -182,7 +189,7 @@ class LocalSession:
         inputs = FolderInputs(places.input)
         outside = {
             input.key: Path(os.sep, input.key)
-            for input in run.inputs
+            for input in run.files
             if not (places.input / input.key).exists() and Path(os.sep, input.key).is_file()
         }
         return OutsideInputs(inputs, outside), FolderOutputs(places.output, places.work)

@@ -15,7 +15,7 @@ from tidegate.errors import UsageError
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.open_failures import open_failures, open_plots
 from tidegate.runtime.protocols import Ledger
-from tidegate.runtime.related_files import date_in, has_related, related_runs
+from tidegate.runtime.related_files import date_in, has_related, related_run, related_runs
 from tidegate.runtime.runs import SETTLED, Input, Run, RunRecord, Window, windows_over
 from tidegate.runtime.select import takes, window_runs
 
@@ -89,7 +89,7 @@ def file_runs(
     """The runs of raw files, each with the configs that it is for.
 
     Each file gets a run of its own, with the files that belong to it, of all that are ``present``;
-    with ``clump``, all files of one config get one together.
+    with ``clump``, all files of one config get one together, with their companions.
     """
     by_config: dict[str, tuple[Config, list[Input]]] = {}
     for input, configs in files:
@@ -97,8 +97,12 @@ def file_runs(
             by_config.setdefault(config.id, (config, []))[1].append(input)
     runs = []
     for id, (config, inputs) in by_config.items():
-        if has_related(config) and not clump:
-            runs += related_runs(config, inputs, present(config), now)
+        if has_related(config):
+            others = present(config)
+            if clump:
+                runs.append(related_run(config, inputs, {f.key: f for f in others}, now))
+            else:
+                runs += related_runs(config, inputs, others, now)
             continue
         groups = [inputs] if clump else [[input] for input in inputs]
         runs += [Run(id, inputs=tuple(sorted(group, key=lambda i: i.key))) for group in groups]

@@ -88,7 +88,7 @@ class FolderInputs:
         """The file with that key; None when there is none that counts as arrived.
 
         These do not count: temporary names (see ``temporary_names``), folders, sockets, pipes,
-        devices, and links that lead out of the root.
+        devices, links, and what lies behind a link; changes of it would not be noticed.
         """
         if not counts(key) or not stays_inside(key):
             return None
@@ -99,7 +99,7 @@ class FolderInputs:
             if error.errno not in GONE:
                 self._on_error(key, error)
             return None
-        if not stat.S_ISREG(status.st_mode) or not self._leads_inside(path):
+        if not stat.S_ISREG(status.st_mode) or self._is_behind_link(key):
             return None
         return to_raw_file(key, status)
 
@@ -121,15 +121,12 @@ class FolderInputs:
         folder = prefix.rpartition("/")[0]
         if folder and not (counts(folder + "/x") and stays_inside(folder)):
             return
-        # Each folder with the inodes of the folders above it: a link to one of them is a loop.
-        stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+        if self._is_behind_link(folder):
+            return
+        stack = [folder]
         while stack:
-            folder, above = stack.pop()
+            folder = stack.pop()
             try:
-                status = os.stat(self.root / folder)
-                identity = (status.st_dev, status.st_ino)
-                if identity in above or not self._leads_inside(self.root / folder):
-                    continue
                 with os.scandir(self.root / folder) as entries:
                     for entry in entries:
                         key = f"{folder}/{entry.name}" if folder else entry.name
@@ -137,7 +134,7 @@ class FolderInputs:
                             continue
                         if self._is_folder(entry):
                             if not entry.name.startswith("."):
-                                stack.append((key, above | {identity}))
+                                stack.append(key)
                         elif (found := self._entry(key, entry, on_error)) is not None:
                             yield found
             except OSError as error:
@@ -146,7 +143,7 @@ class FolderInputs:
 
     def _is_folder(self, entry: os.DirEntry[str]) -> bool:
         try:
-            return entry.is_dir()
+            return entry.is_dir(follow_symlinks=False)
         except OSError:
             return False
 
@@ -154,8 +151,6 @@ class FolderInputs:
         if not counts(key):
             return None
         try:
-            if entry.is_symlink():
-                return self.find(key)
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
             if error.errno not in GONE:
@@ -163,9 +158,10 @@ class FolderInputs:
             return None
         return to_raw_file(key, status) if stat.S_ISREG(status.st_mode) else None
 
-    def _leads_inside(self, path: Path) -> bool:
+    def _is_behind_link(self, key: str) -> bool:
+        """Whether a part of a key is a link; the root itself may be one."""
         root = os.path.realpath(self.root)
-        return os.path.commonpath([root, os.path.realpath(path)]) == root
+        return os.path.realpath(os.path.join(root, key)) != os.path.join(root, key).rstrip(os.sep)
 
     # Reading.
 

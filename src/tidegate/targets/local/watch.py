@@ -197,7 +197,7 @@ class Watcher:
         news = any(key not in self._settling for key in last)
         self._repeats = 0 if news or not changes else self._repeats + 1
         for key, kind in last.items():
-            if kind is Kind.MOVED and not os.path.islink(self._root / key):
+            if kind is Kind.MOVED:
                 self._settling.moved(key, now)
             elif kind is Kind.GONE:
                 self._settling.gone(key)
@@ -245,7 +245,7 @@ class Watcher:
 
     def _stamp(self, key: str) -> Stamp | None:
         try:
-            status = os.stat(self._root / key)
+            status = os.lstat(self._root / key)  # links do not count, nor does what is behind them
         except (OSError, ValueError):
             return None
         if not stat.S_ISREG(status.st_mode):
