@@ -21,7 +21,7 @@ from tidegate.deploy import status
 from tidegate.deploy.core.history import History, Release, ReleasedImage
 from tidegate.deploy.status import buckets, deployed
 from tidegate.deploy.status.model import Unknown
-from tidegate.runtime.runs import Failure, Input, Run, RunRecord
+from tidegate.runtime.runs import Failure, Input, Product, Run, RunRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.aws]
 NOW = datetime.now(timezone.utc)
@@ -127,6 +127,20 @@ def test_stacks_images_and_releases(main: Deployed) -> None:
     assert (vap.pipeline, vap.digest) == ("wave_vap", "")
     assert (found.release.id, found.release.who) == ("1-c1", "arn:x/ann")
     assert (found.latest.id, found.latest.error) == ("2-c2", "no such package")
+
+
+def test_products_on_record_that_are_not_in_the_bucket(main: Deployed) -> None:
+    assert status.collect_status(main.opened(), NOW).outputs.problem == ""
+    run = Run("buoy/morro", (Input("buoy/morro/lost.csv", "1", 10),), arrived=NOW)
+    when = NOW - timedelta(days=2)
+    claim = main.ledger.claim(run, owner="t", lease=timedelta(hours=1), now=when, release="")
+    assert claim.record is not None
+    lost = Product("lost.nc", "data", 1, "0" * 64, "a.b", NOW, NOW)
+    done = replace(claim.record, state="succeeded", finished=when, products=(lost,))
+    main.ledger.finish(done)
+    found = status.collect_status(main.opened(), NOW).outputs
+    assert (found.looked_for, found.missing) == (1, ("lost.nc",))
+    assert "verify --target aws" in found.problem
 
 
 def test_buckets_are_counted_with_a_limit(main: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -314,6 +314,30 @@ def test_adopt_a_bucket(branch):
     assert {product.key for product in branch.ledger.products()} == set(keys)
 
 
+def test_what_differs_from_the_bucket_is_listed_and_repaired(branch):
+    s3, unknown = branch.clients.s3, data_key(1)
+    for name in ("lost", "changed", "kept"):
+        branch.arrive(f"lidar/humboldt/{name}.sta", name.encode())
+    lost, changed = (
+        next(product.key for product in record.products if product.kind == "data")
+        for name in ("lost", "changed")
+        for record in branch.ledger.about("lidar/humboldt", f"lidar/humboldt/{name}.sta")
+    )
+    s3.delete_object(Bucket="example-output", Key=lost)
+    s3.put_object(Bucket="example-output", Key=changed, Body=b"x" * 11)
+    s3.put_object(Bucket="example-output", Key=unknown, Body=b"day 1")
+    found = branch.tidegate("verify", "--json", code=1).json
+    kinds = {one["key"]: one["kind"] for one in found["differences"]}
+    assert (found["products"], kinds) == (
+        6,
+        {lost: "missing", changed: "changed", unknown: "unknown"},
+    )
+    with branch.working():
+        repaired = branch.tidegate("verify", "--repair", "--json").json
+    assert (repaired["products"], repaired["differences"]) == (7, [])
+    assert s3.get_object(Bucket="example-output", Key=lost)["Body"].read().startswith(b"lost")
+
+
 def test_a_vap_runs_over_what_was_adopted(branch):
     for day in (5, 6):
         branch.clients.s3.put_object(

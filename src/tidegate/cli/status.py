@@ -19,6 +19,7 @@ from tidegate.deploy.status.model import (
     Bucket,
     Config,
     Function,
+    Outputs,
     Release,
     Status,
     Unknown,
@@ -109,6 +110,10 @@ def _facts(found: Status) -> Iterator[tuple[str, str, str, str]]:
             yield "  image", plain(image.pipeline), how if image.digest else "none", ""
     for bucket in found.buckets:
         yield _bucket(bucket)
+    if isinstance(found.outputs, Unknown):
+        yield "outputs", "", _unknown(found.outputs), ""
+    elif found.outputs is not None:
+        yield "outputs", "", _outputs(found.outputs), ""
     if isinstance(found.alarms, Unknown):
         yield "alarms", "", _unknown(found.alarms), ""
     else:
@@ -192,6 +197,14 @@ def _bucket(bucket: Bucket | Unknown) -> tuple[str, str, str, str]:
     text = f"{quantity(bucket.objects, 'object')}, {view.size(bucket.bytes)}{more}"
     text += f", as of {view.moment(bucket.counted)}" if bucket.counted else ""
     return f"{bucket.role} bucket", plain(bucket.name), text, plain(bucket.url)
+
+
+def _outputs(outputs: Outputs) -> str:
+    if outputs.problem:
+        return f"[red]{plain(outputs.problem)}[/]"
+    if not outputs.looked_for:
+        return "no product is on record"
+    return f"the latest {quantity(outputs.looked_for, 'product')} on record are there"
 
 
 # The configs.

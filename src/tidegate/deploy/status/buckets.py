@@ -7,8 +7,11 @@ from datetime import datetime, timedelta, timezone
 from tidegate.deploy.core.branch import Branch
 from tidegate.deploy.core.console import Console
 from tidegate.deploy.status.attempts import list_all
-from tidegate.deploy.status.model import Bucket
+from tidegate.deploy.status.model import Bucket, Outputs
 from tidegate.errors import StorageError, TidegateError
+from tidegate.runtime.binding import explain
+from tidegate.runtime.wording import quantity
+from tidegate.targets.aws.binding import sample_bucket
 from tidegate.targets.aws.clients import Clients, Missing, explained
 
 MOST = 1000
@@ -39,6 +42,24 @@ def describe_bucket(branch: Branch, name: str, role: str, now: datetime | None =
     items = page.get("Contents", ())
     size = sum(item.get("Size", 0) for item in items)
     return Bucket(name, role, len(items), size, bool(page.get("IsTruncated")), None, url)
+
+
+def compare_with_ledger(branch: Branch) -> Outputs | None:
+    """Whether the ledger's id and its latest products are in the output bucket."""
+    bucket = branch.keys.output_bucket_name
+    if not bucket:
+        return None
+    found = sample_bucket(branch.names.ledger_table, bucket, branch.clients)
+    problem = explain(found.judgement, bucket)
+    if found.missing and not problem:
+        problem = (
+            f"{len(found.missing)} of the latest {quantity(found.looked_for, 'product')} on record"
+            f" are not in {bucket}"
+        )
+    if problem:
+        advice = f"`tidegate verify --target aws --branch {branch.name}` lists what differs"
+        problem = f"{problem.split(';')[0]}; {advice}"
+    return Outputs(found.looked_for, found.missing, problem)
 
 
 def _counted(clients: Clients, name: str, now: datetime) -> tuple[int, int, datetime] | None:

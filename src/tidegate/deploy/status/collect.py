@@ -52,6 +52,7 @@ def _collect(pool: ThreadPoolExecutor, branch: Branch, manifest: Manifest, now: 
         start(partial(buckets.describe_bucket, branch, name, role, now))
         for name, role in _bucket_roles(branch)
     ]
+    outputs = start(partial(buckets.compare_with_ledger, branch))
     configs = _collect_configs(pool, branch, manifest, stacks.result(), alarms.result(), now)
     last, counted, firing = releases.result(), [s.result() for s in sizes], alarms.result()
     estimate = or_unknown(
@@ -76,6 +77,7 @@ def _collect(pool: ThreadPoolExecutor, branch: Branch, manifest: Manifest, now: 
         build=build.result(),
         images=images.result(),
         buckets=tuple(counted),
+        outputs=outputs.result(),
         configs=configs,
         alarms=firing if isinstance(firing, Unknown) else len(firing),
         release=last if isinstance(last, Unknown) else last[0],

@@ -144,6 +144,18 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """Whether the output bucket holds what the ledger says."""
+
+    looked_for: int
+    """How many of the latest products on record were looked for in the bucket."""
+    missing: tuple[str, ...]
+    """The keys of those that are not there."""
+    problem: str
+    """What is wrong and what to do about it, in one sentence; "" if nothing is."""
+
+
+@dataclass(frozen=True)
 class Run:
     """The last run of a config."""
 
@@ -253,6 +265,8 @@ class Status:
     """The images."""
     buckets: tuple[Bucket | Unknown, ...]
     """The buckets."""
+    outputs: Outputs | Unknown | None
+    """Whether the output bucket holds what the ledger says; None without such a bucket."""
     configs: tuple[Config, ...]
     """The configs, in the order of the file."""
     alarms: int | Unknown
