@@ -14,7 +14,7 @@ from tidegate.runtime.testing import InlineExecutor
 from tidegate.targets.local.places import Places
 from tidegate.targets.local.service import Service
 from tidegate.workspace import code_watch
-from tidegate.workspace.code_watch import CodeWatch
+from tidegate.workspace.code_watch import CodeWatch, package_folders
 
 A = Config("a", "one", "Ingest", "S3", "pipelines/a/config/pipeline.yaml", input_path="a/")
 B = replace(A, pipeline="b", config_file="pipelines/b/config/pipeline.yaml")
@@ -65,6 +65,23 @@ def test_a_change_affects_the_runs_that_use_the_file(root, name, expected):
     assert watched.suspected == any(expected)
     watched.settled()
     assert bool(watched.settled()) == (not name.endswith(".md"))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_packages_that_were_installed_are_a_change(root, tmp_path_factory, inside):
+    """Of the interpreter that was given, or of the repository's ``.venv``."""
+    environment = root / ".venv" if inside else tmp_path_factory.mktemp("python")
+    place = environment / "lib/python3.11/site-packages"
+    (place / "tsdat-0.9.0.dist-info").mkdir(parents=True)
+    (place / "tsdat").mkdir()
+    watched = watch(root)
+    watched.watch_packages(package_folders(environment / "bin/python"))
+    (place / "tsdat/__pycache__").mkdir()
+    assert (watched.settled(), watched.affects(A)) == ("", False)
+    (place / "tsdat-0.9.0.dist-info").rename(place / "tsdat-0.10.0.dist-info")
+    assert watched.affects(A)
+    assert watched.settled() == ""
+    assert "tsdat-0" in watched.settled()
 
 
 def test_a_change_that_was_undone_still_counts(root):

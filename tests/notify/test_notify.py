@@ -15,13 +15,15 @@ import pytest
 from tidegate.cli import main
 from tidegate.config import read
 from tidegate.errors import ConfigurationError
-from tidegate.notify import Notice, Notifier, load_channels
+from tidegate.notify import Notice, Notifications, Notifier, load_channels
 from tidegate.notify.digest import GATHER, Digest, Message
 from tidegate.notify.notice import KINDS
 from tidegate.notify.notifier import Group
 from tidegate.runtime.open_failures import acknowledge
 from tidegate.runtime.runs import Failure, Input, Product, Run, RunRecord
 from tidegate.runtime.testing import MemoryLedger
+from tidegate.workspace.folder import Workspace
+from tidegate.workspace.loading import LoadedWorkspace, load_without_tsdat
 
 # Apprise imports modules that Python 3.13 has no more, where they are there.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:imghdr", "ignore:.*imghdr")
@@ -110,13 +112,15 @@ class Clock:
         return self.now
 
 
-def notifier(sent: list[Message], clock: Clock, keep: MemoryLedger | None = None) -> Notifier:
+def notifier(
+    sent: list[Message], clock: Clock, keep: MemoryLedger | None = None, name: str = "all"
+) -> Notifier:
     def send(message: Message) -> tuple[str, ...]:
         sent.append(message)
         return ()
 
     group = Group(Digest("station", HOUR), send, frozenset(KINDS))
-    return Notifier({"all": group}, lambda config: "all", keep=keep, now=clock)
+    return Notifier({name: group}, lambda config: name, keep=keep, now=clock)
 
 
 def test_recovery_is_sent_to_those_who_had_the_failure() -> None:
@@ -167,6 +171,52 @@ def test_a_restart_forgets_nothing() -> None:
     clock.now += HOUR
     second.send_due()
     assert "1 recovery" in sent[2].title
+
+
+def test_what_is_kept_goes_to_the_recipients_that_a_changed_config_names() -> None:
+    ledger, clock = MemoryLedger(), Clock()
+    before: list[Message] = []
+    after: list[Message] = []
+    first = notifier(before, clock, ledger, "before")
+    first.record(record("failed"))
+    clock.now += GATHER
+    first.send_due()
+    first.record(record("failed", "b.csv"))
+    first.close()
+    assert len(before) == 1
+    second = notifier(after, clock, ledger, "after")
+    clock.now += GATHER
+    second.send_due()
+    assert "b.csv" in after[0].body
+    second.record(record("succeeded"))
+    second.record(record("succeeded", "b.csv"))
+    clock.now += HOUR
+    second.send_due()
+    assert "1 recovery" in after[1].title
+
+
+def test_a_running_service_uses_a_changed_notify(
+    server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_repository(tmp_path)
+    file, said = tmp_path / "pipelines_config.yml", []
+    monkeypatch.setenv("HOOK", address(server))
+
+    def loaded(text: str) -> LoadedWorkspace:
+        file.write_text(text)
+        return load_without_tsdat(Workspace.at(tmp_path))
+
+    without = CONFIG[CONFIG.index("pipelines:") :]
+    with Notifications(loaded(without), said.append) as tested:
+        tested.record(record("failed", "nobody is interested"))
+        tested.use(loaded(CONFIG.format(to="HOOK")))
+        tested.record(record("failed", "a.csv"))
+        tested.use(loaded(CONFIG.format(to="MISSING")))  # the settings before are kept
+        tested.record(record("failed", "b.csv"))
+        tested.use(loaded(CONFIG.format(to="HOOK")))
+    [message] = server.received  # type: ignore[attr-defined]
+    assert "2 failed runs" in message["title"]
+    assert ["cannot be used" in text for text in said] == [False, True]
 
 
 def fail(ledger: MemoryLedger, name: str, at: datetime) -> RunRecord:

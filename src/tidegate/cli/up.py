@@ -11,7 +11,7 @@ from tidegate.cli.activity import Activity
 from tidegate.cli.options import CPUS, HERE, Dir, Json, Python, Workers, stopping
 from tidegate.cli.view import View
 from tidegate.cli.web import PORT, dashboard
-from tidegate.notify import Notifier, notifying
+from tidegate.notify import Notifications
 from tidegate.runtime.runs import RunRecord
 from tidegate.runtime.wording import quantity
 from tidegate.targets.local.listener import Listener
@@ -55,8 +55,14 @@ def up(
     opened = loading.load_workspace(workspace, python=python, tolerant=True, say=out.note)
     activity = Activity(out, verbose=verbose)
     with (
-        notifying(opened, out.note) as notifier,
-        commands.service(opened, workers, _listener(out, activity, notifier), poll=poll) as service,
+        Notifications(opened, out.note) as notifications,
+        commands.service(
+            opened,
+            workers,
+            _listener(out, activity, notifications),
+            poll=poll,
+            taken_over=notifications.use,
+        ) as service,
         stopping(service.stop, out),
         dashboard(directory, port, out, python=python, workers=workers)
         if with_web
@@ -75,12 +81,9 @@ def up(
         raise typer.Exit(1)
 
 
-def _listener(out: View, activity: Activity, notifier: Notifier | None) -> Listener:
-    if notifier is None:
-        return Listener(activity.record, out.note, waiting=activity.waiting)
-
+def _listener(out: View, activity: Activity, notifications: Notifications) -> Listener:
     def ended(record: RunRecord) -> None:
-        notifier.record(record)
+        notifications.record(record)
         activity.record(record)
 
-    return Listener(ended, out.note, notifier.problem, activity.waiting)
+    return Listener(ended, out.note, notifications.problem, activity.waiting)

@@ -4,7 +4,7 @@ Notices are grouped and limited in rate (``digest``), and sent by the Apprise li
 """
 
 from tidegate.notify.notice import Notice
-from tidegate.notify.notifier import Notifier, notifier_of, notifying
+from tidegate.notify.notifier import Notifications, Notifier, notifier_of
 from tidegate.notify.sending import load_channels
 
-__all__ = ["Notice", "Notifier", "load_channels", "notifier_of", "notifying"]
+__all__ = ["Notice", "Notifications", "Notifier", "load_channels", "notifier_of"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from tidegate.config import NotifySettings, PipelinesConfig
 from tidegate.config.values import quiet_hours
+from tidegate.errors import TidegateError
 from tidegate.notify.digest import GATHER, Digest, Message
 from tidegate.notify.notice import KINDS, Notice, NoticeKind
 from tidegate.notify.sending import load_channels
@@ -210,9 +211,19 @@ class Notifier:
 
     def _restore(self) -> None:
         text = self._keep.state(_STATE) if self._keep is not None else None
-        for name, data in json.loads(text or "{}").items():
-            if name in self._groups:
-                _fill_group(self._groups[name], data)
+        kept = json.loads(text or "{}")
+        for name in kept.keys() & self._groups.keys():
+            _fill_group(self._groups[name], kept[name])
+        for name in kept.keys() - self._groups.keys():  # `notify:` was changed
+            self._move(kept[name])
+
+    def _move(self, data: Mapping[str, Any]) -> None:
+        """What was kept for other recipients goes to those who the same configs report to now."""
+        for notice in data["waiting"]:
+            self.add(from_json(Notice, notice))
+        for config, reported in data["open"].items():
+            for group in self._groups_of(config):
+                group.open.setdefault(config, []).extend(map(list, reported))
 
 
 def _group_data(group: Group) -> dict[str, Any]:
@@ -257,27 +268,79 @@ def notifier_of(
     return Notifier(groups, names.get, keep=keep, say=say)
 
 
-@contextmanager
-def notifying(loaded: LoadedWorkspace, say: Say) -> Iterator[Notifier | None]:
-    """The notifier of a workspace, sending; None when its config has no ``notify:``.
+class Notifications:
+    """The notifier of a workspace while it is entered; another one when ``notify:`` has changed.
+
+    Nothing is sent as long as the config has no ``notify:``.
 
     Raises:
         ConfigurationError: an address is missing or not known.
         UsageError: Apprise is not installed.
     """
-    model, root = loaded.config.require(), loaded.workspace.root
-    if not settings_in_use(model):
-        yield None
-        return
-    with loaded.ledger() as ledger:
-        link = f"what failed: tidegate runs --failed -w {root}"
-        notifier = notifier_of(model, root, place=root.name, link=link, keep=ledger, say=say)
-        assert notifier is not None
-        notifier.start()
+
+    def __init__(self, loaded: LoadedWorkspace, say: Say) -> None:
+        self._loaded = loaded
+        self._say = say
+        self._lock = threading.Lock()
+        self._ledger = ExitStack()
+        self._keep: Ledger | None = None
+        self._notifier: Notifier | None = None
+
+    def __enter__(self) -> Notifications:
+        self._notifier = self._started()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._close()
+        self._ledger.close()
+
+    def record(self, record: RunRecord) -> None:
+        """See ``Notifier.record``."""
+        with self._lock:
+            if self._notifier is not None:
+                self._notifier.record(record)
+
+    def problem(self, problem: Problem) -> None:
+        """See ``Notifier.problem``."""
+        with self._lock:
+            if self._notifier is not None:
+                self._notifier.problem(problem)
+
+    def use(self, loaded: LoadedWorkspace) -> None:
+        """Use the settings of a config that was read again; if they are wrong, the old ones."""
+        before, self._loaded = self._loaded, loaded
+        if settings_in_use(before.config.require()) == settings_in_use(loaded.config.require()):
+            return
         try:
-            yield notifier
-        finally:
-            notifier.close()
+            self._new()
+        except TidegateError as error:
+            self._loaded = before
+            self._say(f"`notify:` has changed, and cannot be used: {error}")
+            return
+        with self._lock:
+            self._close()  # it keeps what waits, and the next one finds that
+            self._notifier = self._started()
+        self._say("`notify:` has changed, and is used from now on")
+
+    def _started(self) -> Notifier | None:
+        notifier = self._new()
+        if notifier is not None:
+            notifier.start()
+        return notifier
+
+    def _new(self) -> Notifier | None:
+        model, root = self._loaded.config.require(), self._loaded.workspace.root
+        if not settings_in_use(model):
+            return None
+        if self._keep is None:
+            self._keep = self._ledger.enter_context(self._loaded.ledger())
+        link = f"what failed: tidegate runs --failed -w {root}"
+        return notifier_of(model, root, place=root.name, link=link, keep=self._keep, say=self._say)
+
+    def _close(self) -> None:
+        if self._notifier is not None:
+            self._notifier.close()
+            self._notifier = None
 
 
 def settings_in_use(model: PipelinesConfig) -> dict[str, NotifySettings]:

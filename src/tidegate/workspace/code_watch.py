@@ -1,10 +1,11 @@
-"""Detect changes of the config and of the pipelines' code since they were read."""
+"""Detect changes of the config, the pipelines' code and their packages since they were read."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from tidegate.runtime.manifest import Config
@@ -14,7 +15,17 @@ EVERY = 1.0
 """The time between two looks at all files, s. A change is taken over when two looks in a row find
 the same: someone may be copying several files."""
 
+_PACKAGES = ("*.dist-info", "*.egg-info")
+
 Stamps = dict[str, tuple[int, int, int]]
+
+
+def package_folders(python: Path) -> tuple[Path, ...]:
+    """The folders with the packages of an interpreter; none where it is not laid out as usual."""
+    for place in (python, python.resolve()):
+        if found := sorted(place.parent.parent.glob("lib/python3*/*-packages")):
+            return tuple(found)
+    return ()
 
 
 class CodeWatch:
@@ -25,9 +36,16 @@ class CodeWatch:
     """
 
     def __init__(
-        self, config: Path, repository: Path, pipelines: Mapping[str, Iterable[str]]
+        self,
+        config: Path,
+        repository: Path,
+        pipelines: Mapping[str, Iterable[str]],
+        packages: Iterable[Path] = (),
     ) -> None:
-        """``pipelines`` are the config files of each pipeline."""
+        """``pipelines`` are the config files of each pipeline; ``packages`` folders with packages.
+
+        Of a package, only its ``dist-info`` folder is looked at.
+        """
         self._config = config
         self._repository = repository
         self._lock = threading.Lock()
@@ -35,6 +53,8 @@ class CodeWatch:
             name: (*SHARED, *pipeline_folders(repository, files))
             for name, files in pipelines.items()
         }
+        self._package_folders = tuple(packages)
+        self._packages = self._installed()
         self._start = self._scan()
         self._starts = {name: self._code(folders) for name, folders in self._folders.items()}
         self._last = self._start
@@ -42,10 +62,20 @@ class CodeWatch:
         self.suspected = False
         """Whether something had changed when it was last looked at."""
 
+    def watch_packages(self, folders: Iterable[Path]) -> None:
+        """Look at the packages in these folders, too; call it before anybody asks."""
+        self._package_folders = tuple(folders)
+        self._packages = self._installed()
+        self._start.update(self._packages)
+        self._last = self._start
+
     def affects(self, config: Config) -> bool:
-        """Whether the code of that config's pipeline has changed; looks at its files."""
+        """Whether the code or the packages of that config's pipeline have changed."""
         folders = self._folders.get(config.pipeline)
-        if folders is None or self._code(folders) == self._starts[config.pipeline]:
+        if folders is None:
+            return False
+        same = self._code(folders) == self._starts[config.pipeline]
+        if same and self._installed() == self._packages:
             return False
         self.suspected = True
         return True
@@ -69,7 +99,15 @@ class CodeWatch:
         found = self._code(sorted(everything))
         found.update(self._stamps(self._repository / name for name in ENVIRONMENT_FILES))
         found.update(self._stamps([self._config]))
+        found.update(self._installed())
         return found
+
+    def _installed(self) -> Stamps:
+        return self._stamps(
+            chain.from_iterable(
+                folder.glob(pattern) for folder in self._package_folders for pattern in _PACKAGES
+            )
+        )
 
     def _code(self, folders: Iterable[str]) -> Stamps:
         return self._stamps(self._files(folders))
@@ -87,6 +125,7 @@ class CodeWatch:
                 status = path.stat()
             except OSError:
                 continue
-            name = path.name if path == self._config else str(path.relative_to(self._repository))
+            inside = path != self._config and self._repository in path.parents
+            name = str(path.relative_to(self._repository)) if inside else path.name
             found[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
         return found

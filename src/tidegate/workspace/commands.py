@@ -50,8 +50,11 @@ def service(
     *,
     poll: bool = False,
     executor: str = "process",
+    taken_over: Callable[[LoadedWorkspace], None] = lambda loaded: None,
 ) -> Iterator[WorkspaceService]:
     """The service of a workspace; only one can run.
+
+    ``taken_over`` is called when changes of config or code were read.
 
     Raises:
         WorkspaceBusy: another one runs.
@@ -74,7 +77,7 @@ def service(
         with loaded.ledger() as ledger:
             check_folder(ledger, loaded.workspace.output, listener.say)
         with keeping_days(loaded.workspace.ledger):
-            yield WorkspaceService(loaded, make, listener.say)
+            yield WorkspaceService(loaded, make, listener.say, taken_over)
 
 
 def _retention(loaded: LoadedWorkspace) -> Retention:

@@ -18,7 +18,7 @@ from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.ledger import SqliteLedger
-from tidegate.workspace.code_watch import CodeWatch
+from tidegate.workspace.code_watch import CodeWatch, package_folders
 from tidegate.workspace.environment_options import find_environment
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.repository import releases
@@ -43,15 +43,17 @@ class LoadedWorkspace:
     notes: tuple[Note, ...] = ()
     """Remarks on the config: allowed, but perhaps not intended."""
     code: CodeWatch | None = field(default=None, compare=False)
-    """Detects changes of config and code since they were read; None if Tsdat was not asked."""
+    """Detects changes of config, code and packages since they were read; None without Tsdat."""
     given: tuple[str | None, Path | None, bool] = (None, None, False)
     """The interpreter and the repository that were given instead of the config's; ``tolerant``."""
     rejected: tuple[Config, ...] = ()
     """Configs that Tsdat rejects, where the others run without them."""
 
     def watch(self) -> CodeWatch:
-        """Detects changes of config and code from now on."""
-        return _watch(self.workspace, self.config)
+        """Detects changes of config, code and packages from now on."""
+        watch = _watch(self.workspace, self.config)
+        watch.watch_packages(package_folders(Path(self.python[0])) if self.python else ())
+        return watch
 
     def again(self, say: Say) -> LoadedWorkspace:
         """The workspace as it is now; see ``load_workspace``."""
@@ -115,6 +117,7 @@ def load_workspace(
     assert config.repository is not None
     repository = Path(os.path.abspath(config.repository))
     environment = find_environment(workspace, config, python=python, say=say)
+    code.watch_packages(package_folders(Path(environment.command[0])))
     command, files = environment.command, configuration.config_files(model)
     hashes = releases(repository, _by_pipeline(config), environment.identity)
     described = _describe(workspace, repository, command, files, hashes)

@@ -29,6 +29,8 @@ class WorkspaceService:
     """Makes its service."""
     say: Say
     """Called with what was taken over."""
+    taken_over: Callable[[LoadedWorkspace], None] = lambda loaded: None
+    """Called with the workspace when it has been read again."""
     tally: Counter[str] = field(default_factory=Counter)
     """How many attempts ended in each state, since the start."""
 
@@ -88,6 +90,7 @@ class WorkspaceService:
                 if self._stopped.wait(_EVERY):
                     return False
             what = found
+        self.taken_over(self.loaded)
         self._service = self.make(self.loaded)
         if self._stopped.is_set():  # it may have been meant for the service before
             return False
