@@ -256,6 +256,9 @@ def test_states_and_records(ledger: Ledger) -> None:
     assert told(before=at(3)) == ["f6", "f2", "f1", "f0"]
     assert told(before=at(3), config="p/0", limit=2) == ["f6", "f2"]
     assert told(before=at(0)) == told(before=at(1), prefix=running.key[:10]) == []
+    assert told(since=at(2.5)) == ["f5", "f4", "f3", "f6"]
+    assert told(since=at(2), before=at(4), config="p/0") == ["f6", "f2"]
+    assert told(since=at(9)) == told(since=at(3), prefix=running.key[:10]) == []
 
 
 def test_records_over_many_pages(ledger: Ledger) -> None:

@@ -483,18 +483,17 @@ def test_records_follow_an_index_in_order(
     ledger: SqliteLedger, config: str | None, states: tuple[State, ...]
 ) -> None:
     statement, given = runs.records_statement(config, states, "")
-    steps = plan(ledger, statement, {**given, "started": 0, "key": "", "page": 1})
+    steps = plan(ledger, statement, {**given, "since": 0, "started": 0, "key": "", "page": 1})
     assert without_scans(steps)
     assert "TEMP B-TREE" not in steps
-    assert ("runs_by_config (config=? AND state=? AND (started,key)<" in steps) == (
-        config is not None
-    )
-    assert ("runs_by_state (state=? AND (started,key)<" in steps) == (config is None)
+    times = "started>? AND (started,key)<"
+    assert (f"runs_by_config (config=? AND state=? AND {times}" in steps) == (config is not None)
+    assert (f"runs_by_state (state=? AND {times}" in steps) == (config is None)
 
 
 def test_a_prefix_follows_the_index_of_keys(ledger: SqliteLedger) -> None:
     statement, given = runs.records_statement(CONFIG, ("failed",), "ab")
-    steps = plan(ledger, statement, {**given, "started": 0, "key": "", "page": 1})
+    steps = plan(ledger, statement, {**given, "since": 0, "started": 0, "key": "", "page": 1})
     assert "(key>? AND key<?)" in steps
 
 

@@ -8,7 +8,8 @@ from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
-from tidegate.quality.availability import Series, availability, by_variable
+from tidegate.quality.availability import Series, availability
+from tidegate.quality.variables import by_variable
 from tidegate.runtime.day_summaries import refresh
 from tidegate.runtime.runs import FailedTest, Input, Product, QualitySummary, Run
 from tidegate.runtime.testing import MemoryLedger

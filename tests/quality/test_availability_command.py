@@ -15,7 +15,7 @@ from benchmarks.history import Stream, history, streams, write
 
 from tidegate.cli import main
 from tidegate.targets.local.ledger import SqliteLedger
-from tidegate.workspace.keep_days import keeping_days
+from tidegate.workspace.keep_summaries import keeping_summaries
 
 END = datetime(2024, 3, 1, tzinfo=timezone.utc)
 CONFIG = """\
@@ -117,7 +117,7 @@ def test_a_service_keeps_the_summaries_up_to_date(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     with SqliteLedger(file) as ledger:
         write(ledger, history([GONE], 5, END))
-        with keeping_days(file, 0.01):
+        with keeping_summaries(file, lambda: [GONE.config], 0.01):
             until = time.monotonic() + 60
             while ledger.state("days/old.met.a1") is None:
                 assert time.monotonic() < until

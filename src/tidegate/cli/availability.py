@@ -19,11 +19,10 @@ from tidegate.errors import UsageError
 from tidegate.quality import availability_data as data
 from tidegate.quality.availability import (
     Series,
-    VariableSeries,
     availability,
-    by_variable,
     last_day,
 )
+from tidegate.quality.variables import VariableSeries, by_variable
 from tidegate.runtime.protocols import Ledger
 from tidegate.workspace import rerun, session
 from tidegate.workspace.session import TargetOptions

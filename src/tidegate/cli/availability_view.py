@@ -12,7 +12,8 @@ from itertools import groupby
 
 from tidegate.cli import view
 from tidegate.cli.view import View, plain
-from tidegate.quality.availability import Cell, Series, VariableSeries, total
+from tidegate.quality.availability import Cell, Series, total
+from tidegate.quality.variables import VariableSeries
 from tidegate.runtime.wording import quantity
 
 LEGEND = "# complete   9 to 0: tenths   · nothing expected, or not checked"

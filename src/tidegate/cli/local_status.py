@@ -9,13 +9,13 @@ from tidegate.cli.listing import Row, print_list
 from tidegate.cli.view import View, plain
 from tidegate.runtime.records import to_json
 from tidegate.workspace import local_session
+from tidegate.workspace.config_summary import MOST_FAILURES
 from tidegate.workspace.local_status import (
     LATEST,
     ConfigStatus,
     LocalStatus,
     collect_local_status,
 )
-from tidegate.workspace.overview import MOST_FAILURES
 from tidegate.workspace.session import RunOptions, TargetOptions
 
 _COLUMNS = ("last data", "product", "waiting", "failed", "warned", "bad", "config")

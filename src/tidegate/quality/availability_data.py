@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tidegate.quality.availability import Cell, Gap, Series, VariableSeries
+from tidegate.quality.availability import Cell, Gap, Series
+from tidegate.quality.variables import VariableSeries
 
 CELL_COLUMNS = (
     *("datastream", "begin", "available", "passed", "expected_s", "present_s"),

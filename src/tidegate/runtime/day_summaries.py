@@ -114,11 +114,15 @@ class Days:
 
 
 def refresh_all(
-    ledger: Ledger, datastreams: Iterable[str] | None = None, say: Say = silent
+    ledger: Ledger,
+    datastreams: Iterable[str] | None = None,
+    say: Say = silent,
+    *,
+    at_once: int = _AT_ONCE,
 ) -> list[Days]:
     """Bring the summaries of these datastreams, or of all, up to date, and return them.
 
-    ``say`` is called from several threads.
+    ``at_once`` datastreams at the same time; ``say`` is called from their threads.
     """
     names = list(ledger.datastreams() if datastreams is None else datastreams)
 
@@ -127,9 +131,9 @@ def refresh_all(
         say(name, len(names))
         return days
 
-    if len(names) <= 1:
+    if len(names) <= 1 or at_once == 1:
         return [one(name) for name in names]
-    with ThreadPoolExecutor(min(_AT_ONCE, len(names))) as pool:
+    with ThreadPoolExecutor(min(at_once, len(names))) as pool:
         return list(pool.map(one, names))
 
 

@@ -146,12 +146,13 @@ class Ledger(Protocol):
         states: Sequence[State] = (),
         prefix: str = "",
         before: datetime | None = None,
+        since: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[RunRecord]:
         """Records, the latest started first; ``prefix`` is how the run's key begins.
 
-        With ``before``, only runs that started before then. The cost of the first record does not
-        depend on how many runs are later than that.
+        With ``before``, only runs that started before then; with ``since``, only those that started
+        then or later. The cost depends on how many runs are between, not on how many are outside.
         """
 
     def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:

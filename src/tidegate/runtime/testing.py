@@ -184,6 +184,7 @@ class MemoryLedger:
         states: Sequence[State] = (),
         prefix: str = "",
         before: datetime | None = None,
+        since: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[RunRecord]:
         found = [
@@ -191,6 +192,7 @@ class MemoryLedger:
             for record in list(self._records.values())
             if matches(record, config=config, states=states, prefix=prefix)
             and (before is None or record.started < before)
+            and (since is None or record.started >= since)
         ]
         found.sort(key=start_and_key, reverse=True)
         yield from found[:limit]

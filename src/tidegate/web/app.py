@@ -139,21 +139,31 @@ def parameters_of(request: Request) -> Parameters:
 
 def _page(dashboard: Dashboard, endpoint: Endpoint) -> Callable[[Request], Response]:
     def handle(request: Request) -> Response:
-        parameters = parameters_of(request)
-        page = endpoint.view(dashboard.site, parameters)
-        content = render(
-            page,
-            dashboard.site,
-            dashboard.links,
-            ENDPOINTS,
-            here=endpoint.name,
-            csrf="" if dashboard.site.read_only else dashboard.guard.csrf,
-            parameters=parameters,
-            can_log_out=bool(dashboard.guard.options.token),
-        )
+        content = _make_page(dashboard, endpoint, parameters_of(request))
         return Response(content, media_type="text/html; charset=utf-8")
 
     return handle
+
+
+def _make_page(dashboard: Dashboard, endpoint: Endpoint, parameters: Parameters) -> bytes:
+    return render(
+        endpoint.view(dashboard.site, parameters),
+        dashboard.site,
+        dashboard.links,
+        ENDPOINTS,
+        here=endpoint.name,
+        csrf="" if dashboard.site.read_only else dashboard.guard.csrf,
+        parameters=parameters,
+        can_log_out=bool(dashboard.guard.options.token),
+    )
+
+
+def warm_up(dashboard: Dashboard) -> None:
+    """Make the overview once, so that the first reader need not wait for imports and templates."""
+    try:
+        _make_page(dashboard, ENDPOINTS["overview"], Parameters({}, {}))
+    except Exception as error:  # the reader is going to see it
+        logger.debug("the overview could not be made: %s", error)
 
 
 def _api(dashboard: Dashboard, endpoint: Endpoint) -> Callable[[Request], Response]:

@@ -21,7 +21,7 @@ from tidegate.quality.availability import Series
 from tidegate.runtime.runs import Product
 from tidegate.web.endpoints import LONGEST, NotFound, Parameters
 from tidegate.web.links import FILES
-from tidegate.web.pages.availability import chosen_span, series_of
+from tidegate.web.pages.availability import WAIT, chosen_span, days_of, series_of
 from tidegate.web.pages.products import find_product, is_plot
 from tidegate.web.pages.runs import find_run
 from tidegate.web.security import DATA_POLICY
@@ -94,8 +94,9 @@ def _series(request: Request, site: Site) -> Series:
     name = parameters.text("datastream")
     if not name:
         raise NotFound("`datastream` is missing", next="choose a datastream first")
-    first, last = chosen_span(site, parameters, name)
-    (series,) = series_of(site, first, last + timedelta(days=1), name)
+    days = days_of(site, WAIT) or []
+    first, last = chosen_span(site, parameters, days, name)
+    (series,) = series_of(site, days, first, last + timedelta(days=1), name)
     return series
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from tidegate.quality.availability import Cell, Series, VariableDay
+from tidegate.quality.availability import Cell, Series
+from tidegate.quality.variables import VariableDay
 from tidegate.runtime.wording import quantity
 from tidegate.web.texts import percent
 

@@ -10,7 +10,7 @@ import uvicorn
 
 from tidegate.errors import TidegateError, UsageError
 from tidegate.web.actions import Actions
-from tidegate.web.app import Dashboard, create_app
+from tidegate.web.app import Dashboard, create_app, warm_up
 from tidegate.web.options import WebOptions, check_options
 from tidegate.web.security import Guard
 from tidegate.web.site import Site
@@ -43,9 +43,9 @@ class WebServer:
             self._socket.close()
             raise
         self._actions = Actions(self._site, python=python, workers=workers)
-        app = create_app(Dashboard(self._site, Guard(options), self._actions))
+        self._dashboard = Dashboard(self._site, Guard(options), self._actions)
         config = uvicorn.Config(
-            app,
+            create_app(self._dashboard),
             log_config=None,
             log_level="critical",  # errors are logged where they are answered
             access_log=False,
@@ -56,6 +56,9 @@ class WebServer:
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="tidegate-web", daemon=True)
+        self._warming = threading.Thread(
+            target=warm_up, args=(self._dashboard,), name="tidegate-web-start", daemon=True
+        )
         self._error: BaseException | None = None
 
     @property
@@ -68,6 +71,7 @@ class WebServer:
     def __enter__(self) -> WebServer:
         self._actions.start()
         self._thread.start()
+        self._warming.start()
         return self
 
     def __exit__(
@@ -78,6 +82,7 @@ class WebServer:
     ) -> None:
         self.stop()
         self._thread.join(_GRACE + 2.0)
+        self._warming.join(_GRACE)
         self._actions.close()
         self._socket.close()
         self._site.close()

@@ -15,6 +15,7 @@ from tidegate.web.reader import ProductReader
 from tidegate.workspace import session
 from tidegate.workspace.overview import Attention, ConfigState, config_states, needs_attention
 from tidegate.workspace.session import RunOptions, Session, TargetOptions
+from tidegate.workspace.summary_refresh import SummaryRefresh
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Site:
         self._context = self._session.ledger()
         self.ledger: Ledger = self._context.__enter__()
         """The ledger, open as long as the site is."""
+        self._refresh = SummaryRefresh(self.ledger, self._session.reads_at_once)
         self.reader = ProductReader(lambda: self.session)
         """Reads products, for pages about what is in them."""
 
@@ -159,7 +161,7 @@ class Site:
         return self.kept(
             "states",
             _OVERVIEW_SECONDS,
-            lambda: config_states(self.session, self.ledger, self.now()),
+            lambda: config_states(self.session, self._refresh, self.now()),
         )
 
     def attention(self) -> list[Attention]:

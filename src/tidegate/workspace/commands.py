@@ -27,7 +27,7 @@ from tidegate.targets.local.service import Service
 from tidegate.targets.local.sightings import Sightings
 from tidegate.workspace.binding import check_folder
 from tidegate.workspace.follow import Following
-from tidegate.workspace.keep_days import keeping_days
+from tidegate.workspace.keep_summaries import keeping_summaries
 from tidegate.workspace.loading import LoadedWorkspace, Say
 from tidegate.workspace.serving import WorkspaceService
 from tidegate.workspace.session import Job
@@ -76,8 +76,13 @@ def service(
     with loaded.workspace.lock():
         with loaded.ledger() as ledger:
             check_folder(ledger, loaded.workspace.output, listener.say)
-        with keeping_days(loaded.workspace.ledger):
-            yield WorkspaceService(loaded, make, listener.say, taken_over)
+        service = WorkspaceService(loaded, make, listener.say, taken_over)
+
+        def configs() -> list[str]:
+            return [config.id for config in service.loaded.manifest.configs]
+
+        with keeping_summaries(loaded.workspace.ledger, configs):
+            yield service
 
 
 def _retention(loaded: LoadedWorkspace) -> Retention:

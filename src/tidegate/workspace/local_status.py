@@ -15,6 +15,7 @@ from tidegate.workspace.binding import describe_folder
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.local_session import LocalSession
 from tidegate.workspace.overview import ConfigState, config_states
+from tidegate.workspace.summary_refresh import SummaryRefresh
 
 LATEST = 100
 """How many of a config's latest runs its warnings are counted in."""
@@ -81,7 +82,7 @@ def collect_local_status(session: LocalSession, now: datetime) -> LocalStatus:
     """The state of the workspace; reads the ledger and lists folders, and starts nothing."""
     workspace, configs = session.loaded.workspace, session.manifest.configs
     with session.ledger() as ledger:
-        states = config_states(session, ledger, now)
+        states = config_states(session, SummaryRefresh(ledger), now)
         judgement = describe_folder(ledger, workspace.output)
         statuses = tuple(_config_status(state, ledger) for state in states)
     return LocalStatus(
@@ -96,7 +97,7 @@ def collect_local_status(session: LocalSession, now: datetime) -> LocalStatus:
 
 
 def _config_status(state: ConfigState, ledger: SqliteLedger) -> ConfigStatus:
-    id, last = state.config.id, state.last_product
+    id, last = state.config.id, state.last_products
     latest = ledger.records(config=id, states=("succeeded",), limit=LATEST)
     return ConfigStatus(
         config=id,

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from tidegate.quality.availability import (
-    Series,
-    VariableSeries,
-    availability,
-    by_variable,
-    variables_of,
-)
-from tidegate.runtime.day_summaries import refresh_all
+from tidegate.quality.availability import Series, availability
+from tidegate.quality.variables import VariableSeries, by_variable, variables_of
+from tidegate.runtime.day_summaries import Days, refresh, refresh_all
 from tidegate.runtime.records import to_json
 from tidegate.web import heat
 from tidegate.web.endpoints import Endpoint, NotFound, Page, Parameter, Parameters, midnight
@@ -24,23 +20,34 @@ _LONGEST = 3660
 _GAPS = 200
 _RUNS = 50
 _KEPT = 60.0
-_WAIT, _LOOK_AGAIN = 2.0, 3.0
+_LOOK_AGAIN = 3.0
+WAIT = 2.0
+"""How long a page waits for the days to be summed up, s."""
 
 
 def series_of(
-    site: Site, begin: date, end: date, datastream: str = "", *, hours: bool = False
+    site: Site,
+    days: Sequence[Days],
+    begin: date,
+    end: date,
+    datastream: str = "",
+    *,
+    hours: bool = False,
 ) -> list[Series]:
     """The series of one datastream, or of all, over the days [begin, end); kept for a minute."""
 
     def make() -> list[Series]:
+        known = [one for one in days if not datastream or one.datastream == datastream]
+        if datastream and not known:  # it may be newer than ``days``
+            known = [refresh(site.ledger, datastream)]
         return availability(
             site.ledger,
             begin,
             end,
             now=site.now(),
-            datastreams=[datastream] if datastream else None,
             expect_every={c.id: c.expect_every for c in site.manifest.configs},
             by="hour" if hours else "day",
+            refreshed=known,
         )
 
     return site.kept(f"availability {begin} {end} {hours} {datastream}", _KEPT, make)
@@ -49,12 +56,13 @@ def series_of(
 def show_availability(site: Site, parameters: Parameters) -> Page:
     """All datastreams, or one, over a span of days."""
     name = parameters.text("datastream")
-    if not is_summed_up(site):
+    summed_up = days_of(site, WAIT)
+    if summed_up is None:
         return Page(
             "availability_wait.html", "Availability", {}, {"ready": False}, refresh=_LOOK_AGAIN
         )
-    first, last = chosen_span(site, parameters, name)
-    found = series_of(site, first, last + timedelta(days=1), name)
+    first, last = chosen_span(site, parameters, summed_up, name)
+    found = series_of(site, summed_up, first, last + timedelta(days=1), name)
     if name and (not found or found[0].begin is None):
         raise NotFound(
             f"there is no data of {name[:200]}", next="the page without it lists the datastreams"
@@ -89,30 +97,34 @@ def show_availability(site: Site, parameters: Parameters) -> Page:
     )
 
 
-def is_summed_up(site: Site) -> bool:
-    """Whether all days are summed up: the first time takes minutes for a million products."""
+def days_of(site: Site, wait: float) -> list[Days] | None:
+    """The days of all datastreams, a minute old at most; waits at most so many seconds.
 
-    def refresh() -> bool:
-        refresh_all(site.ledger)
-        return True
+    None while they are summed up for the first time: with a million products it takes minutes.
+    """
 
-    return site.later("days", _KEPT, refresh, False, wait=_WAIT)
+    def make() -> list[Days] | None:
+        return refresh_all(site.ledger, at_once=site.session.reads_at_once)
+
+    return site.later("days", _KEPT, make, None, wait=wait)
 
 
-def chosen_span(site: Site, parameters: Parameters, name: str) -> tuple[date, date]:
+def chosen_span(
+    site: Site, parameters: Parameters, days: Sequence[Days], name: str
+) -> tuple[date, date]:
     """The first and last day that are shown: as asked, or the year up to the last data."""
     begin, end = parameters.day("begin"), parameters.day("end")
     if end is None:
-        end = begin + timedelta(days=YEAR - 1) if begin else newest_day(site, name)
+        end = begin + timedelta(days=YEAR - 1) if begin else newest_day(site, days, name)
     first = begin or end - timedelta(days=YEAR - 1)
     first, last = min(first, end), max(first, end)
     return max(first, last - timedelta(days=_LONGEST)), last
 
 
-def newest_day(site: Site, name: str) -> date:
+def newest_day(site: Site, days: Sequence[Days], name: str) -> date:
     """The last day with data of a datastream, or of any; today without data."""
     today = site.now().date()
-    found = series_of(site, today, today + timedelta(days=1), name)
+    found = series_of(site, days, today, today + timedelta(days=1), name)
     # A last sample at midnight belongs to the day before.
     last = max((one.end - timedelta(seconds=1) for one in found if one.end), default=site.now())
     return last.date()
@@ -141,7 +153,7 @@ def show_day(site: Site, parameters: Parameters) -> Page:
     if day is None or not name:
         raise NotFound("a day needs `datastream` and `day`", next="choose a day of a datastream")
     after = day + timedelta(days=1)
-    (series,) = series_of(site, day, after, name, hours=True)
+    (series,) = series_of(site, days_of(site, WAIT) or [], day, after, name, hours=True)
     if series.begin is None:
         raise NotFound(f"there is no data of {name[:200]}", next="choose another datastream")
     products = site.ledger.overlapping(name, midnight(day), midnight(after))

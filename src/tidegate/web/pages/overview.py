@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from tidegate.quality.availability import Series
+from tidegate.runtime.day_summaries import Days
 from tidegate.runtime.records import to_json
 from tidegate.web import heat
 from tidegate.web.endpoints import Endpoint, Page, Parameters
-from tidegate.web.pages.availability import series_of
+from tidegate.web.pages.availability import days_of, series_of
 from tidegate.web.site import Site
 from tidegate.workspace.overview import ConfigState
 
-_KEPT = 60.0
+_KEPT, _WAIT = 60.0, 0.15
 
 
 def overview(site: Site, parameters: Parameters) -> Page:
     """How all configs are doing."""
     states, attention = site.states(), site.attention()
-    nothing: dict[str, Series] = {}
-    month = site.later("month", _KEPT, lambda: last_month(site), nothing)
+    days = days_of(site, _WAIT)
+    month = {} if days is None else site.kept("month", _KEPT, lambda: last_month(site, days))
     return Page(
         "overview.html",
         "Overview",
@@ -34,11 +36,11 @@ def overview(site: Site, parameters: Parameters) -> Page:
     )
 
 
-def last_month(site: Site) -> dict[str, Series]:
+def last_month(site: Site, days: Sequence[Days]) -> dict[str, Series]:
     """The last 30 days of the datastream of each config; of several, the one with most products."""
     end = site.now().date() + timedelta(days=1)
     found: dict[str, Series] = {}
-    for one in series_of(site, end - timedelta(days=30), end):
+    for one in series_of(site, days, end - timedelta(days=30), end):
         before = found.get(one.config)
         if before is None or one.total.products > before.total.products:
             found[one.config] = one
@@ -54,7 +56,7 @@ def state_data(state: ConfigState) -> dict[str, Any]:
         "last_arrival": to_json(state.last_arrival),
         "last_run": last.key if last else None,
         "last_outcome": last.outcome if last else None,
-        "last_product": to_json(state.last_product.finished) if state.last_product else None,
+        "last_product": to_json(state.last_products.finished) if state.last_products else None,
         "newest_data": to_json(state.newest_data),
         "lag_seconds": state.lag.total_seconds() if state.lag is not None else None,
         "running": state.running,

@@ -40,11 +40,9 @@ def streams(site: Site) -> list[Stream]:
     """The datastreams that the latest runs have made; the cost depends on the configs only."""
     found: dict[str, Stream] = {}
     for state in site.states():
-        for product in state.last_product.products if state.last_product else ():
-            name, newest = product.datastream, product.end
-            if name and (name not in found or _later(newest, found[name].newest)):
-                day = product.begin.date() if product.begin else None
-                found[name] = Stream(name, state.config.id, newest, day)
+        for end in state.last_products.streams if state.last_products else ():
+            if end.name not in found or _later(end.newest, found[end.name].newest):
+                found[end.name] = Stream(end.name, state.config.id, end.newest, end.day)
     return [found[name] for name in sorted(found)]
 
 

@@ -17,6 +17,7 @@ from tidegate.workspace.adoption.raw_files import RawFiles
 from tidegate.workspace.adoption.recording import Adoption, Read
 from tidegate.workspace.adoption.survey import Survey, survey
 from tidegate.workspace.session import Say, Session
+from tidegate.workspace.summary_refresh import forget_summaries
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def adopt(session: Session, options: AdoptOptions, say: Say, progress: Progress)
                 adoption = Adoption(manifest, ledger, store, read, raw)
                 adoption.advance = progress("products", len(found.candidates))
                 adoption.run(found)
+            forget_summaries(ledger)  # what was adopted is older than the runs that they know
             report.adopted, report.matched = adoption.adopted, len(adoption.matched)
             report.unread = adoption.unread
             if options.inputs:

@@ -91,11 +91,12 @@ class DynamoLedger:
         states: Sequence[State] = (),
         prefix: str = "",
         before: datetime | None = None,
+        since: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[RunRecord]:
         """See ``Ledger.records``; a run that changes at the same time may be left out."""
         return self._runs.records(
-            config=config, states=states, prefix=prefix, before=before, limit=limit
+            config=config, states=states, prefix=prefix, before=before, since=since, limit=limit
         )
 
     def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:

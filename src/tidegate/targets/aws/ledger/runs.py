@@ -43,6 +43,7 @@ class Runs:
         states: Sequence[State],
         prefix: str,
         before: datetime | None,
+        since: datetime | None,
         limit: int | None,
     ) -> Iterator[RunRecord]:
         """See ``Ledger.records``; a run that changes at the same time may be left out."""
@@ -50,12 +51,13 @@ class Runs:
             found = (run.record for run in self._items.read_prefix(prefix))
             records = iter(sorted(found, key=start_and_key, reverse=True))
         else:
-            records = self._listed(config, states, before, limit)
+            records = self._listed(config, states, _places(since, before), limit)
         fitting = (
             r
             for r in records
             if matches(r, config=config, states=states, prefix=prefix)
             and (before is None or r.started < before)
+            and (since is None or r.started >= since)
         )
         yield from islice(fitting, limit)
 
@@ -63,13 +65,10 @@ class Runs:
         self,
         config: str | None,
         states: Sequence[State],
-        before: datetime | None,
+        times: tuple[str, str] | None,
         limit: int | None,
     ) -> Iterator[RunRecord]:
-        """The records on the lists of those states, the latest first."""
-        # Places begin with digits; one that begins with this time and nothing else sorts before
-        # all runs that started then.
-        times = None if before is None else ("0", sortable(to_micros(before)))
+        """The records at these places on the lists of those states, the latest first."""
         lists = [
             self._table.query(
                 f"R#{state}" if config is None else f"R#{config}#{state}",
@@ -113,3 +112,13 @@ class Runs:
 
         taken = {place for place, item in found.items() if is_taken(item)}
         return [input for input in asked if places[input] not in taken]
+
+
+def _places(since: datetime | None, before: datetime | None) -> tuple[str, str] | None:
+    """The first and the last place on a list of runs that start in [since, before)."""
+    if since is None and before is None:
+        return None
+    # Places begin with the digits of a time. One with nothing behind it sorts before all runs that
+    # started then, and "~" sorts after all digits.
+    first = "0" if since is None else sortable(to_micros(since))
+    return first, "~" if before is None else sortable(to_micros(before))

@@ -114,10 +114,12 @@ def read_records(
     states: Sequence[State],
     prefix: str,
     before: datetime | None,
+    since: datetime | None,
     limit: int | None,
 ) -> Iterator[RunRecord]:
     """See ``Ledger.records``; a page at a time."""
     statement, given = records_statement(config, states, prefix)
+    given["since"] = -NO_LIMIT if since is None else to_micros(since)
     started, key = (NO_LIMIT if before is None else to_micros(before)), ""
     left = NO_LIMIT if limit is None else limit
     while left > 0:
@@ -150,10 +152,10 @@ def records_statement(
         given |= {"prefix": prefix, "beyond": prefix + "\U0010ffff"}
         named = ",".join(f":state{n}" for n in range(len(wanted)))
         where = f"key >= :prefix AND key < :beyond AND +state IN ({named})"
-        where += " AND (+started, +key) < (:started, :key)"
+        where += " AND (+started, +key) < (:started, :key) AND +started >= :since"
         where += " AND +config = :config" if config is not None else ""
         return f"{columns} WHERE {where} {order}", given
-    where = "(started, key) < (:started, :key)"
+    where = "(started, key) < (:started, :key) AND started >= :since"
     where += " AND config = :config" if config is not None else ""
     selects = (f"{columns} WHERE {where} AND state = :state{n}" for n in range(len(wanted)))
     return f"{' UNION ALL '.join(selects)} {order}", given

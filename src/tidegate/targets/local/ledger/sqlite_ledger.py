@@ -75,10 +75,17 @@ class SqliteLedger:
         states: Sequence[State] = (),
         prefix: str = "",
         before: datetime | None = None,
+        since: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[RunRecord]:
         return runs.read_records(
-            self.database, config=config, states=states, prefix=prefix, before=before, limit=limit
+            self.database,
+            config=config,
+            states=states,
+            prefix=prefix,
+            before=before,
+            since=since,
+            limit=limit,
         )
 
     def about(self, config: str, subject: str, *, but: str = "") -> list[RunRecord]:
