@@ -48,7 +48,7 @@ bench: $(READY)  ## the benchmarks, against plain Tsdat, as ratios
 	$(BIN)/python -m benchmarks
 
 bench-aws: $(READY)  ## the same on the AWS emulator, against plain Tsdat with its own FileSystemS3
-	$(BIN)/python -m benchmarks e f g h i
+	$(BIN)/python -m benchmarks e f g h i k
 
 lock: $(READY)  ## resolve the lock files again
 	UV=$(BIN)/uv sh scripts/lock.sh

@@ -13,6 +13,7 @@ from benchmarks import (
     availability,
     aws_cold,
     aws_history,
+    aws_overview,
     aws_warm,
     control,
     memory,
@@ -37,11 +38,12 @@ AWS: Mapping[str, Benchmark] = {
     "g": aws_cold.measure_cold,
     "h": aws_cold.measure_memory,
     "i": templates.measure,
+    "k": aws_overview.measure,
 }
 BENCHMARKS: Mapping[str, Benchmark] = {**LOCAL, **AWS}
 _WHICH = """a overhead, b throughput, c control, d memory, j pages over a long history (these by
 default); on the AWS emulator e a VAP's inputs, f warm invocation, g cold start, h memory at rest;
-i templates of many configs"""
+i templates of many configs, k requests of an overview"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
