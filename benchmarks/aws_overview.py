@@ -67,7 +67,7 @@ def _measure(aws: Emulator, size: int) -> list[Figure]:
 
 def _latest(wanted: Sequence[object], days: int) -> Iterator[RunRecord]:
     """A run of each config that has just ended."""
-    begun = {}
+    begun: dict[str, RunRecord] = {}
     for record in history(wanted, 1, END + timedelta(days=1)):  # type: ignore[arg-type]
         begun.setdefault(record.run.config, record)
     for number, record in enumerate(begun.values()):
