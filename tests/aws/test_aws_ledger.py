@@ -332,6 +332,37 @@ def test_a_clock_that_ran_ahead_hides_nothing(ledger: DynamoLedger, monkeypatch:
     assert ledger.changes(STREAM, cursor)[0] == []
 
 
+def test_a_long_log_of_changes_is_read_in_parts(ledger: DynamoLedger, monkeypatch: Any) -> None:
+    """What is newer than the margin is read to its end: a late change may still go before it."""
+    now = [10**15]
+    margin = changes.OVERLAP // timedelta(microseconds=1)
+    monkeypatch.setattr(times, "now_micros", lambda: now[0])
+    monkeypatch.setattr(changes, "MOST_CHANGES", 2)
+    for n in range(5):
+        carry_out(ledger, ingest(f"{n}"), product(f"{n}", n, n + 1))
+        now[0] += 1 if n < 3 else 2 * margin
+    begins, cursor = [], ""
+    for _ in range(4):
+        spans, cursor = ledger.changes(STREAM, cursor)
+        begins.append([span.begin for span in spans])
+    assert begins == [[at(0), at(1)], [at(2), at(3)], [at(4)], []]
+
+
+def test_all_runs_are_listed_whatever_the_partition(
+    ledger: DynamoLedger, counting: Counting
+) -> None:
+    """One partition for all runs would take 250 runs a second."""
+    runs = [replace(ingest(f"{n}"), config=CONFIG if n % 2 else "b/c") for n in range(12)]
+    for n, run in enumerate(runs):
+        claim(ledger, run, now=T0 + timedelta(seconds=n))
+    keys = [run.key for run in reversed(runs)]
+    assert [record.key for record in ledger.records(states=("running",))] == keys
+    ours = [record.key for record in ledger.records(config=CONFIG)]
+    assert ours == [run.key for run in reversed(runs) if run.config == CONFIG]
+    items = counting.dynamodb.scan(TableName=ledger.table)["Items"]
+    assert len({i["pk"]["S"] for i in items if i["pk"]["S"].startswith("R#running")}) > 1
+
+
 def test_runs_are_forgotten_when_that_is_asked_for(
     new_table: Callable[[], str], clients: Clients
 ) -> None:

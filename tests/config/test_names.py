@@ -24,7 +24,6 @@ ONCE = {
     "build_project": (150, r"[A-Za-z0-9][A-Za-z0-9_-]+"),
     "build_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
     "github_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
-    "throttle_alarm": (255, r"[ -~]+"),
     "recovery_rule": (64, r"[A-Za-z0-9_.-]+"),
     "codepipeline_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
     "scheduler_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
@@ -45,6 +44,10 @@ EACH = {
     "rule": (64, r"[A-Za-z0-9_.-]+"),
     "schedule": (64, r"[A-Za-z0-9_.-]+"),
 }
+SHARED = (
+    *("artifacts_bucket", "branch_alarm"),
+    *("sweep's function", "sweep's role", "sweep's schedule"),
+)
 TAG = (128, r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -55,7 +58,10 @@ def all_names(names: Names, pipeline: str, config: str) -> dict[str, tuple[str, 
     found["image_tag"] = (names.image_tag(pipeline), *TAG)
     bucket = names.artifacts_bucket("123456789012", "ap-southeast-2")
     found["artifacts_bucket"] = (bucket, *BUCKET)
-    found["alarm"] = (names.alarm(pipeline, config, "silence"), 255, r"[ -~]+")
+    found["alarm"] = (names.alarm(pipeline, config, "failures"), 255, r"[ -~]+")
+    found["branch_alarm"] = (names.branch_alarm("sweep", 2), 255, r"[ -~]+")
+    for kind in ("function", "role", "schedule"):
+        found[f"sweep's {kind}"] = (names.sweep(kind, 2), *EACH[kind])
     return found
 
 
@@ -63,6 +69,7 @@ def test_every_name_is_tested():
     public = {n for kind in Names.__mro__[:-1] for n in vars(kind) if not n.startswith("_")}
     assert public == {
         *(*ONCE, *EACH, "image_tag", "alarm", "artifacts_bucket", "base"),
+        *("branch_alarm", "sweep"),
         *("all", "moving_tags", "role_path"),  # patterns of names
     }
 
@@ -133,7 +140,7 @@ def test_what_differs_is_named_differently(branch, other, pipeline, pipeline2, c
     two = all_names(Names(r, other), pipeline2, config2)
     for key in one:
         parts = [(branch, pipeline, config), (other, pipeline2, config2)]
-        if key in ONCE or key == "artifacts_bucket":
+        if key in (*ONCE, *SHARED):
             same = branch == other
         elif key == "image_tag":
             same = len({f"{p}-{b}" for b, p, _ in parts}) == 1

@@ -19,9 +19,13 @@ def plan_text(plan: Plan) -> str:
         lines += [f"  dashboard {stack.dashboard}"]
         if stack.support:
             lines.append(f"  table {plan.table}, topic {plan.topic}")
-        if stack.scheduler is not None:
-            lines.append(f"  schedule group {stack.schedule_group}")
-            lines += _role(stack.scheduler, "  ")
+        lines.append(f"  schedule group {stack.schedule_group}")
+        lines += _role(stack.scheduler, "  ")
+        sweep = stack.sweep
+        lines.append(f"  sweep {sweep.function.name}, {sweep.schedule.expression}")
+        lines.append(f"    {sweep.schedule.message[:100]}")
+        lines += _role(sweep.role, "    ")
+        lines += [f"  alarm {alarm.name}" for alarm in (*stack.alarms, sweep.alarm)]
         for config in stack.configs:
             lines += ["", f"  {config.id}", *(f"    {line}" for line in _described(config))]
     return "\n".join([*lines, *([""] if plan.notes else []), *plan.notes]) + "\n"

@@ -19,6 +19,7 @@ pytest.importorskip("boto3")
 
 from ministack_process import CREDENTIALS, MiniStack, ministack
 
+from tidegate.deploy.bootstrap.identity_provider import create_provider
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.doctor import account, github, limits, new_account, this_machine
 from tidegate.deploy.doctor.finding import Finding
@@ -188,6 +189,27 @@ def test_permissions_as_iam_simulates_them(aws: MiniStack, signed_in: None) -> N
     assert finding.state == "problem"
     assert "ledger: not allowed dynamodb:CreateTable" in finding.what
     assert "table/waves-main-ledger" in finding.next
+
+
+def test_what_a_role_for_github_needs_is_looked_at() -> None:
+    """All that ``create_provider`` calls if the provider exists and lacks GitHub's audience."""
+    called: list[str] = []
+
+    class Iam:
+        def __getattr__(self, name: str) -> Any:
+            called.append("iam:" + "".join(word.capitalize() for word in name.split("_")))
+            return lambda **given: {"ClientIDList": []}
+
+    class Fake:
+        def client(self, name: str) -> Iam:
+            return Iam()
+
+    create_provider(Fake(), PLACE, account.GITHUB, "sts.amazonaws.com", print)  # type: ignore[arg-type]
+    keys = KEYS.model_copy(update={"github_actions": True})
+    [need] = [n for n in account.needs(NAMES, PLACE, keys) if n.what == "GitHub Actions"]
+    assert {name.lower() for name in called} <= {action.lower() for action in need.actions}
+    assert len(called) == 2
+    assert not any(n.what == "GitHub Actions" for n in account.needs(NAMES, PLACE, KEYS))
 
 
 def test_a_simulation_that_is_not_allowed(signed_in: None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from functools import cache
@@ -24,6 +25,7 @@ from tidegate.deploy.design.plan import Options
 from tidegate.deploy.design.templates import LARGEST, Template, synthesize
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Pipeline
+from tidegate.targets.aws.swept_config import read_event
 
 ZIP = {"wave_vap": Zip("waves-code", "abc.zip")}
 
@@ -121,7 +123,8 @@ class TestTemplate:
         logs = of_type(template, "Logs::LogGroup")
         for function in of_type(template, "Lambda::Function").values():
             variables = function["Environment"]["Variables"]
-            assert variables["TIDEGATE_QUEUE_URL"]["Ref"] in of_type(template, "SQS::Queue")
+            if not function["FunctionName"].endswith("-lambda--sweep"):
+                assert variables["TIDEGATE_QUEUE_URL"]["Ref"] in of_type(template, "SQS::Queue")
             group = logs[function["LoggingConfig"]["LogGroup"]["Ref"]]
             assert group["LogGroupName"] == f"/aws/lambda/{function['FunctionName']}"
             assert group["RetentionInDays"] == 90
@@ -136,13 +139,28 @@ class TestTemplate:
             name = queues[target["Arn"]["Fn::GetAtt"][0]]["QueueName"]
             assert name == rule["Name"].replace("-rule-", "-queue-")
             assert target["DeadLetterConfig"]
-        for schedule in of_type(template, "Scheduler::Schedule").values():
+        for logical, schedule in of_type(template, "Scheduler::Schedule").items():
             assert schedule["ScheduleExpressionTimezone"] == "UTC"
             assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+            if logical == "SweepSchedule":
+                assert schedule["Target"]["Arn"] == {"Fn::GetAtt": ["SweepFunction", "Arn"]}
+                continue
             id = json.loads(schedule["Target"]["Input"])["tidegate"]["schedule"]
             name = queues[schedule["Target"]["Arn"]["Fn::GetAtt"][0]]["QueueName"]
             assert name == f"waves-main-queue-{id.replace('/', '-')}"
-        assert len(of_type(template, "Scheduler::Schedule")) == 3  # one takes two
+        assert len(of_type(template, "Scheduler::Schedule")) == 4  # one takes two; the sweep
+
+    def test_the_sweep_is_given_the_configs_of_its_stack(self, template: Template) -> None:
+        """As the function reads them, with the names of the queues that are in the template."""
+        given = of_type(template, "Scheduler::Schedule")["SweepSchedule"]["Target"]["Input"]
+        found = read_event(json.loads(given))
+        assert tuple(swept.config for swept in found) == several()
+        queues = {queue["QueueName"] for queue in of_type(template, "SQS::Queue").values()}
+        assert {name for swept in found for name in (swept.queue, swept.dead_letters)} == queues
+        [one] = synthesize(plan_of(ingest()))
+        function = of_type(one, "Lambda::Function")["SweepFunction"]
+        module, _, name = function["ImageConfig"]["Command"][0].rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
 
     def test_alarms_go_to_the_topic(self, template: Template) -> None:
         for alarm in of_type(template, "CloudWatch::Alarm").values():
@@ -155,7 +173,11 @@ class TestTemplate:
             "AWS::SNS::TopicPolicy",
             "AWS::Scheduler::Schedule",  # its group has them
         }
-        shared = {"Alerts", "Dashboard", "Ledger", "SchedulerRole", "Schedules", "ThrottlesAlarm"}
+        shared = {
+            *("Alerts", "Dashboard", "Ledger", "SchedulerRole", "Schedules", "ThrottlesAlarm"),
+            *("DeadLettersAlarm", "SilenceAlarm", "SweepAlarm"),
+            *("SweepFunction", "SweepLogs", "SweepRole"),
+        }
         for id, resource in resources(template).items():
             if resource["Type"] in untaggable:
                 continue
@@ -219,4 +241,4 @@ def test_another_config_changes_no_other_resource() -> None:
     [new] = synthesize(plan_of(vap("new"), *many(4)))
     after = resources(new)
     changed = {id for id, resource in resources(old).items() if after.get(id) != resource}
-    assert changed == {"Dashboard", "SchedulerRole"}
+    assert changed == {"Dashboard", "SchedulerRole", "SweepSchedule"}

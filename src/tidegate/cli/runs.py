@@ -33,6 +33,7 @@ from tidegate.cli.options import (
 from tidegate.cli.run_list import show_products, show_runs
 from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
+from tidegate.runtime.manifest import Config
 from tidegate.runtime.open_failures import open_failures
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Run, RunRecord, State
@@ -369,6 +370,8 @@ def reprocess(
     counts: dict[str, int] = {}
     with opened.ledger() as ledger:
         for one in rerun.named_configs(opened.manifest, config):
+            if only == "missing" and not dry_run and _is_searched(out, opened, one, since, until):
+                continue
             lost = _lost_runs(opened, ledger, one.id) if only == "missing" else frozenset()
             scope = rerun.Scope(one, since, until, only, lost)
             release, now = opened.manifest.release(one), datetime.now(timezone.utc)
@@ -387,6 +390,23 @@ def reprocess(
     for id, count in counts.items():
         out.note(f"{id}: {quantity(count, 'run')}{opened.estimate(id, count)}")
     _carry_out(out, opened, wanted, wait)
+
+
+def _is_searched(
+    out: View,
+    opened: session.Session,
+    config: Config,
+    begin: datetime | None,
+    end: datetime | None,
+) -> bool:
+    """Whether somebody else searches for the missing files of a config, and runs them."""
+    searched = opened.request_missing(config, begin, end)
+    if searched:
+        out.note(
+            f"{config.id}: its function searches for files without products, and runs them;"
+            " `tidegate runs --target aws` shows what it does"
+        )
+    return searched
 
 
 def _lost_runs(opened: session.Session, ledger: Ledger, config: str) -> frozenset[str]:

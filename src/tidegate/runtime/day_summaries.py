@@ -18,7 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tidegate.errors import LedgerError, StorageError
-from tidegate.runtime.protocols import Ledger, Span
+from tidegate.runtime.protocols import MOST_CHANGES, Ledger, Span
 from tidegate.runtime.runs import Product
 
 if TYPE_CHECKING:
@@ -141,9 +141,17 @@ def refresh(ledger: Ledger, datastream: str) -> Days:
     """Bring the summaries of a datastream up to date, and return them."""
     text = ledger.state(_STATE + datastream)
     known = _from_text(datastream, text)
-    spans, cursor = ledger.changes(datastream, known.cursor)
-    if not spans:
-        return known
+    while True:
+        spans, cursor = ledger.changes(datastream, known.cursor)
+        if spans:
+            known = _refresh_touched(ledger, known, spans, cursor)
+        if len(spans) < MOST_CHANGES:
+            return known
+
+
+def _refresh_touched(ledger: Ledger, known: Days, spans: Sequence[Span], cursor: str) -> Days:
+    """Sum up the days of these spans, and keep that."""
+    datastream = known.datastream
     days = dict(known.days.rows)
     config = known.config
     for begin, end in _chunks(_touched(spans)):

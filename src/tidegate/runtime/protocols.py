@@ -16,6 +16,9 @@ from typing import Literal, Protocol
 from tidegate.runtime.runs import Input, Product, ProductRef, Run, RunRecord, State
 from tidegate.runtime.task import Limits, Outcome, Task
 
+MOST_CHANGES = 10_000
+"""If ``Ledger.changes`` gives fewer changes than this, there are no more at the moment."""
+
 
 class Inputs(Protocol):
     """Where raw files are. Never written to."""
@@ -196,7 +199,8 @@ class Ledger(Protocol):
     def changes(self, datastream: str, cursor: str) -> tuple[list[Span], str]:
         """What changed in a datastream since ``cursor`` ("": ever), and the cursor for next time.
 
-        A change may be reported twice, but none is left out.
+        A change may be reported twice, but none is left out. A ledger may give about
+        ``MOST_CHANGES`` at a time, the oldest first; then ask again, with the new cursor.
         """
 
     def state(self, name: str) -> str | None:

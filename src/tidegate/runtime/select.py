@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from tidegate.runtime.events import Event, FileArrived, ScheduleDue
 from tidegate.runtime.ledger_rules import overlaps
 from tidegate.runtime.manifest import Config, Pipeline
-from tidegate.runtime.protocols import Ledger
+from tidegate.runtime.protocols import MOST_CHANGES, Ledger
 from tidegate.runtime.related_files import has_related, related_run, related_runs
 from tidegate.runtime.runs import SETTLED, Product, Run, Window, window_at, windows_over
 from tidegate.runtime.scheduled_files import Room, in_batches, new_files
@@ -177,12 +177,16 @@ def _due_windows(
         return _windows_by_clock(config, event, ledger, now)
     name = f"cursors/{config.id}"
     before: dict[str, str] = json.loads(known.get(name) or ledger.state(name) or "{}")
-    after: dict[str, str] = {}
+    after = {stream: before[stream] for stream in pipeline.datastreams if stream in before}
     windows = set(_read_windows(config, before.get(_LEFT, "[]")))
     for datastream in pipeline.datastreams:
-        spans, after[datastream] = ledger.changes(datastream, before.get(datastream, ""))
-        for span in spans:
-            windows.update(_touched(config, pipeline, span.begin, span.end))
+        # With enough windows for now, further changes are read with the next part.
+        while len(windows) <= MOST_WINDOWS:
+            spans, after[datastream] = ledger.changes(datastream, after.get(datastream, ""))
+            for span in spans:
+                windows.update(_touched(config, pipeline, span.begin, span.end))
+            if len(spans) < MOST_CHANGES:
+                break
     failed = _failed_windows(config, now, ledger)
     ordered = sorted(windows, key=lambda window: window.begin)
     ordered, left = ordered[:MOST_WINDOWS], ordered[MOST_WINDOWS:]

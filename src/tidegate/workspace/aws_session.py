@@ -18,20 +18,29 @@ from tidegate.config import AwsKeys
 from tidegate.errors import ConfigurationError, LedgerError, StorageError, UsageError
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Inputs, Outputs
-from tidegate.runtime.publish import content_hash
 from tidegate.runtime.records import loads
+from tidegate.runtime.related_files import has_related
 from tidegate.runtime.runs import Input, Product, Run, RunRecord
 from tidegate.runtime.select import under
 from tidegate.runtime.wording import quantity
+from tidegate.targets.aws.backlog_work import Search, search_entry, workers
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
-from tidegate.targets.aws.requests import NO_QUEUE, count_waiting, queue_url, redrive, send
-from tidegate.targets.aws.s3 import ETAG, SHA256, S3Inputs, S3Outputs
+from tidegate.targets.aws.requests import (
+    NO_QUEUE,
+    announce_work,
+    count_waiting,
+    queue_url,
+    redrive,
+    send,
+)
+from tidegate.targets.aws.s3 import S3Inputs, S3Outputs
 from tidegate.workspace import loading, rerun
+from tidegate.workspace.bucket_files import BucketProductFiles
 from tidegate.workspace.environment_options import find_interpreter
 from tidegate.workspace.follow import Following
-from tidegate.workspace.product_files import ProductFiles, StoredFile
+from tidegate.workspace.product_files import ProductFiles
 from tidegate.workspace.session import Ended, Job, RunOptions, Say, TargetOptions
 
 _AT_ONCE = 8
@@ -268,7 +277,7 @@ class AwsSession:
         key = self._key(name)
         found = inputs.find(key)
         if found is None:
-            raise self._no_object(name, key)
+            raise _no_object(self, name, key)
         return found, self._fitting(key, config, all)
 
     def _key(self, name: str) -> str:
@@ -282,19 +291,6 @@ class AwsSession:
                 next=f"copy it: aws s3 cp {name} s3://{self.input_bucket}/…",
             )
         return key
-
-    def _no_object(self, name: str, key: str) -> UsageError:
-        prefix = next((c.input_path for c in self.manifest.configs if c.input_path), "") or ""
-        if Path(name).is_file():
-            return UsageError(
-                f"{name} is a file on this machine",
-                why="functions read raw files from the input bucket only",
-                next=f"upload it, which runs it: aws s3 cp {name} s3://{self.input_bucket}/{prefix}",
-            )
-        return UsageError(
-            f"there is no {key} in s3://{self.input_bucket}",
-            next=f"name keys, such as {prefix}FILE: aws s3 ls s3://{self.input_bucket}/{prefix}",
-        )
 
     def _fitting(self, key: str, config: str | None, all: bool) -> list[Config]:
         """The configs to run a file with: only one whose prefix it lies under may read it."""
@@ -320,6 +316,18 @@ class AwsSession:
         if not count or not times:
             return ""
         return f", about {timedelta(seconds=round(fmean(times)))} (h:mm:ss) each"
+
+    def request_missing(self, config: Config, begin: datetime | None, end: datetime | None) -> bool:
+        """See ``Session.request_missing``: the config's function lists its prefix, part by part."""
+        if config.kind != "Ingest" or config.input_path is None or has_related(config):
+            return False
+        queue = queue_url(self.names.queue(config.pipeline, config.name), self.clients)
+        now = datetime.now(timezone.utc)
+        search = Search(begin=begin, end=end, again=True, asked=now)
+        with self.ledger() as ledger:
+            ledger.backlog.add(config.id, [search_entry(search)])
+            announce_work(config.id, workers(config), queue, self.clients)
+        return True
 
     @contextmanager
     def carrying_out(self, runs: Sequence[Run], ended: Ended, say: Say) -> Iterator[Job]:
@@ -382,6 +390,20 @@ class AwsSession:
         return python, reading.repository.absolute()
 
 
+def _no_object(session: AwsSession, name: str, key: str) -> UsageError:
+    prefix = next((c.input_path for c in session.manifest.configs if c.input_path), "") or ""
+    if Path(name).is_file():
+        return UsageError(
+            f"{name} is a file on this machine",
+            why="functions read raw files from the input bucket only",
+            next=f"upload it, which runs it: aws s3 cp {name} s3://{session.input_bucket}/{prefix}",
+        )
+    return UsageError(
+        f"there is no {key} in s3://{session.input_bucket}",
+        next=f"name keys, such as {prefix}FILE: aws s3 ls s3://{session.input_bucket}/{prefix}",
+    )
+
+
 @dataclass
 class _ByFunctions:
     """Runs that functions carry out: requested, and followed in the ledger."""
@@ -429,59 +451,3 @@ class _ByFunctions:
     def _queue(self, id: str) -> str:
         config, names = rerun.named_config(self.session.manifest, id), self.session.names
         return queue_url(names.queue(config.pipeline, config.name), self.session.clients)
-
-
-@dataclass(frozen=True)
-class BucketProductFiles:
-    """``ProductFiles`` over a bucket."""
-
-    bucket: str
-    """The name of the bucket."""
-    clients: Clients
-    """Calls AWS."""
-    raw: tuple[str, ...] = ()
-    """Prefixes of raw files, if they are in the same bucket."""
-
-    @property
-    def place(self) -> str:
-        """The bucket, for messages."""
-        return f"s3://{self.bucket}"
-
-    def list(self, prefix: str) -> Iterator[StoredFile]:
-        """All objects below a prefix; the empty ones that stand for folders do not count."""
-        start = f"{prefix}/" if prefix else ""
-        with explained("list", self.clients.arn("s3", f"{self.bucket}/{start}")):
-            pages = self.clients.s3.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=start):
-                for item in page.get("Contents", ()):
-                    key = item["Key"]
-                    if not key.endswith("/") and not key.startswith(("tidegate/logs/", *self.raw)):
-                        version = ETAG + item["ETag"].strip('"')
-                        yield StoredFile(key, item["Size"], version, item["LastModified"])
-
-    def identify(self, file: StoredFile) -> tuple[int, str]:
-        """Size and ETag; for the sha256, every object would have to be read."""
-        return file.size, file.version
-
-    def is_version(self, file: StoredFile, product: Product) -> bool:
-        """Whether an object has the content on record, by its metadata; sizes are compared before.
-
-        The files of a folder are not compared, since the folder's sha256 is not in the bucket.
-        """
-        if product.sha256.startswith(ETAG):
-            return file.version == product.sha256
-        if product.key.endswith(".zarr"):
-            return True
-        with explained("look at", self.clients.arn("s3", f"{self.bucket}/{file.key}")):
-            answer = self.clients.s3.head_object(Bucket=self.bucket, Key=file.key)
-        return answer.get("Metadata", {}).get(SHA256) == product.sha256
-
-    @contextmanager
-    def copy(self, file: StoredFile) -> Iterator[Path]:
-        """A copy of an object, deleted after the block."""
-        with tempfile.TemporaryDirectory(prefix="tidegate-adopt-") as folder:
-            place = Path(folder) / file.key.rsplit("/", 1)[-1]
-            version = file.version.removeprefix(ETAG)
-            S3Inputs(self.bucket, self.clients).fetch(Input(file.key, version, file.size), place)
-            assert content_hash(place)[0] == file.size
-            yield place

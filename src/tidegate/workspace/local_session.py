@@ -113,6 +113,10 @@ class LocalSession:
         """The raw files of an ingest."""
         return commands.raw_files(self.loaded, config, self.run_options.say)
 
+    def request_missing(self, config: Config, begin: datetime | None, end: datetime | None) -> bool:
+        """False: the command itself looks at the files."""
+        return False
+
     def new_files(self, config: Config) -> tuple[int, str]:
         """How many the service has not taken in, and no run has processed; none is read."""
         inputs, new = FolderInputs(self.loaded.workspace.input), 0

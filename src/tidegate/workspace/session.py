@@ -130,6 +130,12 @@ class Session(Protocol):
     def estimate(self, config: str, count: int) -> str:
         """How long so many runs will take, from past runs; "" if there are none."""
 
+    def request_missing(self, config: Config, begin: datetime | None, end: datetime | None) -> bool:
+        """Have all raw files run without a successful run, with dates of a period in their names.
+
+        Returns False if somebody else must find out which these are.
+        """
+
     def carrying_out(
         self, runs: Sequence[Run], ended: Ended, say: Say
     ) -> AbstractContextManager[Job]:

@@ -19,18 +19,25 @@ from typing import Any
 from tidegate.deploy.costs.prices import DATED, PRICES, factor
 from tidegate.deploy.costs.usage import ASSUMED, HOURS, Assumptions, Usage
 from tidegate.deploy.design.model import Plan
+from tidegate.deploy.design.sweep import MEMORY
 from tidegate.runtime.records import to_json
+from tidegate.targets.aws.swept_config import PERIOD
 
-WRITES, WRITES_EACH = 32, 7
+WRITES, WRITES_EACH = 28, 7
 """Write units of DynamoDB for a run, and for each of its products, indexes included.
-Counted on the emulator: 36 with one product, 68 with eight, without the indexes."""
-READS, READS_EACH = 10, 2
-"""Read units of DynamoDB for a run, and for each of its products. Counted: 27 for 8 products."""
+Counted on the emulator: 32 with one product, 64 with eight, without the indexes."""
+READS, READS_EACH = 3, 2
+"""Read units of DynamoDB for a run, and for each of its products. Counted: 5 for one product,
+18 for eight."""
 MESSAGES = 4
 """Requests to SQS for one run: send, receive, set the visibility, delete."""
 POLLS = 5 * 3 * 60 * HOURS
 """Requests to SQS a month for an idle queue: Lambda has five connections, and each sends a request
 every 20 seconds (AWS: *Why are my Amazon SQS charges higher than expected?*)."""
+SWEEPS = HOURS * 3600 / PERIOD
+"""Sweeps of a stack a month."""
+SWEEP_SECONDS, SWEEP_READS = 0.2, 4
+"""What a sweep takes for each config: seconds, and read units of DynamoDB. Assumed."""
 RECORD, RECORD_EACH = 5_000, 2_500
 """Bytes in the ledger for a run, and for each of its products, with indexes and overhead."""
 _GB = 1e9
@@ -50,8 +57,6 @@ class Resources:
     """Pipelines; each has an image."""
     tmp: Mapping[str, int] = field(default_factory=dict)
     """The ``/tmp`` of each config's function, MB."""
-    counting: frozenset[str] = frozenset()
-    """The configs with a custom metric that counts their runs (``targets.aws.reporting``)."""
     arm: frozenset[str] = frozenset()
     """The configs that run on ARM processors."""
     compute: str = "medium"
@@ -122,7 +127,7 @@ def resources_of(
 ) -> Resources:
     """The resources of a plan; ``stored`` and ``images`` are the bytes stored now."""
     configs = plan.configs
-    alarms = [alarm for stack in plan.stacks for alarm in stack.alarms]
+    alarms = [alarm for stack in plan.stacks for alarm in (*stack.alarms, stack.sweep.alarm)]
     alarms += [alarm for config in configs for alarm in config.alarms]
     return Resources(
         queues=len(configs),
@@ -130,9 +135,6 @@ def resources_of(
         dashboards=len(plan.stacks),
         pipelines=len({config.tags["pipeline"] for config in configs}),
         tmp={config.id: config.function.ephemeral_storage for config in configs},
-        counting=frozenset(
-            c.id for c in configs if c.monitored.scheduled and c.monitored.expect_every is not None
-        ),
         arm=frozenset(c.id for c in configs if c.function.architecture == "arm64"),
         compute=compute,
         codepipeline=codepipeline,
@@ -232,8 +234,6 @@ def _variable_use(usage: Usage, resources: Resources) -> Iterator[tuple[str, flo
     else:
         yield "eventbridge", runs * usage.inputs
     yield "logs", runs * usage.log_bytes / _GB
-    if usage.config in resources.counting:
-        yield "metrics", min(usage.hours, HOURS) / HOURS
 
 
 def _fixed_use(
@@ -242,6 +242,15 @@ def _fixed_use(
     """What is used whether anything runs or not, by kind of use."""
     yield "alarms", resources.alarm_metrics
     yield "dashboards", resources.dashboards
+    # Each sweep takes a second, and a moment for each config. A search for files lists once a day.
+    swept = SWEEPS * resources.queues
+    seconds = SWEEPS * resources.dashboards + swept * SWEEP_SECONDS
+    yield "lambda-x86", seconds * MEMORY / 1024
+    yield "lambda-requests", SWEEPS * resources.dashboards
+    yield "scheduler", SWEEPS * resources.dashboards
+    yield "sqs", swept * 2
+    yield "dynamodb-read", swept * SWEEP_READS
+    yield "s3-put", HOURS / 24 * resources.queues
     images = resources.images
     if images is None:
         images = round(resources.pipelines * assumptions.image_mb * assumptions.images_kept * 1e6)

@@ -157,10 +157,17 @@ def boundary_statements(
                 "sqs:ChangeMessageVisibility",
                 "sqs:DeleteMessage",
                 "sqs:GetQueueAttributes",
+                "sqs:GetQueueUrl",
                 "sqs:ReceiveMessage",
                 "sqs:SendMessage",
             ),
             queue_arns(names, place),
+            why=ANY_NAME,
+        ),
+        Statement(
+            "Sweep",
+            ("lambda:InvokeFunction",),
+            resource_arns(place, "lambda", "function:", names.all("function")),
             why=ANY_NAME,
         ),
         Statement(

@@ -1,9 +1,10 @@
 """The alarms and dashboards of a branch, as plain records; pure.
 
-Most metrics are those of Lambda and SQS, which cost nothing. The function's own metrics
-(``targets.aws.reporting``) show what these cannot: that a run failed, and that a schedule started
-a run. Source: SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS"; Lambda Developer
-Guide, "Types of metrics for Lambda functions".
+Most metrics are those of Lambda and SQS, which cost nothing. The function's own metric
+(``targets.aws.reporting``) shows what these cannot: that a run failed. Those of the sweep
+(``targets.aws.sweep``) are for the whole branch, since each metric in an alarm costs the same.
+Sources: SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS"; Lambda Developer Guide,
+"Types of metrics for Lambda functions"; Amazon CloudWatch pricing, "Alarms".
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from tidegate.targets.aws.swept_config import PERIOD
+
 NAMESPACE = "Tidegate"
 """The namespace of the function's own metrics."""
 SERVICE = "POWERTOOLS_SERVICE_NAME"
 """The environment variable with the value of their dimension ``service``: the branch."""
 
-DAY = 86_400
-LONGEST_LOOKBACK = 7 * DAY
-"""The longest time that an alarm can look back, in s."""
 CONFIGS_PER_WIDGET = 10
 """Configs in one widget of a dashboard, so that people can distinguish the lines."""
 LONGEST_WAIT = 3600
@@ -53,7 +53,7 @@ class Alarm:
     name: str
     """Its name."""
     about: str
-    """Its kind: one of ``ALARM_KINDS``, or ``throttles``."""
+    """Its kind: one of ``ALARM_KINDS`` or ``BRANCH_ALARMS``."""
     description: str
     """What it means and what to do, for people."""
     metrics: tuple[Metric, ...]
@@ -88,10 +88,8 @@ class MonitoredConfig:
     """The name of its dead-letter queue."""
     memory: int
     """The memory of its function, in MB."""
-    scheduled: bool = False
-    """Whether schedules start its runs, not files."""
     expect_every: int | None = None
-    """An alarm fires after this time without a run, in s; None for no such alarm."""
+    """It is reported after this time without a run, in s; None for never."""
     one_at_a_time: bool = False
     """Whether Lambda throttles the function to one run at a time."""
     alarm_names: Mapping[str, str] = field(default_factory=dict)
@@ -112,15 +110,16 @@ class MonitoredConfig:
         return Metric(name, "AWS/SQS", {"QueueName": queue or self.queue}, statistic)
 
 
-ALARM_KINDS = ("dead-letters", "failures", "age", "silence")
-"""The kinds of a config's alarms: messages in the dead-letter queue, failed runs, old messages,
-missing runs."""
+ALARM_KINDS = ("failures", "age")
+"""The kinds of a config's alarms: failed runs, old messages."""
+BRANCH_ALARMS = ("throttles", "dead-letters", "silence", "sweep")
+"""The kinds of alarms of a branch: Lambda delays runs, dead letters, missing runs, failed sweeps.
+Each stack has one of the last kind."""
 
 
 def alarms(config: MonitoredConfig, *, math: bool = True) -> tuple[Alarm, ...]:
     """The alarms of one config; without ``math``, each watches only its first metric."""
-    found = sorted(_alarms(config), key=lambda alarm: ALARM_KINDS.index(alarm.about))
-    return simplified(found, math)
+    return simplified(_alarms(config), math)
 
 
 def simplified(found: Iterable[Alarm], math: bool) -> tuple[Alarm, ...]:
@@ -132,20 +131,7 @@ def simplified(found: Iterable[Alarm], math: bool) -> tuple[Alarm, ...]:
 
 def _alarms(config: MonitoredConfig) -> list[Alarm]:
     id, names = config.id, config.alarm_names
-    found = [
-        Alarm(
-            names["dead-letters"],
-            "dead-letters",
-            f"{id}: a file or schedule could not be processed, and its message is in the queue"
-            f" {config.dead_letters}. Find the cause in the function's log, then"
-            " `tidegate retry --failed --target aws`.",
-            (
-                config.queue_metric(
-                    "ApproximateNumberOfMessagesVisible", "Maximum", config.dead_letters
-                ),
-            ),
-            0,
-        ),
+    return [
         Alarm(
             names["failures"],
             "failures",
@@ -163,34 +149,46 @@ def _alarms(config: MonitoredConfig) -> list[Alarm]:
             LONGEST_WAIT,
         ),
     ]
-    if config.expect_every is not None and config.expect_every <= LONGEST_LOOKBACK:
-        found.append(_silence(config, config.expect_every))
-    return found
 
 
-def _silence(config: MonitoredConfig, expect_every: int) -> Alarm:
-    """Fires if there is no run for ``expect_every`` seconds: no data point in a row has one."""
-    period = silence_period(expect_every)
+def dead_letters(name: str, service: str) -> Alarm:
+    """One alarm about the dead letters of all configs."""
     return Alarm(
-        config.alarm_names["silence"],
+        name,
+        "dead-letters",
+        "Messages about files or schedules could not be handled. `tidegate runs --failed --target"
+        " aws` shows what they were about, and the logs of the functions why."
+        " `tidegate retry --failed --target aws` runs it again.",
+        (Metric("DeadLetters", NAMESPACE, {"service": service}, "Sum"),),
+        0,
+        period=PERIOD,
+    )
+
+
+def silence(name: str, service: str, log_group: str) -> Alarm:
+    """One alarm about all configs without a run for longer than their ``expect_every``."""
+    return Alarm(
+        name,
         "silence",
-        f"{config.id}: no run for longer than {expect_every} s (`expect_every`). Check that data"
-        " still arrive, and that the function works.",
-        # A message is deleted when it is done. Those of schedules come even if there is nothing to
-        # run, so such a function counts its runs itself.
-        (
-            config.own_metric("Runs")
-            if config.scheduled
-            else config.queue_metric("NumberOfMessagesDeleted", "Sum"),
-        ),
-        1,
-        # A missing data point counts as no run. Otherwise CloudWatch would use older data points
-        # instead, and the alarm would fire too late.
-        expression="FILL(m0, 0)",
-        below=True,
-        period=period,
-        periods=-(-expect_every // period),
-        missing="breaching",
+        "A config had no run for longer than its `expect_every`. `tidegate status` shows when each"
+        f" ran last, and the log {log_group} which is meant. Check that data still arrive.",
+        (Metric("Silent", NAMESPACE, {"service": service}, "Sum"),),
+        0,
+        period=PERIOD,
+    )
+
+
+def failed_sweeps(name: str, function: str) -> Alarm:
+    """The alarm about a sweep that fails three times in a row."""
+    return Alarm(
+        name,
+        "sweep",
+        f"The function {function} fails: dead letters, missing runs and files without a run are"
+        " not found, and the backlog is not worked on. Its log says why.",
+        (Metric("Errors", "AWS/Lambda", {"FunctionName": function}, "Sum"),),
+        0,
+        period=PERIOD,
+        periods=3,
     )
 
 
@@ -217,15 +215,6 @@ def throttles(name: str, configs: Sequence[MonitoredConfig]) -> Alarm | None:
         expression=f"m0 - SUM([{subtracted}])" if limited else "",
         periods=3,
     )
-
-
-def silence_period(expect_every: int) -> int:
-    """The period of one data point, in s. CloudWatch looks back one day for periods below an hour,
-    and a week for longer ones."""
-    for limit, period in ((3600, 60), (6 * 3600, 300), (DAY, 900)):
-        if expect_every <= limit:
-            return period
-    return 3600
 
 
 def dashboard(

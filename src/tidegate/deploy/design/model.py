@@ -167,6 +167,22 @@ class ConfigResources:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """The function that looks after the configs of a stack at regular times."""
+
+    function: Function
+    """The function; it has the image of one of the stack's pipelines."""
+    handler: str
+    """The function's entry point."""
+    role: Role
+    """The role of the function."""
+    schedule: Schedule
+    """When it runs, and with which event."""
+    alarm: Alarm
+    """The alarm that fires when it fails."""
+
+
+@dataclass(frozen=True)
 class StackPlan:
     """One of a branch's pipelines stacks."""
 
@@ -182,8 +198,10 @@ class StackPlan:
     """The body of the dashboard, JSON."""
     schedule_group: str
     """The name of the group of its schedules."""
-    scheduler: Role | None
-    """The role of its schedules; None if it has no schedules."""
+    scheduler: Role
+    """The role of its schedules."""
+    sweep: Sweep
+    """What looks after its configs."""
     alarms: tuple[Alarm, ...] = ()
     """The alarms that the branch has once."""
     support: bool = False
@@ -192,7 +210,9 @@ class StackPlan:
     @property
     def count(self) -> int:
         """The number of resources."""
-        shared = 1 + 2 * (self.scheduler is not None) + 3 * self.support + len(self.alarms)
+        # The dashboard, the group and role of schedules; the sweep with log group, role, schedule
+        # and alarm.
+        shared = 3 + 5 + 3 * self.support + len(self.alarms)
         return shared + sum(config.count for config in self.configs)
 
 

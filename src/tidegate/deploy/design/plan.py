@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from tidegate.config.models import AwsKeys
 from tidegate.deploy.core.place import Place
-from tidegate.deploy.design import metrics, placement
+from tidegate.deploy.design import metrics, placement, sweep
 from tidegate.deploy.design.metrics import MonitoredConfig
 from tidegate.deploy.design.model import (
     Code,
@@ -96,7 +96,7 @@ def plan_release(
             next=f"choose one of {', '.join(map(str, _RETENTION))}",
         )
     names = Names(keys.pipelines_repo_name, branch)
-    planner = _Planner(
+    planner = Planner(
         keys, manifest, images, options, names, Place(keys.account_id, keys.region),
         ledger_indexes() if indexes is None else tuple(indexes),
     )  # fmt: skip
@@ -150,7 +150,7 @@ def ledger_indexes() -> tuple[str, ...]:
 def _stack(
     number: int,
     configs: Sequence[ConfigResources],
-    planner: _Planner,
+    planner: Planner,
     alarms: tuple[metrics.Alarm, ...],
 ) -> StackPlan:
     names, place = planner.names, planner.place
@@ -161,10 +161,11 @@ def _stack(
         if config.schedules
         for arn in (config.queue.arn, config.queue.dead_letters_arn)
     ]
+    swept = sweep.plan_sweep(planner, number, configs)
     scheduler = Role(
         numbered(names.scheduler_role, number),
         "scheduler.amazonaws.com",
-        scheduler_statements(queues),
+        scheduler_statements(queues, place.arn("lambda", f"function:{swept.function.name}")),
         {
             "StringEquals": {
                 "aws:SourceAccount": place.account,
@@ -178,6 +179,8 @@ def _stack(
         config.id: [place.arn("cloudwatch", f"alarm:{alarm.name}") for alarm in config.alarms]
         for config in configs
     }
+    shared = [place.arn("cloudwatch", f"alarm:{alarm.name}") for alarm in (*alarms, swept.alarm)]
+    alarm_arns[configs[0].id] = [*shared, *alarm_arns[configs[0].id]]
     body = metrics.dashboard(
         names.base, [config.monitored for config in configs], place.region, alarm_arns
     )
@@ -188,13 +191,14 @@ def _stack(
         dashboard=numbered(names.dashboard, number, 255),
         dashboard_body=body,
         schedule_group=group,
-        scheduler=scheduler if queues else None,
+        scheduler=scheduler,
+        sweep=swept,
         alarms=alarms,
     )
 
 
 @dataclass(frozen=True)
-class _Planner:
+class Planner:
     """Plans the resources of each config."""
 
     keys: AwsKeys
@@ -213,8 +217,15 @@ class _Planner:
     def branch_alarms(self, configs: Iterable[ConfigResources]) -> tuple[metrics.Alarm, ...]:
         """The alarms that the branch has once."""
         monitored = [config.monitored for config in configs]
-        found = metrics.throttles(self.names.throttle_alarm, monitored)
-        return () if found is None else metrics.simplified((found,), self.options.metric_math)
+        names, service = self.names, self.names.base
+        found = [
+            metrics.throttles(names.branch_alarm("throttles"), monitored),
+            metrics.dead_letters(names.branch_alarm("dead-letters"), service),
+        ]
+        if any(config.expect_every is not None for config in monitored):
+            log = f"/aws/lambda/{names.sweep('function')}"
+            found.append(metrics.silence(names.branch_alarm("silence"), service, log))
+        return metrics.simplified(filter(None, found), self.options.metric_math)
 
     def resources(self, config: Config) -> ConfigResources:
         """The resources of one config."""
@@ -243,16 +254,11 @@ class _Planner:
                 f"there is no image of the pipeline {config.pipeline}",
                 next="build it first: `tidegate release` does",
             )
-        image = ""
-        if isinstance(code, Image):
-            host = f"{self.place.account}.dkr.ecr.{self.place.region}.{self.place.domain}"
-            repository = code.repository or self.names.image_repository
-            image = f"{host}/{repository}@{code.digest}"
         return Function(
             name=self.names.function(config.pipeline, config.name),
             description=f"Tidegate: {config.kind} {config.id} of {self.names.base}"[:256],
             code=code,
-            image=image,
+            image=self.image_uri(code),
             architecture=config.architecture or self.options.architecture,
             memory=config.memory,
             timeout=self._time(config),
@@ -263,6 +269,14 @@ class _Planner:
             # SQS invokes at least two at the same time: for one, Lambda has to limit it.
             reserved=1 if config.concurrency == 1 else None,
         )
+
+    def image_uri(self, code: Code) -> str:
+        """The URI of an image, with its digest; "" for a zip file."""
+        if not isinstance(code, Image):
+            return ""
+        host = f"{self.place.account}.dkr.ecr.{self.place.region}.{self.place.domain}"
+        repository = code.repository or self.names.image_repository
+        return f"{host}/{repository}@{code.digest}"
 
     def _environment(self, config: Config, code: Code) -> dict[str, str]:
         release = self.manifest.release(config)
@@ -359,7 +373,6 @@ class _Planner:
             queue=queue.name,
             dead_letters=queue.dead_letters,
             memory=function.memory,
-            scheduled=config.trigger == "Cron",
             expect_every=config.expect_every,
             one_at_a_time=function.reserved is not None,
             alarm_names={
@@ -374,11 +387,6 @@ def _fit(name: str) -> str:
 
 
 def _notes(config: Config) -> Iterator[str]:
-    if config.expect_every is not None and config.expect_every > metrics.LONGEST_LOOKBACK:
-        yield (
-            f"{config.id}: there is no alarm for missing runs. CloudWatch looks back seven days at"
-            f" most, and `expect_every` is {config.expect_every / metrics.DAY:g} days"
-        )
     if config.concurrency == 1:
         yield (
             f"{config.id}: `concurrency: 1` reserves one of the account's concurrent executions."

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.deploy.core.place import Place
+from tidegate.deploy.design.arn_patterns import ANY_NAME, queue_arns
 from tidegate.runtime.manifest import Config
+from tidegate.targets.aws.names import Names
 
 DEFAULT_STORAGE = "storage/root"
 """Where products are, if Tsdat was not asked."""
@@ -216,9 +218,42 @@ def _writing(config: Config, place: Place, bucket: str) -> tuple[Statement, ...]
     )
 
 
-def scheduler_statements(queues: Sequence[str]) -> tuple[Statement, ...]:
-    """What EventBridge Scheduler may do: send to the queues of scheduled configs."""
-    return (Statement("Send", ("sqs:SendMessage",), tuple(queues)),)
+def scheduler_statements(queues: Sequence[str], sweep: str) -> tuple[Statement, ...]:
+    """What EventBridge Scheduler may do: send to the queues of scheduled configs, start the sweep.
+
+    Source: EventBridge Scheduler User Guide, "Setting up Amazon EventBridge Scheduler", section
+    "Set up the execution role".
+    """
+    start = Statement("Sweep", ("lambda:InvokeFunction",), (sweep,))
+    return (Statement("Send", ("sqs:SendMessage",), tuple(queues)), start) if queues else (start,)
+
+
+def sweep_statements(
+    names: Names, place: Place, indexes: Iterable[str], log_group: str
+) -> tuple[Statement, ...]:
+    """What the sweep may do with the ledger and all queues; it reads no files."""
+    return (
+        ledger_statement(place, names.ledger_table, indexes),
+        Statement(
+            "Queues",
+            (
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:GetQueueUrl",
+                "sqs:ReceiveMessage",
+                "sqs:SendMessage",
+            ),
+            queue_arns(names, place),
+            why=ANY_NAME,
+        ),
+        Statement(
+            "Logs",
+            ("logs:CreateLogStream", "logs:PutLogEvents"),
+            (f"{log_group}:*",),
+            why="Lambda chooses the names of the log streams.",
+        ),
+    )
 
 
 def literal(text: str) -> str:

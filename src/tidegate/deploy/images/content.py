@@ -36,7 +36,7 @@ Architecture = Literal["x86_64", "arm64"]
 
 BASE, MICROMAMBA, RUNTIME = "the base image", "the image with micromamba", "Tidegate"
 PACKAGE = Path(tidegate.__file__).resolve().parent
-_ENTRY_POINTS = ("targets.aws.lambda_handler", "runtime.worker")
+_ENTRY_POINTS = ("targets.aws.lambda_handler", "targets.aws.sweep_handler", "runtime.worker")
 _FORMAT = 1  # increased when images change in a way that no input shows
 _LOCAL = re.compile(
     r"""(?:-e|--editable)\b|\.{0,2}/|\.{1,2}['"]?\s*(?:#.*)?$|file:|\S+\s*@\s*file:"""

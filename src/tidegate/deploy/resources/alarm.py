@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tidegate.deploy.design import metrics
+from tidegate.deploy.design.placement import MOST_STACKS
 from tidegate.deploy.resources.base import (
     AwsContext,
     Configs,
@@ -48,10 +49,16 @@ class Alarm(SearchableType):
 
     def expected_names(self, names: Names, configs: Configs) -> dict[str, str]:
         """The alarms of the branch, and of each config."""
-        return {
-            names.throttle_alarm: "all functions",
-        } | {
-            names.alarm(pipeline, config, about): f"{pipeline}/{config}"
-            for pipeline, config in configs
-            for about in metrics.ALARM_KINDS
+        shared = {names.branch_alarm(about): "all functions" for about in metrics.BRANCH_ALARMS}
+        sweeps = {
+            names.branch_alarm("sweep", number): "the sweep" for number in range(1, MOST_STACKS + 1)
         }
+        return (
+            shared
+            | sweeps
+            | {
+                names.alarm(pipeline, config, about): f"{pipeline}/{config}"
+                for pipeline, config in configs
+                for about in metrics.ALARM_KINDS
+            }
+        )

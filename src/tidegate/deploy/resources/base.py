@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tidegate.deploy.core.place import Place
+from tidegate.deploy.design.placement import MOST_STACKS
 from tidegate.runtime.wording import quantity
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
 from tidegate.targets.aws.names import Names, numbered
@@ -234,6 +235,11 @@ def function_names(names: Names, pipeline: str, config: str) -> Iterable[str]:
     """The name of a config's function, and the older recipe's names of it, each once."""
     older = older_function_names(names, pipeline, config)
     return dict.fromkeys((names.function(pipeline, config), *older))
+
+
+def sweep_names(names: Names, kind: str) -> dict[str, str]:
+    """The functions or roles of the sweeps of all stacks."""
+    return {names.sweep(kind, number): "the sweep" for number in range(1, MOST_STACKS + 1)}
 
 
 def count_in_words(count: int, what: str) -> str:

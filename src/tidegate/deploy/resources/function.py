@@ -10,6 +10,7 @@ from tidegate.deploy.resources.base import (
     FoundResource,
     SearchableType,
     function_names,
+    sweep_names,
 )
 from tidegate.targets.aws.names import Names
 
@@ -58,8 +59,8 @@ class Function(SearchableType):
         client.delete_function(FunctionName=found.name)
 
     def expected_names(self, names: Names, configs: Configs) -> dict[str, str]:
-        """The function of each config."""
-        return {
+        """The function of each config, and those of the sweeps."""
+        return sweep_names(names, "function") | {
             function: f"{pipeline}/{config}"
             for pipeline, config in configs
             for function in function_names(names, pipeline, config)

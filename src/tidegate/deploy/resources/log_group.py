@@ -11,6 +11,7 @@ from tidegate.deploy.resources.base import (
     FoundResource,
     SearchableType,
     function_names,
+    sweep_names,
 )
 from tidegate.targets.aws.names import Names
 
@@ -65,6 +66,8 @@ class LogGroup(SearchableType):
     def expected_names(self, names: Names, configs: Configs) -> dict[str, str]:
         """The logs of the builds, and of each config's function."""
         found = {names.build_log_group: "builds"}
+        for function, about in sweep_names(names, "function").items():
+            found[f"/aws/lambda/{function}"] = about
         for pipeline, config in configs:
             for function in function_names(names, pipeline, config):
                 found[f"/aws/lambda/{function}"] = f"{pipeline}/{config}"

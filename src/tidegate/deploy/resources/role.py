@@ -13,6 +13,7 @@ from tidegate.deploy.resources.base import (
     FoundResource,
     SearchableType,
     numbered_names,
+    sweep_names,
     tag_mapping,
 )
 from tidegate.targets.aws.names import Names
@@ -65,6 +66,7 @@ class Role(SearchableType):
             names.deploy_role: "deployments",
             names.github_role: "GitHub Actions",
             **numbered_names(names.scheduler_role, 64, MOST_STACKS),
+            **sweep_names(names, "role"),
         }
         for pipeline, config in configs:
             found[names.role(pipeline, config)] = f"{pipeline}/{config}"

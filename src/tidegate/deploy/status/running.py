@@ -159,7 +159,7 @@ def schedules(clients: Clients, groups: Iterable[str]) -> dict[str, tuple[str, s
 
 def firing_alarms(clients: Clients, names: Names, manifest: Manifest) -> tuple[str, ...]:
     """The names of the branch's alarms that are firing."""
-    wanted = [names.throttle_alarm] + [
+    wanted = [names.branch_alarm(about) for about in metrics.BRANCH_ALARMS] + [
         names.alarm(config.pipeline, config.name, about)
         for config in manifest.configs
         for about in metrics.ALARM_KINDS

@@ -39,6 +39,7 @@ from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.scheduled_files import room_on
 from tidegate.runtime.select import arrival_runs, takes
 from tidegate.targets.aws import messages
+from tidegate.targets.aws.backlog_work import BacklogWork
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.messages import (
@@ -48,9 +49,11 @@ from tidegate.targets.aws.messages import (
     Ignored,
     StoredRun,
     UnreadableMessage,
+    WorkWaits,
 )
 from tidegate.targets.aws.queue import Delivery, SqsQueue
 from tidegate.targets.aws.reporting import Reporting
+from tidegate.targets.aws.requests import send_again
 from tidegate.targets.aws.s3 import S3Inputs, S3Outputs
 from tidegate.targets.aws.settings import Settings
 from tidegate.targets.aws.worker import FunctionExecutor
@@ -58,6 +61,8 @@ from tidegate.targets.aws.worker import FunctionExecutor
 Answer = dict[str, Any]
 _AFTER_THE_END = 60.0
 """If a function dies, its messages are delivered again this long after its time was over, s."""
+_SHORTEST = 30.0
+"""The backlog is not worked on in the last seconds of an invocation."""
 _PAUSE = (30.0, 120.0)
 """After an error outside of a run, the message is delivered again so much later, s."""
 
@@ -90,6 +95,8 @@ class Function:
         self._reporting = Reporting(config, settings.log_level)
         self._log = self._reporting.log
         self._longest = 0.0
+        self._backlog = BacklogWork(config, self._inputs, self._ledger)
+        self._clients = clients
         settings.work.mkdir(parents=True, exist_ok=True)
         self.context = Context(
             manifest=settings.manifest,
@@ -179,6 +186,9 @@ class Function:
         """
         try:
             for content in messages.read(delivery.body, delivery.sent, self._scope):
+                if isinstance(content, WorkWaits):
+                    self._work_off()
+                    continue
                 event = self._complete(content)
                 if isinstance(event, datetime):
                     self._queue.deliver_again(delivery, event, self._now())
@@ -207,7 +217,38 @@ class Function:
                 self._log.remove_keys(["run"])
                 self._longest = max(self._longest, time.monotonic() - began)
 
-    def _complete(self, content: messages.Content) -> Event | Ignored | datetime:
+    def _work_off(self) -> None:
+        """Do what waits in the ledger, as long as there is time."""
+        left = self._executor.time_left()
+        self._backlog.work(
+            self._carry_out_waiting, self._has_time, self._now, left + _AFTER_THE_END
+        )
+
+    def _has_time(self) -> bool:
+        """Whether there is time for another run of the backlog, and no message waits for it.
+
+        With ``concurrency: 1``, messages can only be handled when this invocation has ended.
+        """
+        if self._executor.time_left() < max(1.5 * self._longest, _SHORTEST):
+            return False
+        return self.settings.config.concurrency != 1 or not self._queue.has_visible()
+
+    def _carry_out_waiting(self, body: Mapping[str, Any]) -> None:
+        """Carry out a run of the backlog; what is not done becomes a message of its own."""
+        delivery = Delivery(body, self._now())
+        wait = timedelta(seconds=random.uniform(*_PAUSE))
+        try:
+            if self._carry_out(delivery):
+                return
+            wait = (delivery.retry_at or self._now()) - self._now()
+        except Exception:
+            self._log.exception(
+                "a run of the backlog could not be handled", extra={"action": "failed_message"}
+            )
+        if self._queue.url:
+            send_again(body, self._queue.url, self._clients, wait)
+
+    def _complete(self, content: messages.Message) -> Event | Ignored | datetime:
         """The event of a message, with what only S3 or the ledger can add to it.
 
         A time is that until which a file waits for its companions.

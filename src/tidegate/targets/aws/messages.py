@@ -6,6 +6,7 @@ EventBridge "Scheduled Event"       {"source": "aws.events", "time": …}
 EventBridge Scheduler               {"tidegate": {"schedule": "lidar_vap/humboldt", "time": …}}
 a request, or one of many runs      {"tidegate": {"runs": […]}}
 a run that is too long for one      {"tidegate": {"kept": "queued/…"}}
+work that waits in the ledger       {"tidegate": {"backlog": "lidar/humboldt"}}
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class StoredRun:
 
 
 @dataclass(frozen=True)
+class WorkWaits:
+    """There is work in the ledger's backlog of the config."""
+
+
+@dataclass(frozen=True)
 class FunctionScope:
     """What the function is for."""
 
@@ -60,7 +66,9 @@ class FunctionScope:
     """The bucket that its products go to."""
 
 
-Content = FileArrived | ScheduleDue | Requested | StoredRun | Ignored
+Message = FileArrived | ScheduleDue | Requested | StoredRun | Ignored
+"""What a message can say about runs."""
+Content = Message | WorkWaits
 """What a message can say."""
 
 
@@ -91,6 +99,25 @@ def stored(name: str) -> dict[str, Any]:
     return {"tidegate": {"kept": name}}
 
 
+def work_waits(config: str) -> dict[str, Any]:
+    """The message that has a function work off its config's backlog."""
+    return {"tidegate": {"backlog": config}}
+
+
+def arrived(bucket: str, file: Input) -> dict[str, Any]:
+    """The message of EventBridge about a file, as far as it is read here."""
+    detail = {
+        "bucket": {"name": bucket},
+        "object": {"key": file.key, "etag": file.version, "size": file.size},
+    }
+    message: dict[str, Any] = {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "detail": detail,
+    }
+    return message | ({"time": to_json(file.modified)} if file.modified else {})
+
+
 def scheduled(config: str, time: str = "<aws.scheduler.scheduled-time>") -> dict[str, Any]:
     """The message that EventBridge Scheduler sends; it fills in the time."""
     return {"tidegate": {"schedule": config, "time": time}}
@@ -118,6 +145,9 @@ def _own(content: Mapping[str, Any], sent: datetime, scope: FunctionScope) -> Co
     at = _time(content.get("time"), sent)
     if "kept" in content:
         return StoredRun(str(content["kept"]))
+    if "backlog" in content:
+        _check_config(content["backlog"], scope)
+        return WorkWaits()
     if "schedule" in content:
         _check_config(content["schedule"], scope)
         return ScheduleDue(scope.config.id, at)

@@ -115,6 +115,14 @@ _RESERVED = ("xn--", "sthree-", "amzn-s3-demo-")
 """What S3 lets no bucket's name begin with."""
 
 
+def _shared_name(base: str, kind: str, name: str, stack: int) -> str:
+    """The name of what a stack has once; it begins like those of configs of that kind."""
+    known = _KINDS[kind]
+    begin = f"{base}-{known.word}-"
+    number = f"-{stack}" if stack > 1 else ""
+    return fit(f"{begin}{name}{number}", limit=known.limit, allowed=known.allowed, begin=begin)
+
+
 @dataclass(frozen=True)
 class BranchNames:
     """The names of what one branch of one pipelines repository has once."""
@@ -212,11 +220,16 @@ class BranchNames:
         """The policy that says what roles of functions and schedules may do at most."""
         return fit(f"{self.base}-boundary", limit=128, allowed=_ROLE)
 
-    @property
-    def throttle_alarm(self) -> str:
-        """The alarm for throttled functions, which the branch has once."""
-        begin = f"{self.base}-{_KINDS['alarm'].word}-"
-        return fit(f"{begin}throttles", limit=_KINDS["alarm"].limit, begin=begin)
+    def branch_alarm(self, about: str, stack: int = 1) -> str:
+        """An alarm that the branch, or each of its stacks, has once."""
+        return _shared_name(self.base, "alarm", about, stack)
+
+    def sweep(self, kind: str, stack: int = 1) -> str:
+        """The function, role or schedule (``kind``) of the sweep of a stack.
+
+        It begins like those of configs. With two hyphens, it is not one of theirs.
+        """
+        return _shared_name(self.base, kind, "-sweep", stack)
 
     @property
     def recovery_rule(self) -> str:

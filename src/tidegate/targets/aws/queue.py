@@ -19,7 +19,7 @@ from tidegate.runtime.protocols import QueuedRun
 from tidegate.runtime.runs import Run
 from tidegate.targets.aws.clients import Clients, explained
 from tidegate.targets.aws.ledger import DynamoLedger
-from tidegate.targets.aws.requests import send
+from tidegate.targets.aws.requests import count_messages, send
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class SqsQueue:
     """See ``runtime.protocols.Queue``. ``url`` is "" where events are only sent directly."""
 
     def __init__(self, url: str, ledger: DynamoLedger, clients: Clients) -> None:
-        self._url = url
+        self.url = url
         self._ledger = ledger
         self._clients = clients
         self._current: Delivery | None = None
@@ -103,20 +103,20 @@ class SqsQueue:
             StorageError: not all could be sent; to send the others twice does no harm.
         """
         delivery = self._current
-        if delivery is None and not self._url and self._taken:
+        if delivery is None and not self.url and self._taken:
             delivery = self._taken[-1][1]  # a run that follows the one that is carried out now
         if delivery is not None and runs and self._stays_with_message(len(runs)):
             self._waiting.extend((run, delivery) for run in runs)
             delivery.state.extend(state)
             return len(runs)
         if runs:
-            send(runs, self._url, self._ledger, self._clients)
+            send(runs, self.url, self._ledger, self._clients)
             logger.info("%d runs are queued", len(runs), extra={"action": "queued"})
         self._keep(state)
         return len(runs)
 
     def _stays_with_message(self, count: int) -> bool:
-        return not self._url or (count == 1 and self._keeps_run)
+        return not self.url or (count == 1 and self._keeps_run)
 
     def take(self, now: datetime) -> QueuedRun | None:
         """The next run of the messages that were delivered."""
@@ -143,29 +143,24 @@ class SqsQueue:
 
     def count(self) -> int:
         """How many messages there are, roughly; those that were delivered are included."""
-        with explained("count the messages of", self._url):
-            answer = self._clients.sqs.get_queue_attributes(
-                QueueUrl=self._url,
-                AttributeNames=[
-                    "ApproximateNumberOfMessages",
-                    "ApproximateNumberOfMessagesNotVisible",
-                    "ApproximateNumberOfMessagesDelayed",
-                ],
-            )
-        return sum(map(int, answer["Attributes"].values()))
+        return sum(count_messages(self.url, self._clients))
+
+    def has_visible(self) -> bool:
+        """Whether messages wait to be delivered."""
+        return bool(self.url) and count_messages(self.url, self._clients)[0] > 0
 
     def deliver_again(self, delivery: Delivery, at: datetime, now: datetime) -> None:
         """A message is not done. With several runs, the latest time counts."""
         if delivery.retry_at is not None and at <= delivery.retry_at:
             return
         delivery.retry_at = at
-        if not delivery.receipt or not self._url:
+        if not delivery.receipt or not self.url:
             return
         wait = min(max(at - now, timedelta(0)), _LONGEST_WAIT)
         try:
-            with explained("postpone a message of", self._url):
+            with explained("postpone a message of", self.url):
                 self._clients.sqs.change_message_visibility(
-                    QueueUrl=self._url,
+                    QueueUrl=self.url,
                     ReceiptHandle=delivery.receipt,
                     VisibilityTimeout=int(wait.total_seconds()),
                 )
@@ -188,14 +183,14 @@ class SqsQueue:
             for n, delivery in enumerate(deliveries)
             if delivery.receipt
         ]
-        if not self._url:
+        if not self.url:
             return
         for n in range(0, len(entries), _MESSAGES_AT_ONCE):
             batch: Any = entries[n : n + _MESSAGES_AT_ONCE]
             try:
-                with explained("postpone messages of", self._url):
+                with explained("postpone messages of", self.url):
                     self._clients.sqs.change_message_visibility_batch(
-                        QueueUrl=self._url, Entries=batch
+                        QueueUrl=self.url, Entries=batch
                     )
             except Exception as error:  # they have the queue's visibility timeout then
                 logger.warning("%s", error, extra={"action": "postpone"})

@@ -23,7 +23,6 @@ class Reporting:
     """The log and the metrics of one config's function."""
 
     def __init__(self, config: Config, level: str) -> None:
-        self._config = config
         self.log = Logger(service="tidegate", level=level, logger_formatter=_Formatter())
         self.log.append_keys(pipeline=config.pipeline, config=config.name)
         self._metrics = EphemeralMetrics(namespace=NAMESPACE)
@@ -45,7 +44,7 @@ class Reporting:
                 "log": record.log,
             },
         )
-        for name, unit, value in measures(record, self._config):
+        for name, unit, value in measures(record):
             self._metrics.add_metric(name=name, unit=unit, value=value)
 
     def show(self, log: Path) -> None:
@@ -77,8 +76,8 @@ class _Formatter(LambdaPowertoolsFormatter):
         return str(super().serialize(line))
 
 
-def measures(record: RunRecord, config: Config) -> Iterator[tuple[str, MetricUnit, float]]:
-    """The metrics of an attempt that an alarm needs and neither Lambda nor SQS has.
+def measures(record: RunRecord) -> Iterator[tuple[str, MetricUnit, float]]:
+    """The metric of an attempt that an alarm needs and neither Lambda nor SQS has.
 
     CloudWatch charges for each metric in every hour in which it gets a value, so nothing is sent if
     a run succeeds. Source: CloudWatch User Guide, "Analyzing, optimizing, and
@@ -86,5 +85,3 @@ def measures(record: RunRecord, config: Config) -> Iterator[tuple[str, MetricUni
     """
     if record.state == "failed":
         yield "Failures", MetricUnit.Count, 1.0
-    if config.trigger == "Cron" and config.expect_every is not None:
-        yield "Runs", MetricUnit.Count, 1.0

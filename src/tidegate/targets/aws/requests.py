@@ -9,13 +9,16 @@ do nothing then; runs that no function could record are carried out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from tidegate.errors import StorageError
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Run
 from tidegate.targets.aws import messages
+from tidegate.targets.aws.backlog_work import parts_of
 from tidegate.targets.aws.clients import Clients, code_of, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 
@@ -25,7 +28,12 @@ LONGEST_MESSAGE = 200_000
 NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 """The codes of AWS's errors for a queue that does not exist."""
 
+MOST_MESSAGES = 200
+"""More runs of a config than this are not sent as messages: they wait in the ledger."""
+
 _AT_ONCE = 10
+_LONGEST_DELAY = 900
+"""SQS delays a message by 15 minutes at most, s."""
 _POLL, _HIDDEN = 1, 60
 """How long to wait for dead letters, and for how long nobody else sees them, s."""
 _STORED_FOR = timedelta(days=15)
@@ -37,6 +45,21 @@ def queue_url(name: str, clients: Clients) -> str:
         return str(clients.sqs.get_queue_url(QueueName=name)["QueueUrl"])
 
 
+def count_messages(url: str, clients: Clients) -> tuple[int, int]:
+    """How many messages of a queue could be delivered now, and how many later, roughly."""
+    with explained("count the messages of", url):
+        found = clients.sqs.get_queue_attributes(
+            QueueUrl=url,
+            AttributeNames=[
+                "ApproximateNumberOfMessages",
+                "ApproximateNumberOfMessagesNotVisible",
+                "ApproximateNumberOfMessagesDelayed",
+            ],
+        )["Attributes"]
+    now = int(found.pop("ApproximateNumberOfMessages"))
+    return now, sum(map(int, found.values()))
+
+
 def count_waiting(name: str, clients: Clients) -> int:
     """How many messages wait in a queue, as SQS estimates; none if there is no such queue."""
     try:
@@ -45,24 +68,47 @@ def count_waiting(name: str, clients: Clients) -> int:
         if code_of(error) not in NO_QUEUE:
             raise
         return 0
-    with explained("ask how many runs wait in", name):
-        answer = clients.sqs.get_queue_attributes(
-            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
-        )
-    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+    return count_messages(url, clients)[0]
 
 
 def send(runs: Sequence[Run], queue: str, ledger: DynamoLedger, clients: Clients) -> None:
     """Request runs of one config, each with a message of its own.
 
+    If they are many, they wait in the ledger's backlog, and one message says so.
+
     Raises:
         StorageError: not all could be sent; sending them again does no harm.
     """
-    for batch in _batches([_body(run, ledger) for run in runs]):
+    bodies = [_body(run, ledger) for run in runs]
+    if len(bodies) > MOST_MESSAGES:
+        ledger.backlog.add(runs[0].config, parts_of([json.loads(body) for body in bodies]))
+        bodies = [dumps(messages.work_waits(runs[0].config))]
+    _send_bodies(bodies, queue, clients)
+
+
+def send_again(
+    body: Mapping[str, Any], queue: str, clients: Clients, wait: timedelta = timedelta(0)
+) -> None:
+    """Send a message, to be delivered after ``wait``; raises StorageError."""
+    delay = min(max(int(wait.total_seconds()), 0), _LONGEST_DELAY)
+    with explained("send a request to", queue):
+        clients.sqs.send_message(QueueUrl=queue, MessageBody=dumps(body), DelaySeconds=delay)
+
+
+def announce_work(config: str, count: int, queue: str, clients: Clients, delay: int = 0) -> None:
+    """Have so many functions work off a config's backlog, in ``delay`` seconds."""
+    _send_bodies([dumps(messages.work_waits(config))] * count, queue, clients, delay)
+
+
+def _send_bodies(bodies: Sequence[str], queue: str, clients: Clients, delay: int = 0) -> None:
+    for batch in _batches(bodies):
         with explained("send a request to", queue):
             answer = clients.sqs.send_message_batch(
                 QueueUrl=queue,
-                Entries=[{"Id": str(n), "MessageBody": body} for n, body in enumerate(batch)],
+                Entries=[
+                    {"Id": str(n), "MessageBody": body, "DelaySeconds": delay}
+                    for n, body in enumerate(batch)
+                ],
             )
         if answer.get("Failed"):
             raise StorageError(
@@ -78,11 +124,7 @@ def redrive(dead_letters: str, queue: str, clients: Clients) -> int:
     Raises:
         StorageError: not all could be moved; one of the others may be in both queues.
     """
-    with explained("look at the dead letters", dead_letters):
-        answer = clients.sqs.get_queue_attributes(
-            QueueUrl=dead_letters, AttributeNames=["ApproximateNumberOfMessages"]
-        )
-    present, done = int(answer["Attributes"]["ApproximateNumberOfMessages"]), 0
+    present, done = count_messages(dead_letters, clients)[0], 0
     while done < present:  # those that come meanwhile have failed again
         with explained("fetch the dead letters", dead_letters):
             received = clients.sqs.receive_message(

@@ -105,10 +105,19 @@ class S3Inputs:
 
     def list(self, prefix: str) -> Iterable[Input]:
         """The files with a key prefix; the empty objects that stand for folders do not count."""
-        for found in self._bucket.list(prefix):
-            if not found["Key"].endswith("/"):
-                version, size = found["ETag"].strip('"'), int(found["Size"])
-                yield Input(found["Key"], version, size, found.get("LastModified"))
+        yield from _files(self._bucket.list(prefix))
+
+    def list_after(self, prefix: str, after: str) -> tuple[Sequence[Input], str]:
+        """The next thousand files with a key prefix, and the last key; "" if there are no more."""
+        objects, last = self._bucket.list_after(prefix, after)
+        return list(_files(objects)), last
+
+
+def _files(objects: Iterable[Mapping[str, Any]]) -> Iterator[Input]:
+    for found in objects:
+        if not found["Key"].endswith("/"):
+            version, size = found["ETag"].strip('"'), int(found["Size"])
+            yield Input(found["Key"], version, size, found.get("LastModified"))
 
 
 class S3Outputs:
@@ -247,6 +256,15 @@ class _Bucket:
                 PaginationConfig=config,  # type: ignore[arg-type]
             ):
                 yield from page.get("Contents", ())
+
+    def list_after(self, prefix: str, after: str) -> tuple[Sequence[Mapping[str, Any]], str]:
+        """The next thousand objects with that key prefix, and the last key; "" for the end."""
+        with self._explained("list", prefix):
+            answer = self._clients.s3.list_objects_v2(
+                Bucket=self._name, Prefix=prefix, StartAfter=after
+            )
+        objects: Sequence[Mapping[str, Any]] = answer.get("Contents", ())
+        return objects, str(objects[-1]["Key"]) if objects and answer.get("IsTruncated") else ""
 
     def download(self, key: str, destination: Path, *, match: str = "", sha256: str = "") -> None:
         """Copy one version of an object, in several parts at once where it is long.

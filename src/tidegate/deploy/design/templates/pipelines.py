@@ -7,7 +7,15 @@ from typing import Any
 
 from tidegate.deploy.design import placement
 from tidegate.deploy.design.metrics import Alarm
-from tidegate.deploy.design.model import ConfigResources, Plan, StackPlan, Zip
+from tidegate.deploy.design.model import (
+    ConfigResources,
+    Function,
+    Plan,
+    Schedule,
+    StackPlan,
+    Sweep,
+    Zip,
+)
 from tidegate.deploy.design.templates.records import (
     Resource,
     Template,
@@ -39,12 +47,11 @@ def _resources(plan: Plan, stack: StackPlan) -> Iterator[Resource]:
     if stack.support:
         yield ledger_table(plan.table, plan.tags)
         yield from alerts_topic(plan.topic, plan.place, plan.tags)
-    group = role = None
-    if stack.scheduler is not None:
-        name = {"Name": stack.schedule_group}
-        group = Resource("Schedules", "AWS::Scheduler::ScheduleGroup", name, plan.tags)
-        role = service_role("SchedulerRole", stack.scheduler, plan.tags)
-        yield from (group, role)
+    name = {"Name": stack.schedule_group}
+    group = Resource("Schedules", "AWS::Scheduler::ScheduleGroup", name, plan.tags)
+    role = service_role("SchedulerRole", stack.scheduler, plan.tags)
+    yield from (group, role)
+    yield from _sweep(plan, stack.sweep, group, role)
     yield Resource(
         "Dashboard",
         "AWS::CloudWatch::Dashboard",
@@ -52,14 +59,102 @@ def _resources(plan: Plan, stack: StackPlan) -> Iterator[Resource]:
         plan.tags,
     )
     for alarm in stack.alarms:
-        yield Resource(
-            f"{alarm.about.capitalize()}Alarm",
-            "AWS::CloudWatch::Alarm",
-            _alarm_properties(alarm, plan.topic_arn),
-            plan.tags,
-        )
+        yield _shared_alarm(plan, alarm)
     for config in stack.configs:
         yield from _ConfigTemplate(plan, config).resources(group, role)
+
+
+def _sweep(plan: Plan, planned: Sweep, group: Resource, scheduler: Resource) -> Iterator[Resource]:
+    logs = Resource("SweepLogs", "AWS::Logs::LogGroup", _log_group(planned.function), plan.tags)
+    role = service_role("SweepRole", planned.role, plan.tags)
+    function = _function(
+        "SweepFunction", planned.function, role, logs, planned.handler, {}, plan.tags
+    )
+    yield from (logs, role, function)
+    target = {
+        "Arn": function.arn,
+        "RoleArn": scheduler.arn,
+        "Input": planned.schedule.message,
+        # The next sweep does what this one should have done.
+        "RetryPolicy": {"MaximumRetryAttempts": 0},
+    }
+    yield _schedule("SweepSchedule", planned.schedule, "The sweep is due", group, target)
+    yield _shared_alarm(plan, planned.alarm)
+
+
+def _shared_alarm(plan: Plan, alarm: Alarm) -> Resource:
+    id = "".join(word.capitalize() for word in alarm.about.split("-"))
+    properties = _alarm_properties(alarm, plan.topic_arn)
+    return Resource(f"{id}Alarm", "AWS::CloudWatch::Alarm", properties, plan.tags)
+
+
+def _log_group(planned: Function) -> dict[str, Any]:
+    return {"LogGroupName": planned.log_group, "RetentionInDays": planned.log_retention}
+
+
+def _schedule(
+    id: str, planned: Schedule, description: str, group: Resource, target: Mapping[str, Any]
+) -> Resource:
+    # CloudFormation takes no tags for a schedule: its group has them.
+    return Resource(
+        id,
+        "AWS::Scheduler::Schedule",
+        {
+            "Name": planned.name,
+            "Description": description,
+            "GroupName": group.ref,
+            "ScheduleExpression": planned.expression,
+            "ScheduleExpressionTimezone": "UTC",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "State": "ENABLED",
+            "Target": dict(target),
+        },
+    )
+
+
+def _function(
+    id: str,
+    planned: Function,
+    role: Resource,
+    logs: Resource,
+    handler: str,
+    variables: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> Resource:
+    """A function; ``handler`` is its entry point, "" for that of its image."""
+    code: dict[str, Any] = {"PackageType": "Image", "Code": {"ImageUri": planned.image}}
+    if handler:
+        code["ImageConfig"] = {"Command": [handler]}
+    reasons = {}
+    if isinstance(planned.code, Zip):
+        code = {
+            "Code": {"S3Bucket": planned.code.bucket, "S3Key": planned.code.key},
+            "Handler": handler or planned.code.handler,
+            "Runtime": planned.code.runtime,
+        }
+        why = "Zip files are for emulators, and have the runtime that they were made for."
+        reasons = {"AwsSolutions-L1": why}
+    return Resource(
+        id,
+        "AWS::Lambda::Function",
+        {
+            "FunctionName": planned.name,
+            "Description": planned.description,
+            "Role": role.arn,
+            "Architectures": [planned.architecture],
+            "MemorySize": planned.memory,
+            "Timeout": planned.timeout,
+            "ReservedConcurrentExecutions": planned.reserved,
+            "EphemeralStorage": {"Size": planned.ephemeral_storage},
+            "Environment": {"Variables": {**planned.environment, **variables}},
+            # By reference, so that the log group exists first. Otherwise Lambda makes one that
+            # no stack deletes.
+            "LoggingConfig": {"LogGroup": logs.ref},
+            **code,
+        },
+        tags,
+        reasons=reasons,
+    )
 
 
 class _ConfigTemplate:
@@ -70,27 +165,19 @@ class _ConfigTemplate:
         self.config = config
         self.tags = {**plan.tags, **config.tags}
 
-    def resources(self, group: Resource | None, scheduler: Resource | None) -> Iterator[Resource]:
+    def resources(self, group: Resource, scheduler: Resource) -> Iterator[Resource]:
         """All of them; ``group`` and ``scheduler`` are those of the stack's schedules."""
         config = self.config
         dead_letters, queue = self._queues()
         role = service_role(self._id("Role"), config.role, self.tags)
-        logs = self._resource(
-            "Logs",
-            "AWS::Logs::LogGroup",
-            {
-                "LogGroupName": config.function.log_group,
-                "RetentionInDays": config.function.log_retention,
-            },
-        )
+        logs = self._resource("Logs", "AWS::Logs::LogGroup", _log_group(config.function))
         function = self._function(role, queue, logs)
         yield from (dead_letters, queue)
         yield self._queue_policy("QueuePolicy", queue, config.queue.arn)
         yield self._queue_policy("DeadLettersPolicy", dead_letters, config.queue.dead_letters_arn)
         yield from (role, logs, function, self._mapping(function, queue))
         yield from self._rule(queue, dead_letters)
-        if group is not None and scheduler is not None:
-            yield from self._schedules(group, scheduler, queue, dead_letters)
+        yield from self._schedules(group, scheduler, queue, dead_letters)
         for alarm in config.alarms:
             properties = _alarm_properties(alarm, self.plan.topic_arn)
             yield self._resource(f"Alarm-{alarm.about}", "AWS::CloudWatch::Alarm", properties)
@@ -159,39 +246,9 @@ class _ConfigTemplate:
         return Resource(self._id(name), "AWS::SQS::QueuePolicy", properties)
 
     def _function(self, role: Resource, queue: Resource, logs: Resource) -> Resource:
+        variables = {"TIDEGATE_QUEUE_URL": queue.ref}
         planned = self.config.function
-        code: dict[str, Any] = {"PackageType": "Image", "Code": {"ImageUri": planned.image}}
-        reasons = {}
-        if isinstance(planned.code, Zip):
-            code = {
-                "Code": {"S3Bucket": planned.code.bucket, "S3Key": planned.code.key},
-                "Handler": planned.code.handler,
-                "Runtime": planned.code.runtime,
-            }
-            why = "Zip files are for emulators, and have the runtime that they were made for."
-            reasons = {"AwsSolutions-L1": why}
-        variables = {**planned.environment, "TIDEGATE_QUEUE_URL": queue.ref}
-        return Resource(
-            self._id("Function"),
-            "AWS::Lambda::Function",
-            {
-                "FunctionName": planned.name,
-                "Description": planned.description,
-                "Role": role.arn,
-                "Architectures": [planned.architecture],
-                "MemorySize": planned.memory,
-                "Timeout": planned.timeout,
-                "ReservedConcurrentExecutions": planned.reserved,
-                "EphemeralStorage": {"Size": planned.ephemeral_storage},
-                "Environment": {"Variables": variables},
-                # By reference, so that the log group exists first. Otherwise Lambda makes one that
-                # no stack deletes.
-                "LoggingConfig": {"LogGroup": logs.ref},
-                **code,
-            },
-            self.tags,
-            reasons=reasons,
-        )
+        return _function(self._id("Function"), planned, role, logs, "", variables, self.tags)
 
     def _mapping(self, function: Resource, queue: Resource) -> Resource:
         planned = self.config.queue
@@ -231,26 +288,14 @@ class _ConfigTemplate:
         self, group: Resource, role: Resource, queue: Resource, dead_letters: Resource
     ) -> Iterator[Resource]:
         for number, planned in enumerate(self.config.schedules, 1):
-            # CloudFormation takes no tags for a schedule: its group has them.
-            yield Resource(
-                self._id("Schedule" if number == 1 else f"Schedule{number}"),
-                "AWS::Scheduler::Schedule",
-                {
-                    "Name": planned.name,
-                    "Description": f"{self.config.id} is due",
-                    "GroupName": group.ref,
-                    "ScheduleExpression": planned.expression,
-                    "ScheduleExpressionTimezone": "UTC",
-                    "FlexibleTimeWindow": {"Mode": "OFF"},
-                    "State": "ENABLED",
-                    "Target": {
-                        "Arn": queue.arn,
-                        "RoleArn": role.arn,
-                        "Input": planned.message,
-                        "DeadLetterConfig": {"Arn": dead_letters.arn},
-                    },
-                },
-            )
+            target = {
+                "Arn": queue.arn,
+                "RoleArn": role.arn,
+                "Input": planned.message,
+                "DeadLetterConfig": {"Arn": dead_letters.arn},
+            }
+            id = self._id("Schedule" if number == 1 else f"Schedule{number}")
+            yield _schedule(id, planned, f"{self.config.id} is due", group, target)
 
 
 def _alarm_properties(planned: Alarm, topic: str) -> dict[str, Any]:

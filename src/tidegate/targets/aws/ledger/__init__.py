@@ -3,7 +3,8 @@
 Items, by partition key (``pk``) and sort key (``sk``); D(x) is a digest of x:
 
     RUN#first 4 digits of its key   its key               a run: its state, owner, lease and record
-    R#config#state, R#state         start#key of the run  the runs of a config, and of all
+    R#config#state                  start#key of the run  the runs of a config, not those running
+    R#state, R#state#1, …           start#key of the run  the runs of all configs
     A#config#D(subject)             key of a run          a run about that subject
     T#config#D(input)               T                     which runs took that input
     P#product key                   P                     the present product of that key
@@ -12,6 +13,7 @@ Items, by partition key (``pk``) and sort key (``sk``); D(x) is a digest of x:
     D#S#… and D#L#…                 shelf                 which shelves exist
     NAMES                           D#datastream          the kinds and scales of its products
     STATE#name                      STATE                 a small value
+    W#config                        time#number#random    work that waits (``backlog``)
     B#token                         0000, 0001, …         the parts of a value too long for one item
 
 Two indexes that hold keys only list products by datastream (``by-one``) and by config (``by-two``),

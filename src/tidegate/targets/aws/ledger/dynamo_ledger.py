@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from tidegate.runtime.protocols import Claim, Span
 from tidegate.runtime.runs import Input, Product, Run, RunRecord, State
 from tidegate.targets.aws.clients import Clients
+from tidegate.targets.aws.ledger.backlog import Backlog
 from tidegate.targets.aws.ledger.changes import Changes
 from tidegate.targets.aws.ledger.claims import Claims
 from tidegate.targets.aws.ledger.finishing import Finishing
@@ -51,6 +52,7 @@ class DynamoLedger:
         self._products = Products(self._table, product_items, self._run_items, shelves, recent)
         self._changes = Changes(self._table, shelves)
         self._state = StateValues(self._table, values)
+        self.backlog = Backlog(self._table, values)
 
     # Claims.
 

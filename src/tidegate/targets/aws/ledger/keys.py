@@ -24,6 +24,10 @@ TIME_TO_LIVE = "expires"
 """The attribute that DynamoDB's time to live is read from."""
 PREFIX = 4
 """How many digits of a run's key name its partition."""
+SHARDS = {"running": 4, "succeeded": 2}
+"""Partitions of the list of all runs in a state; one for states that are not listed here. A
+partition takes 1,000 write units a second. A run is put on the list of running runs and removed
+again: that is four units. Then it is put on another list: that is two."""
 SCALES = 12
 """Scales of products' lengths; longer ones have the last."""
 
@@ -62,10 +66,22 @@ def run_key(key: str) -> Key:
 
 
 def list_keys(record: RunRecord) -> list[Key]:
-    """Where a run is listed by its state."""
+    """Where a run is listed by its state.
+
+    Running runs are few at any time, so they have no list by config, which saves writes.
+    """
     place = f"{sortable(to_micros(record.started))}#{record.key}"
-    names = (f"R#{record.run.config}#{record.state}", f"R#{record.state}")
-    return [(name, place) for name in dict.fromkeys(names)]
+    shards = state_lists(record.state)
+    everywhere = shards[int(record.key[:PREFIX], 16) % len(shards)]
+    by_config = [f"R#{record.run.config}#{record.state}"] if record.state != "running" else []
+    return [(name, place) for name in (*by_config, everywhere)]
+
+
+def state_lists(state: str, config: str | None = None) -> list[str]:
+    """The partitions that list the runs in a state: all runs, or if possible those of a config."""
+    if config is not None and state != "running":
+        return [f"R#{config}#{state}"]
+    return [f"R#{state}" + (f"#{n}" if n else "") for n in range(SHARDS.get(state, 1))]
 
 
 def subject_partition(config: str, subject: str) -> str:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import get_args
 
 from tidegate.runtime.ledger_rules import matches, start_and_key, to_micros
 from tidegate.runtime.runs import Input, RunRecord, State
-from tidegate.targets.aws.ledger.keys import PREFIX, Key, run_key, subject_partition, taken_key
+from tidegate.targets.aws.ledger.keys import (
+    PREFIX,
+    Key,
+    run_key,
+    state_lists,
+    subject_partition,
+    taken_key,
+)
 from tidegate.targets.aws.ledger.recent_reads import RecentReads
 from tidegate.targets.aws.ledger.run_items import RunItems
-from tidegate.targets.aws.ledger.table import PAGE, READ_AT_ONCE, Table
+from tidegate.targets.aws.ledger.table import PAGE, QUERIES_AT_ONCE, READ_AT_ONCE, Table
 from tidegate.targets.aws.ledger.times import sortable
 from tidegate.targets.aws.ledger.values import Item
 
@@ -71,14 +79,23 @@ class Runs:
         """The records at these places on the lists of those states, the latest first."""
         lists = [
             self._table.query(
-                f"R#{state}" if config is None else f"R#{config}#{state}",
+                name,
                 between=times,
                 descending=True,
                 page=PAGE if limit is None else max(1, min(limit, PAGE)),
             )
             for state in (dict.fromkeys(states) or _STATES)
+            for name in state_lists(state, config)
         ]
-        places = heapq.merge(*((item["sk"]["S"] for item in one) for one in lists), reverse=True)
+        with ThreadPoolExecutor(QUERIES_AT_ONCE) as pool:  # the first answer of each
+            firsts = list(pool.map(lambda one: list(islice(one, 1)), lists))
+        places = heapq.merge(
+            *(
+                (item["sk"]["S"] for item in chain(first, rest))
+                for first, rest in zip(firsts, lists)
+            ),
+            reverse=True,
+        )
         keys = (run_key(place.split("#")[1]) for place in places)
         given: set[Key] = set()
         while page := list(islice(keys, min(limit or PAGE, READ_AT_ONCE))):

@@ -1,0 +1,37 @@
+"""What the schedule of a stack's sweep sends; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.runtime.manifest import Config
+from tidegate.runtime.records import from_json, to_json
+
+PERIOD = 900
+"""The time from one sweep to the next, s."""
+
+
+@dataclass(frozen=True)
+class SweptConfig:
+    """A config, and the names of its queues."""
+
+    config: Config
+    """The config."""
+    queue: str
+    """The name of its queue."""
+    dead_letters: str
+    """The name of its dead-letter queue."""
+    seconds: int
+    """The time of an invocation of its function, s."""
+
+
+def sweep_event(configs: Sequence[SweptConfig]) -> dict[str, Any]:
+    """The event that has these configs swept."""
+    return {"tidegate": {"sweep": to_json(configs)}}
+
+
+def read_event(event: Mapping[str, Any]) -> list[SweptConfig]:
+    """The configs that an event names."""
+    return [from_json(SweptConfig, item) for item in event["tidegate"]["sweep"]]
