@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import (
     availability,
     aws_cold,
+    aws_fleet,
     aws_history,
     aws_overview,
     aws_warm,
@@ -39,11 +40,13 @@ AWS: Mapping[str, Benchmark] = {
     "h": aws_cold.measure_memory,
     "i": templates.measure,
     "k": aws_overview.measure,
+    "l": aws_fleet.measure,
 }
 BENCHMARKS: Mapping[str, Benchmark] = {**LOCAL, **AWS}
 _WHICH = """a overhead, b throughput, c control, d memory, j pages over a long history (these by
 default); on the AWS emulator e a VAP's inputs, f warm invocation, g cold start, h memory at rest;
-i templates of many configs, k requests of an overview"""
+i templates of many configs, k requests of an overview,
+l many configs with a file a minute"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

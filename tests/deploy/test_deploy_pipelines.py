@@ -132,7 +132,7 @@ def test_deploy_run_update_and_remove(stack: MiniStack, tmp_path: Path) -> None:
     [template] = synthesize(fewer)
     deploy(cloudformation, template, update=True)
     names = [f["FunctionName"] for f in clients.client("lambda").list_functions()["Functions"]]
-    assert names == ["waves-main-lambda-buoy-morro"]
+    assert sorted(names) == ["waves-main-lambda--sweep", "waves-main-lambda-buoy-morro"]
 
     cloudformation.delete_stack(StackName=template.stack)
     cloudformation.get_waiter("stack_delete_complete").wait(

@@ -370,43 +370,44 @@ def reprocess(
     counts: dict[str, int] = {}
     with opened.ledger() as ledger:
         for one in rerun.named_configs(opened.manifest, config):
-            if only == "missing" and not dry_run and _is_searched(out, opened, one, since, until):
+            if not dry_run and _is_searched(out, opened, one, (only, since, until)):
                 continue
             lost = _lost_runs(opened, ledger, one.id) if only == "missing" else frozenset()
             scope = rerun.Scope(one, since, until, only, lost)
             release, now = opened.manifest.release(one), datetime.now(timezone.utc)
             found = rerun.to_reprocess(scope, ledger, release, partial(opened.raw_files, one), now)
-            wanted += found
-            counts[one.id] = len(found)
+            wanted, counts[one.id] = [*wanted, *found], len(found)
     if dry_run:
-        if as_json:
-            out.data([{"key": run.key, "about": run.title} for run in wanted])
-        else:
-            rows = [
-                (view.short_key(run.key), plain(run.config), plain(run.title)) for run in wanted
-            ]
-            out.table(("run", "config", "about"), rows, empty="nothing to run")
+        _show_wanted(out, wanted)
         return
     for id, count in counts.items():
         out.note(f"{id}: {quantity(count, 'run')}{opened.estimate(id, count)}")
     _carry_out(out, opened, wanted, wait)
 
 
+def _show_wanted(out: View, wanted: Sequence[Run]) -> None:
+    if out.as_json:
+        out.data([{"key": run.key, "about": run.title} for run in wanted])
+        return
+    rows = [(view.short_key(run.key), plain(run.config), plain(run.title)) for run in wanted]
+    out.table(("run", "config", "about"), rows, empty="nothing to run")
+
+
 def _is_searched(
     out: View,
     opened: session.Session,
     config: Config,
-    begin: datetime | None,
-    end: datetime | None,
+    scope: tuple[rerun.Only | None, datetime | None, datetime | None],
 ) -> bool:
     """Whether somebody else searches for the missing files of a config, and runs them."""
-    searched = opened.request_missing(config, begin, end)
-    if searched:
-        out.note(
-            f"{config.id}: its function searches for files without products, and runs them;"
-            " `tidegate runs --target aws` shows what it does"
-        )
-    return searched
+    only, begin, end = scope
+    if only != "missing" or not opened.request_missing(config, begin, end):
+        return False
+    out.note(
+        f"{config.id}: its function searches for files without products, and runs them;"
+        " `tidegate runs --target aws` shows what it does"
+    )
+    return True
 
 
 def _lost_runs(opened: session.Session, ledger: Ledger, config: str) -> frozenset[str]:
