@@ -127,11 +127,13 @@ class World:
         return git(self.pipelines, "rev-parse", "HEAD")
 
     def images(self) -> dict[str, str]:
-        """The image of each function now."""
+        """The image of each config's function now."""
         client = self.clients.client("lambda")
         found = {}
         for page in client.get_paginator("list_functions").paginate():
             for function in page["Functions"]:
+                if function["FunctionName"].endswith("-lambda--sweep"):
+                    continue
                 code = client.get_function(FunctionName=function["FunctionName"])["Code"]
                 found[function["FunctionName"]] = code["ImageUri"]
         return found
