@@ -17,16 +17,18 @@ from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.listener import StorageTrouble, internal_error
 from tidegate.targets.local.queue import SqliteQueue
+from tidegate.targets.local.worker_places import WorkerPlaces
 
 logger = logging.getLogger(__name__)
 
 _IDLE = 5.0
 _TICK = 0.5
 _LEDGER_PAUSE = 5.0
+_MOST_PUBLISHING = 4
 
 
 class RunLoops:
-    """As many threads as the executor has slots.
+    """Threads for the runs that are with the executor, and a few for those being published.
 
     At most ``concurrency`` runs of a config go on at once, and none of those in ``not_run``. While
     the ledger cannot be written, the loops wait.
@@ -43,14 +45,16 @@ class RunLoops:
     ) -> None:
         """While ``hold()`` is true, no run is started."""
         self._hold = hold
-        self._dispatcher = replace(dispatcher, ended=self._ended)
+        self._changed = threading.Condition()
+        self._places = WorkerPlaces(dispatcher.context.executor, self._changed)
+        context = replace(dispatcher.context, executor=self._places)
+        self._dispatcher = replace(dispatcher, context=context, ended=self._ended)
         self._tell = dispatcher.ended
         self._queue = queue
         self._ledger = ledger
         self._trouble = trouble
         self._not_run = list(not_run)
         self._stopping = threading.Event()
-        self._changed = threading.Condition()
         self._running: Counter[str] = Counter()
         self._only: Collection[str] | None = None
         self._awaited: set[str] | None = None
@@ -75,7 +79,8 @@ class RunLoops:
 
     def start(self) -> None:
         """Start the threads."""
-        for number in range(self._dispatcher.context.executor.slots):
+        slots = self._places.slots
+        for number in range(slots + min(slots, _MOST_PUBLISHING)):
             thread = threading.Thread(target=self._loop, name=f"tidegate-run-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -141,7 +146,7 @@ class RunLoops:
                 finally:
                     with self._changed:
                         self._running[queued.run.config] -= 1
-                        self._changed.notify_all()
+                    self._places.leave()
         except Interrupted:
             pass
         except TidegateError as error:
@@ -155,6 +160,9 @@ class RunLoops:
         """The next run that may go on now; waits for one. None when it is time to end."""
         with self._changed:
             while not self.over():
+                if not self._places.is_one_free():
+                    self._changed.wait(_IDLE)
+                    continue
                 if time.monotonic() < self._no_room_until or self._hold():
                     self._changed.wait(_TICK)
                     continue
@@ -166,6 +174,7 @@ class RunLoops:
                     queued = None
                 if queued is not None:
                     self._running[queued.run.config] += 1
+                    self._places.hold()
                     return queued
                 self._changed.wait(_IDLE)
         return None
