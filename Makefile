@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-quick test-aws test-random lint bench bench-aws lock clean
+.PHONY: help demo test test-quick test-aws test-random lint bench bench-aws screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench: $(READY)  ## the benchmarks, against plain Tsdat, as ratios
 
 bench-aws: $(READY)  ## the same on the AWS emulator, against plain Tsdat with its own FileSystemS3
 	$(BIN)/python -m benchmarks e f g h i k
+
+screenshots: $(READY)  ## the pictures of the dashboard in docs/images, with Debian's chromium
+	$(BIN)/python -m scripts.screenshots
 
 lock: $(READY)  ## resolve the lock files again
 	UV=$(BIN)/uv sh scripts/lock.sh

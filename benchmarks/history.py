@@ -5,7 +5,7 @@ days, files with few samples, late files, files that fail and are replaced later
 open, a datastream that began late, one that has stopped, and a variable that is always empty. The
 same seed gives the same history.
 
-    python -m benchmarks.history FILE --runs 100000 --days 730
+    python -m benchmarks.history FOLDER --runs 100000 --days 730
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import cast
 
@@ -87,9 +87,22 @@ def streams(runs: int, days: int, count: int = 30) -> list[Stream]:
 
 
 def history(
-    wanted: Sequence[Stream], days: int, end: datetime = END, seed: int = 1
+    wanted: Sequence[Stream],
+    days: int,
+    end: datetime = END,
+    seed: int = 1,
+    *,
+    until: datetime | None = None,
 ) -> Iterator[RunRecord]:
-    """The runs of these datastreams over the days before ``end``, in the order of their starts."""
+    """The runs of these datastreams over the days before ``end``, in the order of their starts.
+
+    Late files arrive after ``end``; with ``until``, only those are there that ran before it.
+    """
+    found = _history(wanted, days, end, seed)
+    return found if until is None else takewhile(lambda record: record.started < until, found)
+
+
+def _history(wanted: Sequence[Stream], days: int, end: datetime, seed: int) -> Iterator[RunRecord]:
     plans = [_Plan(stream, days, random.Random(f"{seed} {stream.datastream}")) for stream in wanted]
     late: list[RunRecord] = []
     for day in range(days):
@@ -213,16 +226,43 @@ def write(ledger: SqliteLedger, records: Iterable[RunRecord]) -> int:
     return count
 
 
+def write_workspace(root: Path, wanted: Iterable[Stream]) -> None:
+    """A workspace whose config has the configs of these datastreams; it is only to be looked at."""
+    lines = ["repository: pipelines", "pipelines:"]
+    by_pipeline: dict[str, list[str]] = {}
+    for stream in wanted:
+        pipeline, _, name = stream.config.partition("/")
+        by_pipeline.setdefault(pipeline, []).append(name)
+    for pipeline, names in by_pipeline.items():
+        file = f"pipelines/{pipeline}/config/pipeline.yaml"
+        (root / "pipelines" / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / "pipelines" / file).write_text("classname: pipelines.Pipeline\n")
+        lines += [f"- name: {pipeline}", "  type: Ingest", "  trigger: S3", "  configs:"]
+        for name in names:
+            lines += [
+                f"    {name}:",
+                f"      input_bucket_path: {pipeline}/{name}/",
+                f"      config_file_path: {file}",
+                "      expect_every: 3d",
+            ]
+    (root / "pipelines_config.yml").write_text("\n".join(lines) + "\n")
+    (root / "input").mkdir(exist_ok=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a ledger's file with a history that ends today."""
+    """Make a workspace with a ledger and a history that ends today."""
     parser = argparse.ArgumentParser("python -m benchmarks.history", description=main.__doc__)
-    parser.add_argument("file", type=Path, help="the ledger: .tidegate/ledger.sqlite, for example")
+    parser.add_argument("folder", type=Path, help="the workspace to make")
     parser.add_argument("--runs", type=int, default=20000, help="about how many runs")
     parser.add_argument("--days", type=int, default=730)
     given = parser.parse_args(arguments)
-    today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    with SqliteLedger(given.file) as ledger:
-        made = write(ledger, history(streams(given.runs, given.days), given.days, today))
+    now = datetime.now(timezone.utc)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    wanted = streams(given.runs, given.days)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    write_workspace(given.folder, wanted)
+    with SqliteLedger(given.folder / ".tidegate" / "ledger.db") as ledger:
+        made = write(ledger, history(wanted, given.days, today, until=now))
     sys.stdout.write(f"{made} runs\n")
     return 0
 

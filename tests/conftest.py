@@ -21,7 +21,7 @@ import hypothesis
 import pytest
 
 TESTS = Path(__file__).parent
-sys.path += [str(TESTS / "aws"), str(TESTS / "images")]
+sys.path += [str(TESTS / "aws"), str(TESTS / "images"), str(TESTS / "web")]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background: the children that tests start would ignore Ctrl-C, too.

@@ -137,6 +137,24 @@ def test_a_failed_run_fails_in_the_same_way_elsewhere(done, tidegate, tmp_path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["failed", "failed.zip"]
 
 
+def test_a_run_of_a_vap_is_repeated_elsewhere(done, tidegate, tmp_path, monkeypatch):
+    file, python = tmp_path / "vap.zip", ("--python", sys.executable, "--json")
+    days = ("--begin", "20220401", "--end", "20220402")
+    code, out, err = tidegate("run", "tiny_vap/one", *days, *python)
+    assert code == 0, err
+    [run] = json.loads(out)
+    assert tidegate("show", run["key"], "--failure-bundle", str(file))[0] == 0
+    with zipfile.ZipFile(file) as archive:
+        found = {name for name in archive.namelist() if name.startswith(("input/", "output/"))}
+    assert found == {f"output/{ref['key']}" for ref in run["run"]["products"]}
+    monkeypatch.chdir(tmp_path)
+    code, out, err = tidegate("run", "--from-bundle", str(file), *python)
+    assert code == 0, err
+    [again] = json.loads(out)
+    assert (again["key"], again["state"]) == (run["key"], "succeeded")
+    assert [p["key"] for p in again["products"]] == [p["key"] for p in run["products"]]
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)]
 )

@@ -11,9 +11,11 @@ import json
 import os
 import plistlib
 import shutil
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+def dashboard_answers(port: str) -> bool:
+    """Whether a dashboard on that port can read its ledger."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=60) as answer:
+            return bool(json.load(answer) == {"status": "ok"})
+    except OSError:
+        return False
+
+
 def tidegate(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tidegate", "service", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1200)
@@ -134,7 +145,11 @@ def test_install_status_and_remove(tmp_path: Path, environment: dict[str, str]) 
     status = tidegate(environment, "status", str(folder), "--json")
     assert (status.returncode, json.loads(status.stdout)["installed"]) == (1, False)
 
-    done = tidegate(environment, "install", str(folder), "--workers", "1", "--json")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    options = ("--workers", "1", "--web", "--port", port)
+    done = tidegate(environment, "install", str(folder), *options, "--json")
     assert done.returncode == 0, done.stderr
     installed = json.loads(done.stdout)
     assert installed["state"] == "active"
@@ -144,6 +159,9 @@ def test_install_status_and_remove(tmp_path: Path, environment: dict[str, str]) 
     while not workspace.busy():
         log = (tmp_path / "systemd" / "service.log").read_text()
         assert time.monotonic() < deadline, log
+        time.sleep(0.2)
+    while not dashboard_answers(port):
+        assert time.monotonic() < deadline
         time.sleep(0.2)
     assert (folder / ".tidegate" / ".gitignore").read_text() == "*\n"
 

@@ -11,23 +11,22 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from web_history import HistoryWriter
+from benchmarks.history import history, streams, write, write_workspace
+from playwright.sync_api import Browser, expect
+from web_browser import PATIENCE, Visit, chromium
+from web_history import HistoryWriter, make_workspace
 
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import Failure, Input, Run
+from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.web.options import WebOptions
+from tidegate.web.pages import ENDPOINTS
 from tidegate.web.serving import WebServer
 from tidegate.workspace.session import TargetOptions
 
 pytestmark = pytest.mark.functional
 
 TINY = Path(__file__).parents[1] / "service" / "tiny"
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 CONFIG = """\
 repository: pipelines
 pipelines:
@@ -39,20 +38,13 @@ pipelines:
         input_bucket_path: tiny/site/
         config_file_path: pipelines/tiny/config/pipeline.yaml
 """
-PATIENCE = 120_000
-"""ms; a worker imports Tsdat, which takes long on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed: scripts/test_packages.sh installs it")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
@@ -75,37 +67,6 @@ def server(tmp_path: Path) -> Iterator[WebServer]:
     history.ledger.close()
     with WebServer(TargetOptions(root), WebOptions(), python=sys.executable) as started:
         yield started
-
-
-class Visit:
-    """A page of the browser that notes what should not happen."""
-
-    def __init__(self, browser: Browser, address: str, folder: Path, **options: object) -> None:
-        context = browser.new_context(base_url=address, **options)  # type: ignore[arg-type]
-        context.set_default_timeout(PATIENCE)
-        self.page: Page = context.new_page()
-        self.folder = folder
-        self.problems: list[str] = []
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", self._said)
-        self.page.on("request", lambda request: self._asked(request.url, address))
-
-    def _said(self, message: object) -> None:
-        if getattr(message, "type", "") == "error":
-            self.problems.append(str(getattr(message, "text", "")))
-
-    def _asked(self, url: str, address: str) -> None:
-        if not url.startswith(address):
-            self.problems.append(f"asked for {url}")
-
-    def check(self, name: str) -> None:
-        """Check that everybody can use the page as it is now, and keep a picture of it."""
-        found = Axe().run(self.page)
-        self.problems += [f"{name}: {v['id']}: {v['help']}" for v in found.response["violations"]]
-        width = self.page.viewport_size["width"]  # type: ignore[index]
-        if self.page.evaluate("document.documentElement.scrollWidth") > width:
-            self.problems.append(f"{name} is wider than the window")
-        self.page.screenshot(path=self.folder / f"{name}-{width}.png", full_page=True)
 
 
 def test_from_a_failed_run_to_a_green_one(
@@ -149,3 +110,69 @@ def test_from_a_failed_run_to_a_green_one(
     phone.page.keyboard.press("ArrowLeft")
     phone.page.wait_for_url("**/plots?*day=2022-04-04*")
     assert visit.problems + phone.problems == []
+
+
+@pytest.fixture(scope="module")
+def two_years(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """A dashboard over two years of three datastreams."""
+    root, days = tmp_path_factory.mktemp("years") / "station", 730
+    root.mkdir()
+    wanted = streams(3 * days, days, 3)
+    write_workspace(root, wanted)
+    now = datetime.now(timezone.utc)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    with SqliteLedger(root / ".tidegate" / "ledger.db") as ledger:
+        write(ledger, history(wanted, days, midnight, until=now))
+    with WebServer(TargetOptions(root), WebOptions(), python=sys.executable) as started:
+        yield started
+
+
+def test_every_page_of_two_years_of_history(
+    browser: Browser, two_years: WebServer, tmp_path: Path
+) -> None:
+    folder = Path(os.environ.get("TIDEGATE_SCREENSHOTS", tmp_path / "screenshots"))
+    folder.mkdir(exist_ok=True)
+    visit = Visit(browser, two_years.url, folder, color_scheme="dark")
+    page = visit.page
+    page.goto("/")
+    page.locator("tbody svg.strip").first.wait_for()
+    visit.check("years-overview")
+    page.get_by_role("navigation").get_by_role("link", name="Availability").click()
+    visit.check("years-availability")
+    page.locator("table.strips tbody a").first.click()
+    visit.check("years-calendar")
+    page.locator("table.calendar tbody th a").nth(1).click()
+    expect(page.get_by_role("heading", name="Variables")).to_be_visible()
+    visit.check("years-month")
+    page.locator("table.calendar td.a5 a").first.click()
+    visit.check("years-day")
+    page.goto("/runs?state=failed")
+    visit.check("years-failed")
+    page.get_by_role("row").nth(1).get_by_role("link").last.click()
+    expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
+    visit.check("years-run")
+    for name in ("products", "plots", "releases"):
+        page.goto(f"/{name}")
+        visit.check(f"years-{name}")
+    phone = Visit(browser, two_years.url, folder, viewport={"width": 390, "height": 800})
+    for name in ("availability", "runs"):
+        phone.page.goto(f"/{name}")
+        phone.check(f"years-{name}")
+        inside = ".wide table.strips, .wide table.stack"
+        assert phone.page.locator(inside).first.evaluate(
+            "table => table.scrollWidth <= table.parentElement.clientWidth"
+        )
+    assert visit.problems + phone.problems == []
+
+
+def test_every_page_of_an_empty_workspace(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "screenshots"
+    folder.mkdir()
+    root = make_workspace(tmp_path / "station")
+    with WebServer(TargetOptions(root), WebOptions(), python=sys.executable) as server:
+        visit = Visit(browser, server.url, folder)
+        for endpoint in ENDPOINTS.values():
+            if endpoint.heading:
+                visit.page.goto(endpoint.path)
+                visit.check(endpoint.name)
+    assert visit.problems == []

@@ -16,6 +16,8 @@ from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Product
 from tidegate.web.pages import ENDPOINTS
 from tidegate.web.pages.releases import config_changes
+from tidegate.web.texts import with_code
+from tidegate.workspace.release_notes import note_releases
 
 WEEK = {"begin": "2026-11-22", "end": "2026-11-28"}
 EVIL = "<script>alert('x')</script>&\"'"
@@ -166,6 +168,12 @@ def test_markup_in_names_is_text(web: Web) -> None:
     assert "alert(" in pages[-1].text
 
 
+def test_what_is_in_backticks_is_code_and_never_an_element() -> None:
+    assert with_code("run `a <b>` or <i>") == "run <code>a &lt;b&gt;</code> or &lt;i&gt;"
+    assert with_code("one ` only, and `<b>") == "one <code> only, and </code>&lt;b&gt;"
+    assert with_code("`\n` and ``") == "`\n` and ``"
+
+
 def test_names_that_are_not_utf8_or_turn_text(web: Web) -> None:
     record = web.history.fail("bad\udcff\u202egnp", "line\x1b[31m")
     client = web.client()
@@ -233,6 +241,21 @@ def test_releases_that_made_the_latest_runs(web: Web) -> None:
         (INGEST, 7, 1, True),
         (VAP, 1, 0, True),
     ]
+
+
+def test_changes_of_code_and_packages_are_shown(web: Web) -> None:
+    config = Config("lidar", "humboldt", "Ingest", "S3", "p.yaml")
+    ledger = web.history.ledger
+    for days, release, packages in ((30, "4" * 64, ["tsdat==0.9.3"]), (7, "5" * 64, ["tsdat==1"])):
+        manifest = Manifest((config,), {"lidar": release})
+        note_releases(ledger, manifest, packages, NOW - timedelta(days=days))
+    client = web.client()
+    changed = client.get("/api/releases").json()["noted"]
+    assert [one.get("changes", []) for one in changed] == [["the code", "tsdat 0.9.3 → 1"], []]
+    assert "tsdat 0.9.3 → 1" in client.get("/releases").text
+    product = next(iter(ledger.products(datastream=STREAM)))
+    assert client.get(f"/api/products/{product.key}").json()["packages"] == ["tsdat==1"]
+    assert "tsdat==1" in client.get(f"/products/{product.key}").text
 
 
 def test_how_the_configs_of_two_releases_differ() -> None:

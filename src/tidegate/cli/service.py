@@ -12,6 +12,7 @@ import typer
 
 from tidegate.cli.options import CPUS, HERE, Dir, Json, Workers
 from tidegate.cli.view import View, plain
+from tidegate.cli.web import PORT
 from tidegate.errors import UsageError
 from tidegate.runtime.records import to_json
 from tidegate.workspace.folder import Workspace
@@ -26,13 +27,19 @@ app = typer.Typer(
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 
-@app.command(epilog="Example: tidegate service install my-workspace --workers 4")
+@app.command(epilog="Example: tidegate service install my-workspace --workers 4 --web")
 def install(
     directory: Dir = HERE,
     workers: Workers = CPUS,
     poll: Annotated[
         bool, typer.Option("--poll", help="Look for files by polling (network file systems).")
     ] = False,
+    with_web: Annotated[
+        bool, typer.Option("--web", help="Show the dashboard too, for this machine.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="The dashboard's port.")
+    ] = PORT,
     show: Annotated[
         bool, typer.Option("--print", help="Print the service's file; install nothing.")
     ] = False,
@@ -40,7 +47,10 @@ def install(
 ) -> None:
     """Start the workspace's service now and at each boot; run it again to change its options."""
     out = View(as_json=as_json)
-    unit = _unit(directory, ("--workers", str(workers), *(("--poll",) if poll else ())))
+    options = ("--workers", str(workers), *(("--poll",) if poll else ()))
+    if with_web:
+        options += ("--web", "--port", str(port))
+    unit = _unit(directory, options)
     if show:
         out.out.print(
             unit.systemd() if sys.platform != "darwin" else unit.launchd().decode(),
@@ -63,6 +73,8 @@ def install(
         out.data({**_data(state), "to_do": left})
         return
     out.line(f"{plain(state.name)} is installed: {plain(state.file)}")
+    if with_web:
+        out.note(f"the dashboard is at http://127.0.0.1:{port}/ as long as it runs")
     for text in left:
         out.note(text)
     out.note(f"what it prints: {state.log_command}")

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tidegate.errors import LedgerError, StorageError, TidegateError, UsageError
+from tidegate.errors import InputChanged, LedgerError, StorageError, TidegateError, UsageError
 from tidegate.targets.local.listener import internal_error
 from tidegate.web import files
 from tidegate.web.actions import Action, Actions, reader_name
@@ -322,6 +322,7 @@ def _on_error(dashboard: Dashboard) -> Callable[[Request, Exception], Response]:
 
 _STATUS: dict[type[TidegateError], int] = {
     NotFound: 404,
+    InputChanged: 404,
     UsageError: 400,
     LedgerError: 503,
     StorageError: 503,

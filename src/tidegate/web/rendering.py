@@ -36,6 +36,7 @@ def environment() -> Environment:
         bytes=texts.size,
         percent=texts.percent,
         breakable=texts.breakable,
+        with_code=texts.with_code,
         file_name=texts.file_name,
         quantity=quantity,
     )

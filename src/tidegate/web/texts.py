@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -37,6 +38,8 @@ KINDS: dict[FailureKind, tuple[str, str]] = {
     ),
 }
 """For each kind of failure, what it means and what to do."""
+
+_BACKTICKS = re.compile(r"`([^`\n]+)`")
 
 MARKS = {
     "succeeded": ("✓", "good"),
@@ -137,6 +140,15 @@ def breakable(text: str) -> Markup:
     for separator in "/._":
         escaped = escaped.replace(separator, f"{separator}<wbr>")
     return Markup(escaped)
+
+
+def with_code(text: str) -> Markup:
+    """A text with what is in backticks as code; all else is escaped."""
+    pieces = _BACKTICKS.split(str(clean(text)))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if n % 2 else escape(piece)
+        for n, piece in enumerate(pieces)
+    )
 
 
 def file_name(key: str) -> str:

@@ -130,7 +130,7 @@ def _unsafe(file: Path, why: str) -> UsageError:
 
 def _set_times(folder: Path, record: RunRecord) -> None:
     """Give raw files their times: which of two is the later one depends on that."""
-    for input in record.run.inputs:
+    for input in record.run.files:
         place = folder / INPUT / input.key
         if input.modified is not None and place.is_file():
             seconds = input.modified.astimezone(timezone.utc).timestamp()

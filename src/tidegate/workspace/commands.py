@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 from tidegate.errors import UsageError
@@ -26,9 +27,11 @@ from tidegate.targets.local.queue import Entry, SqliteQueue
 from tidegate.targets.local.service import Service
 from tidegate.targets.local.sightings import Sightings
 from tidegate.workspace.binding import check_folder
+from tidegate.workspace.code_watch import package_folders
 from tidegate.workspace.follow import Following
 from tidegate.workspace.keep_summaries import keeping_summaries
 from tidegate.workspace.loading import LoadedWorkspace, Say
+from tidegate.workspace.release_notes import installed_packages, note_releases
 from tidegate.workspace.serving import WorkspaceService
 from tidegate.workspace.session import Job
 
@@ -61,6 +64,7 @@ def service(
     """
 
     def make(loaded: LoadedWorkspace) -> Service:
+        _note_releases(loaded)
         return Service(
             loaded.workspace.places,
             loaded.manifest,
@@ -83,6 +87,15 @@ def service(
 
         with keeping_summaries(loaded.workspace.ledger, configs):
             yield service
+
+
+def _note_releases(loaded: LoadedWorkspace) -> None:
+    """Note what is run from now on: code, settings, packages."""
+    folders = package_folders(Path(loaded.python[0])) if loaded.python else ()
+    with loaded.ledger() as ledger:
+        note_releases(
+            ledger, loaded.manifest, installed_packages(folders), datetime.now(timezone.utc)
+        )
 
 
 def _retention(loaded: LoadedWorkspace) -> Retention:

@@ -111,7 +111,7 @@ def warning(contents: Contents, file: Path) -> str:
 def _fetch(inputs: Inputs, outputs: Outputs, run: Run, folder: Path) -> list[str]:
     """Copy what a run read, at the same versions; returns what is not there any more."""
     problems = []
-    for input in run.inputs:
+    for input in run.files:
         place = folder / INPUT / input.key
         place.parent.mkdir(parents=True, exist_ok=True)
         try:

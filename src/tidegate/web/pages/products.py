@@ -13,6 +13,7 @@ from tidegate.runtime.runs import Product, RunRecord
 from tidegate.web.endpoints import Endpoint, NotFound, Page, Parameter, Parameters, midnight
 from tidegate.web.site import Site
 from tidegate.web.texts import file_name
+from tidegate.workspace.release_notes import note_of_run, packages_of, release_notes
 
 PLOTS = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 """The endings of files that browsers show as pictures."""
@@ -104,6 +105,7 @@ def product(site: Site, parameters: Parameters) -> Page:
     run = site.ledger.record(found.run) if found.run else None
     siblings = site.ledger.made_by(found.run) if found.run else []
     users = _users(site, found)
+    packages = _packages(site, run) if run else []
     return Page(
         "product.html",
         file_name(found.key),
@@ -113,6 +115,7 @@ def product(site: Site, parameters: Parameters) -> Page:
             "siblings": [p for p in siblings if p.key != found.key],
             "made_from": site.ledger.products_at(p.key for p in run.run.products) if run else {},
             "users": users,
+            "packages": packages,
             "is_plot": is_plot,
             "is_dataset": is_dataset(found.key),
             "variables": _variables(found),
@@ -121,6 +124,7 @@ def product(site: Site, parameters: Parameters) -> Page:
         {
             **to_json(found),
             "release": run.release if run else "",
+            "packages": packages,
             "inputs": to_json(run.run.inputs) if run else [],
             "made_from": [p.key for p in run.run.products] if run else [],
             "used_by": [record.key for record in users],
@@ -138,6 +142,13 @@ def find_product(site: Site, key: str) -> Product:
             next="look for its day in the list of products",
         )
     return found
+
+
+def _packages(site: Site, run: RunRecord) -> list[str]:
+    """The packages that a run was made with; none if no service noted them."""
+    notes = release_notes(site.ledger).get(run.run.config, [])
+    note = note_of_run(notes, run.release, run.started)
+    return packages_of(site.ledger, note) if note else []
 
 
 def _users(site: Site, found: Product) -> list[RunRecord]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import Any
+from itertools import islice, pairwise
 
 from tidegate.errors import TidegateError
 from tidegate.runtime.manifest import Config, Manifest
@@ -14,8 +13,16 @@ from tidegate.runtime.records import loads, to_json
 from tidegate.runtime.runs import RunRecord
 from tidegate.web.endpoints import Endpoint, Page, Parameters
 from tidegate.web.site import Site
+from tidegate.workspace.release_notes import (
+    differences,
+    packages_of,
+    release_notes,
+    setting_differences,
+    settings,
+)
 
-_LOOKED_AT = 200
+_LOOKED_AT = 100
+_MOST_NOTED = 100
 _LISTED = 30
 _KEPT = 60.0
 
@@ -132,13 +139,39 @@ def config_changes(before: str, after: str) -> Iterator[str]:
 
 
 def _changed_keys(old: Config, new: Config) -> Iterator[str]:
-    before: Mapping[str, Any] = to_json(old)
-    after: Mapping[str, Any] = to_json(new)
-    for key in sorted({*before, *after} - {"tsdat", "pipeline", "name"}):
-        if before.get(key) != after.get(key):
-            yield f"{key} {before.get(key, 'the default')} → {after.get(key, 'the default')}"
-    if before.get("tsdat") != after.get("tsdat"):
+    yield from setting_differences(settings(old), settings(new))
+    if old.tsdat != new.tsdat:
         yield "what Tsdat reads from its config file"
+
+
+@dataclass(frozen=True)
+class Change:
+    """From when on a config ran with something else on this machine."""
+
+    config: str
+    """The config."""
+    release: str
+    """The content hash of its code."""
+    since: datetime
+    """When a service began to run it so."""
+    changes: tuple[str, ...]
+    """How it differs from before; nothing for the first that is known."""
+
+
+def noted_changes(site: Site) -> list[Change]:
+    """What services on this machine noted, the latest first."""
+    found = []
+    for notes in release_notes(site.ledger).values():
+        packages = {note.packages: packages_of(site.ledger, note) for note in notes}
+        for before, after in pairwise([None, *notes]):
+            assert after is not None
+            changes = (
+                differences(before, after, packages[before.packages], packages[after.packages])
+                if before
+                else ()
+            )
+            found.append(Change(after.config, after.release, after.since, tuple(changes)))
+    return sorted(found, key=lambda change: (change.since, change.config), reverse=True)
 
 
 def show_releases(site: Site, parameters: Parameters) -> Page:
@@ -152,6 +185,7 @@ def show_releases(site: Site, parameters: Parameters) -> Page:
         ]
 
     used = site.kept("releases", _KEPT, make)
+    noted = site.kept("noted", _KEPT, lambda: noted_changes(site))
     problem, deployed = "", []
     try:
         deployed = site.kept("deployed", _KEPT, lambda: deployed_releases(site))
@@ -160,8 +194,15 @@ def show_releases(site: Site, parameters: Parameters) -> Page:
     return Page(
         "releases.html",
         "Releases",
-        {"used": used, "deployed": deployed, "problem": problem, "looked_at": _LOOKED_AT},
         {
+            "used": used,
+            "deployed": deployed,
+            "noted": noted[:_MOST_NOTED],
+            "problem": problem,
+            "looked_at": _LOOKED_AT,
+        },
+        {
+            "noted": [to_json(one) for one in noted],
             "used": [to_json(one) for one in used],
             "deployed": [to_json(one) for one in deployed],
             "problem": problem,
