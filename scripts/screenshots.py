@@ -99,7 +99,7 @@ def take(browser: Browser, address: str, product: Product, folder: Path) -> None
     }
     for name, (path, height) in pages.items():
         page = browser.new_page(
-            base_url=address, viewport={"width": 1180, "height": height}, color_scheme="light"
+            base_url=address, viewport={"width": 1280, "height": height}, color_scheme="light"
         )
         page.goto(path)
         page.wait_for_selector(".strip" if path == "/" else "main", timeout=120_000)
