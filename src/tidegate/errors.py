@@ -56,6 +56,12 @@ class LedgerError(TidegateError):
     exit_code = 5
 
 
+class ClusterError(TidegateError):
+    """The Dask cluster cannot be reached, or no worker of it can carry out runs."""
+
+    exit_code = 6
+
+
 class StorageError(TidegateError):
     """Products cannot be written, or inputs cannot be read, for a reason outside the data."""
 
@@ -70,6 +76,10 @@ class ProductError(TidegateError):
 
 class WorkerLost(TidegateError):
     """The process that carried out a run died."""
+
+
+class NodeLost(WorkerLost):
+    """The machine that carried out a run, or its connection, went away: not the run's fault."""
 
 
 class RunTimeout(TidegateError):

@@ -9,6 +9,7 @@ import pytest
 from config_samples import AWS, VALID
 
 from tidegate.config import read, resolve, values
+from tidegate.config.dask_settings import DaskSettings
 from tidegate.config.models import (
     AwsKeys,
     BranchEntry,
@@ -24,6 +25,7 @@ from tidegate.config.source import load
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 TABLES = {
     "At the top": set(PipelinesConfig.model_fields) - set(AwsKeys.model_fields),
+    "Below `dask`": set(DaskSettings.model_fields),
     "A pipeline": set(PipelineEntry.model_fields) - set(Settings.model_fields),
     "A config": set(ConfigEntry.model_fields) - set(Settings.model_fields),
     "Settings": set(Settings.model_fields),
@@ -31,6 +33,7 @@ TABLES = {
 }
 MODELS = {
     "At the top": PipelinesConfig,
+    "Below `dask`": DaskSettings,
     "A pipeline": PipelineEntry,
     "A config": ConfigEntry,
     "Settings": Settings,
@@ -182,6 +185,8 @@ def test_documented_examples_are_right(workspace, heading, key, row):
     assert written.startswith(f"{key}: ")
     if heading == "Settings":
         written = f"defaults: {{{written}}}"
+    if heading == "Below `dask`":
+        written = f"dask: {{{written}}}"
     if heading in ("A pipeline", "A config"):
         # The same lines are in the valid file, or at its top.
         assert written in VALID or key in PipelinesConfig.model_fields

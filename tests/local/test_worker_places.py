@@ -14,7 +14,7 @@ TASK = Task(Run("a/b"), Config("a", "b", "Ingest", "S3", "a.yaml"), (), "")
 class Instant:
     """An executor with one worker that takes no time."""
 
-    slots = 1
+    slots = capacity = 1
 
     def __init__(self):
         self.seen = []

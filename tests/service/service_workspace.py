@@ -332,6 +332,25 @@ def product(site: str, begin: str, *, dataset: str = "tiny.a1", kind: str = "dat
     return f"storage/root/{kind}/{site}/{site}.{dataset}/{site}.{dataset}.{stamp}.{ending}"
 
 
+def contents(place: Place) -> dict[str, Any]:
+    """What is in each product, without the time at which it was made."""
+    import netCDF4
+
+    found: dict[str, Any] = {}
+    for key, sha256 in place.outputs().items():
+        found[key] = sha256
+        if key.endswith(".nc"):
+            with netCDF4.Dataset(place.output / key) as file:
+                attributes = {name: str(file.getncattr(name)) for name in file.ncattrs()}
+                attributes.pop("history")
+                variables = {
+                    name: (variable[:].tobytes(), str(variable.__dict__))
+                    for name, variable in file.variables.items()
+                }
+            found[key] = (attributes, variables)
+    return found
+
+
 def ingest(name: str, path: str | None = None, **more: object) -> str:
     """One config of the tiny ingest, as lines of pipelines_config.yml."""
     lines = [

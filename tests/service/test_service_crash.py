@@ -6,9 +6,8 @@ import random
 import signal
 import time
 
-import netCDF4
 import pytest
-from service_workspace import command_line, config, csv, eventually, ingest, make
+from service_workspace import command_line, config, contents, csv, eventually, ingest, make
 
 FILES = 300
 CONFIG = config(ingest("one"), defaults="settle: 0, retries: 9")
@@ -24,23 +23,6 @@ def deliver(place, numbers):
     for n in numbers:
         begin = f"2022-04-{1 + n // 24:02}T{n % 24:02}:00:00"
         place.put(f"tiny/one/{n:03}.csv", csv(begin, (n, n + 1, n + 2)))
-
-
-def contents(place):
-    """What is in each product, without the time at which it was made."""
-    found = {}
-    for key, sha256 in place.outputs().items():
-        found[key] = sha256
-        if key.endswith(".nc"):
-            with netCDF4.Dataset(place.output / key) as file:
-                attributes = {name: str(file.getncattr(name)) for name in file.ncattrs()}
-                attributes.pop("history")
-                variables = {
-                    name: (variable[:].tobytes(), str(variable.__dict__))
-                    for name, variable in file.variables.items()
-                }
-            found[key] = (attributes, variables)
-    return found
 
 
 class Torment:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from tidegate.cli import view
+from tidegate.cli.executor_options import takes_executor
 from tidegate.cli.options import (
     AN_HOUR,
     CPUS,
@@ -45,6 +46,7 @@ from tidegate.workspace import (
     rerun,
     session,
 )
+from tidegate.workspace.executor_choice import NOTHING_SAID, ExecutorArguments
 from tidegate.workspace.newest_products import ProductFilter, newest_products
 from tidegate.workspace.session import RunOptions, TargetOptions
 from tidegate.workspace.verification import lost_runs
@@ -61,6 +63,7 @@ Full = Annotated[
     "tidegate run lidar_vap/humboldt --begin 20220405 --end 20220406.120000   ·   "
     "tidegate run --from-bundle failed.zip"
 )
+@takes_executor
 def run(
     files: Annotated[
         list[str] | None,
@@ -98,6 +101,7 @@ def run(
     region: Region = None,
     wait: Wait = AN_HOUR,
     as_json: Json = False,
+    executor: ExecutorArguments = NOTHING_SAID,
 ) -> None:
     """Process raw files, or one window of a VAP, now, even if that was done before."""
     out = View(as_json=as_json)
@@ -112,7 +116,7 @@ def run(
     if not files:
         raise UsageError("name the files to run", next="or a VAP, or --from-bundle FILE.zip")
     where = TargetOptions(directory, target, branch, profile, region)
-    opened = session.open_session(where, RunOptions(python, workers, wait, out.note))
+    opened = session.open_session(where, RunOptions(python, workers, wait, out.note, executor))
     if begin is not None or end is not None:
         now = datetime.now(timezone.utc)
         with opened.ledger() as ledger:
@@ -283,6 +287,7 @@ def products(
 
 
 @app.command(epilog="Examples: tidegate retry 3f9a 77c0   ·   tidegate retry --failed")
+@takes_executor
 def retry(
     keys: Annotated[
         list[str] | None, typer.Argument(metavar="RUN", help="The first digits of keys.")
@@ -302,6 +307,7 @@ def retry(
     region: Region = None,
     wait: Wait = AN_HOUR,
     as_json: Json = False,
+    executor: ExecutorArguments = NOTHING_SAID,
 ) -> None:
     """Run failed runs again."""
     out = View(as_json=as_json)
@@ -311,7 +317,7 @@ def retry(
             next="`tidegate runs --failed` lists open failures",
         )
     where = TargetOptions(directory, target, branch, profile, region)
-    opened = session.open_session(where, RunOptions(python, workers, wait, out.note))
+    opened = session.open_session(where, RunOptions(python, workers, wait, out.note, executor))
     with opened.ledger() as ledger:
         now = datetime.now(timezone.utc)
         wanted = rerun.to_retry(opened.manifest, ledger, keys or [], now, plots=plots)
@@ -328,6 +334,7 @@ def retry(
 @app.command(
     epilog="Example: tidegate reprocess lidar/humboldt --begin 20201201 --end 20210101 --only stale"
 )
+@takes_executor
 def reprocess(
     config: Annotated[
         str,
@@ -360,11 +367,12 @@ def reprocess(
     region: Region = None,
     wait: Wait = AN_HOUR,
     as_json: Json = False,
+    executor: ExecutorArguments = NOTHING_SAID,
 ) -> None:
     """Run a config or a whole pipeline again, for example after a change of its code."""
     out = View(as_json=as_json)
     where = TargetOptions(directory, target, branch, profile, region)
-    opened = session.open_session(where, RunOptions(python, workers, wait, out.note))
+    opened = session.open_session(where, RunOptions(python, workers, wait, out.note, executor))
     since, until = (rerun.parse_time(text) if text else None for text in (begin, end))
     wanted: list[Run] = []
     counts: dict[str, int] = {}

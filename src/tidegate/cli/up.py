@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.activity import Activity
+from tidegate.cli.executor_options import takes_executor
 from tidegate.cli.options import CPUS, HERE, Dir, Json, Python, Workers, stopping
 from tidegate.cli.view import View
 from tidegate.cli.web import PORT, dashboard
@@ -16,14 +17,17 @@ from tidegate.runtime.runs import RunRecord
 from tidegate.runtime.wording import quantity
 from tidegate.targets.local.listener import Listener
 from tidegate.workspace import commands, loading
+from tidegate.workspace.executor_choice import NOTHING_SAID, ExecutorArguments, choose_executor
 from tidegate.workspace.folder import Workspace
 
 app = typer.Typer()
 
 
 @app.command(
-    epilog="Examples: tidegate up my-workspace --workers 4   ·   tidegate up --once --verbose"
+    epilog="Examples: tidegate up my-workspace --workers 4   ·   tidegate up --once --verbose   ·  "
+    " tidegate up --dask-cluster slurm --dask-options slurm.yml --dask-max 20"
 )
+@takes_executor
 def up(
     directory: Dir = HERE,
     once: Annotated[
@@ -47,6 +51,7 @@ def up(
         int, typer.Option("--port", min=0, max=65535, help="The dashboard's port; 0: any.")
     ] = PORT,
     as_json: Json = False,
+    executor: ExecutorArguments = NOTHING_SAID,
 ) -> None:
     """Run the service: process files as they arrive in input/, and schedules, until Ctrl-C."""
     out = View(as_json=as_json)
@@ -62,6 +67,7 @@ def up(
             _listener(out, activity, notifications),
             poll=poll,
             taken_over=notifications.use,
+            executor=executor,
         ) as service,
         stopping(service.stop, out),
         dashboard(directory, port, out, python=python, workers=workers)
@@ -72,8 +78,10 @@ def up(
         if once:
             service.once()
         else:
+            chosen = choose_executor(opened, executor, workers, out.note)
+            on = " of Dask" if chosen.name == "dask" else ""
             out.note(
-                f"watching {opened.workspace.input} with {quantity(workers, 'worker')};"
+                f"watching {opened.workspace.input} with {quantity(chosen.most, 'worker')}{on};"
                 " press Ctrl-C to stop"
             )
             service.up()

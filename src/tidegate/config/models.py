@@ -10,9 +10,13 @@ import dataclasses
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from tidegate.config import aws_values, values
+from tidegate.config.dask_settings import DaskSettings, Executor
+from tidegate.config.keys import Keys as _Keys
+from tidegate.config.keys import json_schema as _json_schema
+from tidegate.config.keys import key as _key
 from tidegate.runtime import manifest
 
 _DEFAULTS = {
@@ -20,18 +24,6 @@ _DEFAULTS = {
     for field in dataclasses.fields(manifest.Config)
     if field.default not in (dataclasses.MISSING, None)
 }
-
-
-def _json_schema(schema: dict[str, Any], json_type: str = "string") -> WithJsonSchema:
-    return WithJsonSchema({"type": json_type, **schema})
-
-
-def _key(description: str, *examples: Any, default: Any = None) -> Any:
-    """An optional key; ``default`` is the effective value if none is given."""
-    extra = {} if default is None else {"default": default}
-    return Field(
-        None, description=description, examples=list(examples), json_schema_extra=extra or None
-    )
 
 
 def _setting(name: str, description: str, *examples: Any) -> Any:
@@ -182,10 +174,6 @@ Connection = Annotated[
     BeforeValidator(aws_values.for_aws(_CONNECTION, _CONNECTION_IS)),
     _json_schema({"pattern": f"^{_CONNECTION}$"}),
 ]
-
-
-class _Keys(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class NotifySettings(_Keys):
@@ -442,6 +430,14 @@ class PipelinesConfig(AwsKeys):
     output: Text | None = _key(
         "Folder of products on this machine, from here or absolute.", "/out", default="output"
     )
+    executor: Executor | None = _key(
+        "What carries runs out: worker processes on this machine, or Dask (docs/dask.md).",
+        "dask",
+        default="process",
+    )
+    dask: DaskSettings | None = _key(
+        "For `executor: dask`: which cluster to use.", {"cluster": "slurm", "max": 20}
+    )
     notify: NotifySettings | None = _NOTIFY
     defaults: Settings | None = _key(
         "Settings for all pipelines without their own.", {"timeout": 600}
@@ -495,6 +491,8 @@ NUMBERS = frozenset(
         "github_actions",
         "create_buckets",
         "at_most_every",
+        "min",
+        "max",
     }
 )
 """The keys whose values may be numbers or true and false; all other values are text."""

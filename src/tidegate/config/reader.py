@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from tidegate.config import values
 from tidegate.config.checks import check
+from tidegate.config.dask_settings import DaskSettings
 from tidegate.config.models import (
     NUMBERS,
     AwsKeys,
@@ -202,6 +203,8 @@ def _model_at(path: KeyPath) -> type[BaseModel]:
         return PipelinesConfig
     if path[-1] == "notify":
         return NotifySettings
+    if path == ("dask",):
+        return DaskSettings
     if path[0] == "defaults":
         return Settings
     if path[0] == "branches":

@@ -49,6 +49,14 @@ class ProcessExecutor:
         """How many workers there are."""
         return len(self._workers)
 
+    @property
+    def capacity(self) -> int:
+        """The same: workers do not come and go."""
+        return self.slots
+
+    def expect(self, runs: int) -> None:
+        """See ``Executor.expect``; there are no more workers to get."""
+
     def start(self) -> None:
         """Start the threads; a worker process starts with its first task."""
         for number, worker in enumerate(self._workers):

@@ -11,6 +11,7 @@ from pathlib import Path
 from tidegate.errors import (
     ConfigurationError,
     InputChanged,
+    NodeLost,
     PythonEnvironmentError,
     RunOutOfMemory,
     RunTimeout,
@@ -197,6 +198,7 @@ def _perform(task: Task, limits: Limits, executor: Executor, log: RunLog) -> Out
         RunTimeout: "timeout",
         RunOutOfMemory: "out-of-memory",
         WorkerLost: "transient",
+        NodeLost: "transient",
         PythonEnvironmentError: "transient",
         ConfigurationError: "configuration",
     }
@@ -204,7 +206,15 @@ def _perform(task: Task, limits: Limits, executor: Executor, log: RunLog) -> Out
         return executor.perform(task, limits)
     except tuple(kinds) as error:
         log.write("ERROR", "worker", str(error))
-        return Outcome(failure=failure_from(kinds[type(error)], error))
+        failure = failure_from(kinds[type(error)], error)
+        if isinstance(error, NodeLost):
+            failure = replace(failure, message=NODE_LOST + failure.message)
+        return Outcome(failure=failure)
+
+
+NODE_LOST = "the machine was lost: "
+"""How the message of such a failure begins."""
+_MOST_NODES_LOST = 10
 
 
 def _outdated(run: Run, context: Context) -> bool:
@@ -244,9 +254,13 @@ def _with_outcome(record: RunRecord, outcome: Outcome, seconds: Mapping[str, flo
 def failed(record: RunRecord, config: Config, failure: Failure) -> RunRecord:
     """A transient failure is tried again, up to ``retries`` times; any other is final.
 
-    A full disk is not counted: it is tried again until there is room.
+    A full disk is not counted: it is tried again until there is room. A lost machine says little
+    about the run, which is tried more often.
     """
-    again = failure.kind == "transient" and record.tries <= config.retries
+    most = config.retries
+    if failure.message.startswith(NODE_LOST):
+        most = max(most, _MOST_NODES_LOST)
+    again = failure.kind == "transient" and record.tries <= most
     again = again or is_full_disk(failure)
     return replace(record, state="retrying" if again else "failed", failure=failure)
 

@@ -279,7 +279,14 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many calls of ``perform`` can be at work at once."""
+        """How many calls of ``perform`` can be at work at once, at most."""
+
+    @property
+    def capacity(self) -> int:
+        """How many there should be now: fewer than ``slots`` while workers are missing."""
+
+    def expect(self, runs: int) -> None:
+        """Take notice that so many runs wait or go on: some executors can get more workers."""
 
     def start(self) -> None:
         """Get ready. Does not wait until all workers are up."""

@@ -352,11 +352,14 @@ class MemoryQueue:
 class InlineExecutor:
     """Carries tasks out in this process, in the thread that calls; so it cannot stop a run."""
 
-    slots = 1
+    slots = capacity = 1
 
     def __init__(self, perform: Callable[[Task], Outcome]) -> None:
         self._perform = perform
         self._interrupted = False
+
+    def expect(self, runs: int) -> None:
+        pass
 
     def start(self) -> None:
         pass

@@ -28,6 +28,11 @@ from tidegate.targets.local.service import Service
 from tidegate.targets.local.sightings import Sightings
 from tidegate.workspace.binding import check_folder
 from tidegate.workspace.code_watch import package_folders
+from tidegate.workspace.executor_choice import (
+    NOTHING_SAID,
+    ExecutorArguments,
+    choose_executor,
+)
 from tidegate.workspace.follow import Following
 from tidegate.workspace.keep_summaries import keeping_summaries
 from tidegate.workspace.loading import LoadedWorkspace, Say
@@ -52,7 +57,7 @@ def service(
     outside: Outside | None = None,
     *,
     poll: bool = False,
-    executor: str = "process",
+    executor: ExecutorArguments = NOTHING_SAID,
     taken_over: Callable[[LoadedWorkspace], None] = lambda loaded: None,
 ) -> Iterator[WorkspaceService]:
     """The service of a workspace; only one can run.
@@ -61,14 +66,16 @@ def service(
 
     Raises:
         WorkspaceBusy: another one runs.
+        ClusterError: a Dask cluster cannot be used.
     """
+    choice = choose_executor(loaded, executor, workers, listener.say)
 
     def make(loaded: LoadedWorkspace) -> Service:
         _note_releases(loaded)
         return Service(
             loaded.workspace.places,
             loaded.manifest,
-            EXECUTORS[executor](executor_options(loaded, workers)),
+            new_executor(executor_options(loaded, workers)),
             listener,
             outside=outside,
             poll=poll,
@@ -80,13 +87,14 @@ def service(
     with loaded.workspace.lock():
         with loaded.ledger() as ledger:
             check_folder(ledger, loaded.workspace.output, listener.say)
-        service = WorkspaceService(loaded, make, listener.say, taken_over)
+        with EXECUTORS[choice.name](choice) as new_executor:
+            service = WorkspaceService(loaded, make, listener.say, taken_over)
 
-        def configs() -> list[str]:
-            return [config.id for config in service.loaded.manifest.configs]
+            def configs() -> list[str]:
+                return [config.id for config in service.loaded.manifest.configs]
 
-        with keeping_summaries(loaded.workspace.ledger, configs):
-            yield service
+            with keeping_summaries(loaded.workspace.ledger, configs):
+                yield service
 
 
 def _note_releases(loaded: LoadedWorkspace) -> None:
@@ -153,6 +161,7 @@ def carrying_out(
     runs: Sequence[Run],
     listener: Listener,
     outside: Outside | None = None,
+    executor: ExecutorArguments = NOTHING_SAID,
 ) -> Iterator[Job]:
     """Have runs carried out: by the service if one runs, otherwise by this process.
 
@@ -168,7 +177,7 @@ def carrying_out(
         with loaded.ledger() as ledger:
             yield _ByService(ledger, list(runs), listener, loaded.workspace.busy)
         return
-    with service(loaded, workers, listener, outside) as own:
+    with service(loaded, workers, listener, outside, executor=executor) as own:
         yield _ByThisProcess(own, list(runs))
 
 

@@ -27,6 +27,7 @@ from tidegate.targets.local.sightings import batched
 from tidegate.targets.local.skipped import find_skipped
 from tidegate.workspace import binding, commands, loading, rerun
 from tidegate.workspace.environment_options import find_interpreter
+from tidegate.workspace.executor_choice import choose_executor
 from tidegate.workspace.product_files import ProductFiles, StoredFile
 from tidegate.workspace.session import Ended, Job, RunOptions, Say, TargetOptions
 
@@ -163,13 +164,17 @@ class LocalSession:
 
     def estimate(self, config: str, count: int) -> str:
         """How long so many runs will take with these workers."""
-        return commands.estimate(self.loaded, config, count, self.run_options.workers)
+        options = self.run_options
+        chosen = choose_executor(self.loaded, options.executor, options.workers, options.say)
+        return commands.estimate(self.loaded, config, count, chosen.most)
 
     @contextmanager
     def carrying_out(self, runs: Sequence[Run], ended: Ended, say: Say) -> Iterator[Job]:
         """By the service if one runs, otherwise by this process."""
-        listener, workers = Listener(record=ended, message=say), self.run_options.workers
-        with commands.carrying_out(self.loaded, workers, runs, listener, self.outside) as job:
+        listener, options = Listener(record=ended, message=say), self.run_options
+        with commands.carrying_out(
+            self.loaded, options.workers, runs, listener, self.outside, options.executor
+        ) as job:
             yield job
 
     def redrive(self) -> int:

@@ -17,6 +17,7 @@ from typing import Literal, Protocol, cast
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Inputs, Ledger, Outputs
 from tidegate.runtime.runs import Input, Product, Run, RunRecord
+from tidegate.workspace.executor_choice import NOTHING_SAID, ExecutorArguments
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.product_files import ProductFiles
 
@@ -62,6 +63,8 @@ class RunOptions:
     """On AWS: how long to wait while none of the requested runs makes progress, s."""
     say: Say = _silent
     """Called with messages for a person."""
+    executor: ExecutorArguments = NOTHING_SAID
+    """On this machine: what the command line says about the executor."""
 
 
 _PLAIN = RunOptions()

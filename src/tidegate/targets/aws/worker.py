@@ -29,7 +29,7 @@ class FunctionExecutor:
     the limit that the function's config sets.
     """
 
-    slots = 1
+    slots = capacity = 1
 
     def __init__(self, worker: WorkerProcess, memory: int | None, run_memory: int) -> None:
         self._worker = worker
@@ -38,6 +38,9 @@ class FunctionExecutor:
         self._deadline = float("inf")
         self._performed = 0
         self._interrupted = False
+
+    def expect(self, runs: int) -> None:
+        """See ``Executor.expect``; there are no more workers to get."""
 
     def begin_invocation(self, seconds: float) -> None:
         """An invocation begins that the function has so much time for."""

@@ -22,6 +22,7 @@ from tidegate.targets.local.worker_places import WorkerPlaces
 logger = logging.getLogger(__name__)
 
 _IDLE = 5.0
+_LONG = 60.0
 _TICK = 0.5
 _LEDGER_PAUSE = 5.0
 _MOST_PUBLISHING = 4
@@ -29,6 +30,9 @@ _MOST_PUBLISHING = 4
 
 class RunLoops:
     """Threads for the runs that are with the executor, and a few for those being published.
+
+    There may be hundreds: one that has no run is woken alone, and wakes the next when it has found
+    a run. What it does not find, none would find.
 
     At most ``concurrency`` runs of a config go on at once, and none of those in ``not_run``. While
     the ledger cannot be written, the loops wait.
@@ -45,8 +49,13 @@ class RunLoops:
     ) -> None:
         """While ``hold()`` is true, no run is started."""
         self._hold = hold
-        self._changed = threading.Condition()
-        self._places = WorkerPlaces(dispatcher.context.executor, self._changed)
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        """Whoever waits for the end of runs."""
+        self._free = threading.Condition(lock)
+        """The threads that have no run."""
+        self._one_looks = False
+        self._places = WorkerPlaces(dispatcher.context.executor, self._free)
         context = replace(dispatcher.context, executor=self._places)
         self._dispatcher = replace(dispatcher, context=context, ended=self._ended)
         self._tell = dispatcher.ended
@@ -87,8 +96,8 @@ class RunLoops:
 
     def wake(self) -> None:
         """Look into the queue now."""
-        with self._changed:
-            self._changed.notify_all()
+        with self._free:
+            self._free.notify()
 
     def stop(self) -> None:
         """Take no more runs."""
@@ -96,10 +105,15 @@ class RunLoops:
 
     def join(self, seconds: float) -> None:
         """Wait until all threads have ended, at most so long."""
-        self.wake()
+        self._wake_all()
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _wake_all(self) -> None:
+        with self._changed:
+            self._free.notify_all()
+            self._changed.notify_all()
 
     def over(self) -> bool:
         """Whether the loops were stopped, or one has failed."""
@@ -146,25 +160,29 @@ class RunLoops:
                 finally:
                     with self._changed:
                         self._running[queued.run.config] -= 1
-                    self._places.leave()
+                        self._changed.notify_all()
+                        self._places.leave()
+                        self._free.notify()  # the config may have been at its limit
         except Interrupted:
             pass
         except TidegateError as error:
             # The ledger or the environment is broken: nothing can be recorded any more.
             self.failure = self.failure or error
+            self._wake_all()
         except Exception as error:  # a bug: better to end than to do nothing
             logger.exception("a run loop ended", extra={"action": "run_loop"})
             self.failure = self.failure or internal_error(error)
+            self._wake_all()
 
     def _take(self) -> QueuedRun | None:
         """The next run that may go on now; waits for one. None when it is time to end."""
-        with self._changed:
+        with self._free:
             while not self.over():
-                if not self._places.is_one_free():
-                    self._changed.wait(_IDLE)
-                    continue
                 if time.monotonic() < self._no_room_until or self._hold():
-                    self._changed.wait(_TICK)
+                    self._wait(_TICK)
+                    continue
+                if not self._places.is_one_free():
+                    self._wait(_TICK)
                     continue
                 now = self._dispatcher.context.now()
                 try:
@@ -175,9 +193,19 @@ class RunLoops:
                 if queued is not None:
                     self._running[queued.run.config] += 1
                     self._places.hold()
+                    self._free.notify()
                     return queued
-                self._changed.wait(_IDLE)
+                self._wait(_IDLE)
         return None
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until woken. One of the threads looks again by itself after ``seconds``."""
+        looks, self._one_looks = not self._one_looks, True
+        try:
+            self._free.wait(seconds if looks else _LONG)
+        finally:
+            if looks:
+                self._one_looks = False
 
     def _full(self) -> list[str]:
         return self._not_run + [

@@ -133,7 +133,7 @@ class Service:
             self._queue,
             ended=self._listener.ended,
             say=self._listener.say,
-            room=lambda: room_on(self._places.work, self._executor.slots),
+            room=lambda: room_on(self._places.work, max(1, self._executor.capacity)),
         )
 
     @property
@@ -165,7 +165,7 @@ class Service:
                     # A VAP that runs before the waiting files are in would have to run once more.
                     waited = time.monotonic() - begun > _CATCH_UP
                     idle = self._idle()
-                    self._listener.report_waiting(0 if idle else max(1, self._loops.waiting()))
+                    self._report_waiting(0 if idle else max(1, self._loops.waiting()))
                     caught_up = caught_up or waited or idle
                     if caught_up:
                         self._tick(scheduler, staleness)
@@ -312,8 +312,12 @@ class Service:
     def _drain(self) -> bool:
         """Wait until nothing is left to do; False if the service is ending instead."""
         self._loops.wake()
-        self._loops.drain(self._over, self._listener.report_waiting)
+        self._loops.drain(self._over, self._report_waiting)
         return not self._over()
+
+    def _report_waiting(self, runs: int) -> None:
+        self._executor.expect(runs)
+        self._listener.report_waiting(runs)
 
     def _keep_log(self, record: RunRecord, log: Path) -> str:
         """Move a run's log to where ``tidegate show`` finds it."""
