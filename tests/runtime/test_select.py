@@ -270,6 +270,28 @@ def test_many_windows_are_selected_in_parts(daily, monkeypatch):
     assert (last.runs, last.more, "left" in str(last.state)) == ((), False, False)
 
 
+def test_many_changes_are_read_in_parts(daily, monkeypatch):
+    """With enough windows for one part, no further changes are read for now."""
+    real, asked = type(daily.ledger).changes, []
+
+    def three(ledger, datastream, cursor):
+        spans, _ = real(ledger, datastream, cursor)
+        asked.append(cursor)
+        return spans[:3], str(int(cursor or 0) + len(spans[:3]))
+
+    monkeypatch.setattr(type(daily.ledger), "changes", three)
+    monkeypatch.setattr("tidegate.runtime.select.MOST_CHANGES", 3)
+    monkeypatch.setattr("tidegate.runtime.select.MOST_WINDOWS", 4)
+    daily.add(*files_of_days("2022-03-01", 10))
+    parts, known, more = [], {}, True
+    while more:
+        selection = select([vap()], ScheduleDue(vap().id, NOON), daily.ledger, known=known)
+        known.update(selection.state)
+        parts.append((len(selection.runs), len(asked)))
+        more = selection.more
+    assert parts == [(4, 2), (4, 3), (2, 4)]  # each part reads three changes at a time
+
+
 def test_since(daily):
     daily.add(*files_of_days("2022-03-01", 10))
     assert begins(look(daily, vap(since=at("2022-03-08")))) == ["03-08 00", "03-09 00", "03-10 00"]
