@@ -14,6 +14,9 @@ from tidegate.targets.aws.clients import explained
 from tidegate.workspace.aws_session import AwsSession
 from tidegate.workspace.logs import belongs_to_run
 
+_IN_A_STACK = 32
+"""Configs in one pipelines stack at most."""
+
 
 def lines_of_run(session: AwsSession, record: RunRecord) -> Iterator[LogLine]:
     """What CloudWatch has of one run; nothing if its function has no log group."""
@@ -38,16 +41,19 @@ def lines_of_functions(
 ) -> Iterator[LogLine]:
     """The log lines of these configs' functions from ``begin`` on; endless with ``follow``.
 
+    If these are all configs, the lines of the functions that look after them are among them.
+
     Raises:
         UsageError: none of the functions has a log group.
         StorageError: a log group cannot be read.
     """
     groups = {session.names.log_group(c.pipeline, c.name): c.id for c in configs}
-    missing = cloudwatch.missing(session.clients, groups)
-    for name in missing:
+    every = {**groups, **(_sweeps(session) if len(groups) == len(session.manifest.configs) else {})}
+    missing = cloudwatch.missing(session.clients, every)
+    for name in missing & set(groups):
         say(_explain_missing(session, name, groups[name]))
-    existing = {name: id for name, id in groups.items() if name not in missing}
-    if not existing:
+    existing = {name: id for name, id in every.items() if name not in missing}
+    if not set(existing) & set(groups):
         raise UsageError(
             f"there are no logs of the branch {session.target.branch} in {session.region}",
             why="none of its functions has a log group",
@@ -56,6 +62,12 @@ def lines_of_functions(
         )
     read = cloudwatch.follow if follow else cloudwatch.read
     yield from read(session.clients, existing, begin)
+
+
+def _sweeps(session: AwsSession) -> dict[str, str]:
+    """The log groups of the sweeps of all stacks that the configs may need."""
+    stacks = range(1, len(session.manifest.configs) // _IN_A_STACK + 2)
+    return {f"/aws/lambda/{session.names.sweep('function', n)}": "sweep" for n in stacks}
 
 
 def _explain_missing(session: AwsSession, group: str, config: str) -> str:

@@ -23,7 +23,7 @@ class Reporting:
     """The log and the metrics of one config's function."""
 
     def __init__(self, config: Config, level: str) -> None:
-        self.log = Logger(service="tidegate", level=level, logger_formatter=_Formatter())
+        self.log = Logger(service="tidegate", level=level, logger_formatter=LineFormatter())
         self.log.append_keys(pipeline=config.pipeline, config=config.name)
         self._metrics = EphemeralMetrics(namespace=NAMESPACE)
         self._metrics.set_default_dimensions(pipeline=config.pipeline, config=config.name)
@@ -63,7 +63,7 @@ class Reporting:
             self._metrics.flush_metrics()
 
 
-class _Formatter(LambdaPowertoolsFormatter):
+class LineFormatter(LambdaPowertoolsFormatter):
     """Powertools' lines, with the same names as the lines of a run's log."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.dead_letters import record_dead_letters
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.messages import FunctionScope
-from tidegate.targets.aws.reporting import NAMESPACE
+from tidegate.targets.aws.reporting import NAMESPACE, LineFormatter
 from tidegate.targets.aws.requests import announce_work, count_messages, queue_url
 from tidegate.targets.aws.swept_config import PERIOD, SweptConfig
 
@@ -70,7 +70,7 @@ class Sweep:
         self._clients = clients
         self._buckets = input_bucket, output_bucket
         self._now = now
-        self._log = Logger(service="tidegate", level=level)
+        self._log = Logger(service="tidegate", level=level, logger_formatter=LineFormatter())
         self._urls: dict[str, str] = {}
 
     def sweep(self, configs: Sequence[SweptConfig]) -> None:
