@@ -263,7 +263,6 @@ NOT_NEEDED = {
     "lambda:PassCapacityProvider": "no capacity of our own",
     "lambda:PublishVersion": "no versions",
     "lambda:PutFunctionCodeSigningConfig": "images are not signed",
-    "lambda:PutFunctionRecursionConfig": "not set",
     "lambda:PutFunctionScalingConfig": "not set",
     "lambda:PutRuntimeManagementConfig": "images have their own runtime",
     "logs:AssociateKmsKey": "not set",

@@ -210,6 +210,7 @@ _FUNCTIONS = (
     "lambda:GetRuntimeManagementConfig",
     "lambda:ListTags",
     "lambda:PutFunctionConcurrency",
+    "lambda:PutFunctionRecursionConfig",
     "lambda:TagResource",
     "lambda:UntagResource",
     "lambda:UpdateFunctionCode",

@@ -150,6 +150,10 @@ def _function(
             # By reference, so that the log group exists first. Otherwise Lambda makes one that
             # no stack deletes.
             "LoggingConfig": {"LogGroup": logs.ref},
+            # A run that fails because of its files is followed by runs of its parts, each queued by
+            # the one before. Lambda would stop such a chain after about 16 turns. Source: Lambda
+            # Developer Guide, "Use Lambda recursive loop detection to prevent infinite loops".
+            "RecursiveLoop": None if handler else "Allow",
             **code,
         },
         tags,
