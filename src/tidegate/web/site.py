@@ -21,6 +21,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _OVERVIEW_SECONDS = 2.0
+_QUEUES_SECONDS = 20.0
 _PLACE_SECONDS = 300.0
 _WAIT = 0.15
 
@@ -158,11 +159,14 @@ class Site:
 
     def states(self) -> list[ConfigState]:
         """How all configs are doing."""
-        return self.kept(
-            "states",
-            _OVERVIEW_SECONDS,
-            lambda: config_states(self.session, self._refresh, self.now()),
-        )
+
+        def make() -> list[ConfigState]:
+            # On AWS each config's queue is asked with two requests.
+            seconds = _QUEUES_SECONDS if self.target.target == "aws" else 0.0
+            waiting = self.kept("waiting", seconds, self.session.waiting)
+            return config_states(self.session, self._refresh, self.now(), waiting)
+
+        return self.kept("states", _OVERVIEW_SECONDS, make)
 
     def attention(self) -> list[Attention]:
         """What needs a person; what is wrong with the place is looked at in the background."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -73,10 +73,19 @@ class ConfigState:
         return self.bad / self.samples if self.samples else None
 
 
-def config_states(session: Session, refresh: SummaryRefresh, now: datetime) -> list[ConfigState]:
-    """How all configs are doing, in the order of the config file."""
+def config_states(
+    session: Session,
+    refresh: SummaryRefresh,
+    now: datetime,
+    waiting: Mapping[str, int] | None = None,
+) -> list[ConfigState]:
+    """How all configs are doing, in the order of the config file.
+
+    ``waiting`` is what ``Session.waiting`` returned, if that was asked a moment ago.
+    """
     configs = session.manifest.configs
-    waiting, found = session.waiting(), refresh([config.id for config in configs], now)
+    found = refresh([config.id for config in configs], now)
+    waiting = session.waiting() if waiting is None else waiting
     return [_state(c, found.configs[c.id], found, waiting.get(c.id, 0), now) for c in configs]
 
 
