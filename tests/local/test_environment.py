@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tidegate.errors import PythonEnvironmentError
-from tidegate.workspace import environment
-from tidegate.workspace.environment import Interpreter, Missing, find, make
+from tidegate.workspace import environment_build
+from tidegate.workspace.environment import Missing, find, make, only_from_conda
+from tidegate.workspace.interpreter import Interpreter
+from tidegate.workspace.python_choice import date_of_last_commit
 from tidegate.workspace.recipe import dependents, read_recipe
 
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -102,8 +104,13 @@ def test_made_anew_only_when_something_changes(repository: Path, workspace: Path
 @pytest.mark.functional
 def test_packages_newer_than_a_date_do_not_exist(repository: Path, workspace: Path) -> None:
     write(repository / "requirements.txt", "six\n")
-    old = made(repository, workspace, exclude_newer="2020-01-01")
-    assert old.tsdat == "1.13.0"
+    day = "2020-01-01T12:00:00+0000"
+    dates = {"GIT_AUTHOR_DATE": day, "GIT_COMMITTER_DATE": day}
+    git = ["git", "-C", str(repository), "-c", "user.name=me", "-c", "user.email=me@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *command], env={**os.environ, **dates}, check=True)
+    old = made(repository, workspace, exclude_newer=date_of_last_commit(repository))
+    assert old.tsdat == "1.13.0", "as it was when the repository was last changed"
     assert found(repository, workspace, exclude_newer="2020-01-01") == old
     assert "exclude_newer" in missing(repository, workspace)
     with pytest.raises(PythonEnvironmentError, match="'soon', which is not a date"):
@@ -146,13 +153,13 @@ def test_the_caller_s_own_environment_is_left_alone(
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tidegate.workspace import environment
-real = environment._uv
+from tidegate.workspace import environment, environment_build
+real = environment_build._uv
 def uv(arguments, recipe, say):
     real(arguments, recipe, say)
     if arguments[0] == sys.argv[3]:
         os.kill(os.getpid(), signal.SIGKILL)
-environment._uv = uv
+environment_build._uv = uv
 environment.make(Path(sys.argv[1]), Path(sys.argv[2]), package="six")
 """
 
@@ -177,7 +184,7 @@ def test_ctrl_c_leaves_nothing_behind(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(environment, "_tested", interrupted)
+    monkeypatch.setattr(environment_build, "_tested", interrupted)
     with pytest.raises(KeyboardInterrupt):
         made(repository, workspace)
     assert environments(workspace) == []
@@ -433,6 +440,8 @@ def test_what_only_conda_has_is_left_out_and_named(repository: Path, workspace: 
     assert left_out[0].endswith("it is used in pipelines/vap/retriever.yaml:2")
     assert "it does not seem to be used" in left_out[1]
     assert left_out[2].endswith("it is used in pipelines/vap/__init__.py:1")
+    names = only_from_conda(repository, workspace, None, None)
+    assert names == ("adi_py", "gcc", "no-such-package-of-tidegate"), "what uv found missing, too"
     assert found(repository, workspace) == one
     write(repository / "more/base.txt", "iniconfig==2.0.0 # changed\n")
     assert missing(repository, workspace).endswith("have changed: more/base.txt")

@@ -22,11 +22,11 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tried(recipe: Recipe, error: PythonEnvironmentError, works: str = "") -> list[str]:
-    """The Pythons that are tried until one works."""
+    """The Pythons that are tried until one works; in brackets where packages may be compiled."""
     found: list[str] = []
 
-    def attempt(one: Recipe) -> str:
-        found.append(one.python)
+    def attempt(one: Recipe, compiling: bool) -> str:
+        found.append(f"({one.python})" if compiling else one.python)
         if one.python != works:
             raise error
         return one.python
@@ -50,17 +50,24 @@ def test_from_newest_to_oldest_after_our_own(repository: Path) -> None:
     recipe = read_recipe(repository, None, None)
     others = [f"3.{n}" for n in range(13, 7, -1) if f"3.{n}" != OWN[0]]
     assert tried(recipe, NO_WHEEL, works="3.9") == [OWN[0], *others[: others.index("3.9") + 1]]
-    assert tried(recipe, NO_WHEEL) == [OWN[0], *others]
+    all_of_them = [OWN[0], *others]
+    assert tried(recipe, NO_WHEEL) == [*all_of_them, *(f"({one})" for one in all_of_them)]
+
+
+def test_where_an_import_fails_the_same_packages_are_not_installed_again(repository: Path) -> None:
+    recipe = read_recipe(repository, "3.10", None)
+    broken = PythonEnvironmentError("tsdat cannot be imported in the environment", why="numpy 2")
+    assert tried(recipe, broken) == ["3.10"]
 
 
 def test_a_python_that_is_asked_for_is_the_only_one(repository: Path) -> None:
     (repository / ".python-version").write_text("3.10\n")
-    assert tried(read_recipe(repository, None, None), NO_WHEEL, works="3.9") == ["3.10"]
+    assert tried(read_recipe(repository, None, None), NO_WHEEL, works="3.9") == ["3.10", "(3.10)"]
 
 
 def test_what_no_python_can_help_is_said_at_once(repository: Path) -> None:
     error = PythonEnvironmentError("no environment", why="tsdatt was not found in the registry")
-    assert tried(read_recipe(repository, None, None), error) == [OWN[0]]
+    assert tried(read_recipe(repository, None, None), error) == [OWN[0], f"({OWN[0]})"]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import pytest
 from runtime_repository import CSV, PLAIN, PYTHONS, Real, TinyRepository
 from test_versions import plain, same
 
-from tidegate.errors import ConfigurationError
+from tidegate.errors import ConfigurationError, PythonEnvironmentError, TidegateError
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.runs import QualitySummary
+from tidegate.workspace.tsdat_answers import failed_imports, refuse_if_none_can_be_imported
 
 pytestmark = [
     pytest.mark.slow,
@@ -334,6 +335,7 @@ def test_products_of_repeated_runs_are_equal(worker, repository, tmp_path):
 
 
 def test_code_that_cannot_be_imported(worker, repository, tmp_path):
+    answers = {}
     for name, code, message, line in (
         ("lacks", "import os\nimport no_such_package\n", "No module named 'no_such_package'", 2),
         ("wrong", "import os\n\ndef f(:\n    pass\n", "invalid syntax", 3),
@@ -342,15 +344,23 @@ def test_code_that_cannot_be_imported(worker, repository, tmp_path):
     ):
         config = repository.add(f"import_{name}", code=code)
         where = f"pipelines/import_{name}/pipeline.py:{line}"
-        answer = worker.describe(config)
-        assert isinstance(answer, ConfigurationError), answer
+        answer = answers[config] = worker.describe(config)
+        kind = "environment" if name == "lacks" else "configuration"
+        assert isinstance(answer, TidegateError), answer
         assert answer.what == f"Tsdat cannot set up {config}"
         assert (message in answer.why, answer.where) == (True, where), str(answer)
         run = Real(tmp_path / name, worker, config)
         record = run.arrive()
-        assert (record.state, record.failure.kind) == ("failed", "configuration")
+        assert (record.state, record.failure.kind) == ("failed", kind)
         assert message in record.failure.message
         assert record.failure.where == where
+    # A missing package stops its own pipeline; an environment is of no use only if all fail so.
+    lacking = answers["pipelines/import_lacks/config/pipeline.yaml"]
+    assert "add no_such_package to requirements.txt" in lacking.next
+    assert list(failed_imports(answers).values()) == [lacking]
+    refuse_if_none_can_be_imported(answers)
+    with pytest.raises(PythonEnvironmentError, match="no_such_package"):
+        refuse_if_none_can_be_imported({"pipeline.yaml": lacking})
 
 
 def break_config(repository, name, old, new):

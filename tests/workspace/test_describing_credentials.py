@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.workspace import environment
+from tidegate.workspace.interpreter import isolated_environment
 from tidegate.workspace.loading import ask_tsdat
 
 SECRETS = {
@@ -61,4 +61,4 @@ def test_packages_that_are_built_on_aws_find_no_credentials_either(
     monkeypatch.delenv("CODEBUILD_BUILD_ID", raising=False)
     if build:
         monkeypatch.setenv("CODEBUILD_BUILD_ID", "build:1")
-    assert ("AWS_ACCESS_KEY_ID" in environment._environment()) == (not build)
+    assert ("AWS_ACCESS_KEY_ID" in isolated_environment()) == (not build)

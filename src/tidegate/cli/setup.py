@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,16 +12,16 @@ from tidegate import config as configuration
 from tidegate.cli import view
 from tidegate.cli.options import HERE, Dir, Json, Python
 from tidegate.cli.view import View, plain
-from tidegate.config import ConfigProblems
-from tidegate.errors import UsageError
+from tidegate.config import ConfigFile, ConfigProblems
+from tidegate.errors import PythonEnvironmentError, UsageError
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
 from tidegate.targets.local.skipped import find_skipped
-from tidegate.workspace.environment_options import EnvironmentOptions, make_environment
+from tidegate.workspace.environment_options import EnvironmentOptions, conda_notes, make_environment
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.loading import load_workspace, read_config
 from tidegate.workspace.python_choice import date_of_last_commit
-from tidegate.workspace.recipe import conda_notes
+from tidegate.workspace.tsdat_answers import ask_tsdat, failed_imports
 
 app = typer.Typer()
 
@@ -36,6 +37,7 @@ def check(directory: Dir = HERE, python: Python = None, as_json: Json = False) -
             out.data({"ok": False, "problems": to_json(error.problems)})
             raise typer.Exit(2) from None
         raise
+    only_from_conda = conda_notes(loaded.workspace, loaded.config)
     skipped = find_skipped(loaded.workspace.input, loaded.manifest.configs)
     rows = configuration.summary(loaded.manifest, datetime.now(timezone.utc))
     if as_json:
@@ -44,12 +46,12 @@ def check(directory: Dir = HERE, python: Python = None, as_json: Json = False) -
                 "ok": True,
                 "configs": to_json(rows),
                 "notes": to_json(loaded.notes),
-                "only_from_conda": conda_notes(loaded.repository),
+                "only_from_conda": only_from_conda,
                 "not_taken": to_json(skipped),
             }
         )
         return
-    for note in (*loaded.notes, *conda_notes(loaded.repository)):
+    for note in (*loaded.notes, *only_from_conda):
         out.note(f"note: {note}")
     for files in skipped:
         out.note(f"in input/: {files}")
@@ -91,7 +93,10 @@ def env(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make the pipelines' Python environment from requirements.txt or environment.yml."""
+    """Make the pipelines' Python environment from requirements.txt or environment.yml.
+
+    Then import the code of all pipelines; the exit code is 3 if a package for one is missing.
+    """
     out = View(as_json=as_json)
     workspace = Workspace.at(directory)
     config = read_config(workspace)
@@ -105,7 +110,23 @@ def env(
         exclude_newer = date_of_last_commit(config.repository)
         out.note(f"packages as of {exclude_newer}, the date of the repository's last commit")
     made = make_environment(workspace, config, EnvironmentOptions(python, exclude_newer), out.note)
+    failures = _failed_imports(config, made, out)
     if as_json:
-        out.data({"python": str(made)})
+        out.data({"python": str(made), "failed_imports": failures})
     else:
         out.line(plain(made))
+    if failures:
+        raise typer.Exit(PythonEnvironmentError.exit_code)
+
+
+def _failed_imports(config: ConfigFile, python: Path, out: View) -> dict[str, str]:
+    """Which pipelines cannot be imported in the environment, and why."""
+    assert config.repository is not None
+    files = configuration.config_files(config.require())
+    failures = failed_imports(ask_tsdat(config.repository.absolute(), [str(python)], files))
+    for error in failures.values():
+        out.error(error)
+    if failures:
+        rest = len(files) - len(failures)
+        out.note(f"{quantity(len(failures), 'config file')} cannot be used; {rest} can")
+    return {file: error.why for file, error in failures.items()}

@@ -9,7 +9,7 @@ import socket
 import traceback
 from collections.abc import Iterable
 
-from tidegate.errors import ConfigurationError, ProductError
+from tidegate.errors import ConfigurationError, ProductError, PythonEnvironmentError
 from tidegate.runtime.runs import Failure
 
 _PLOTS = ("hook_plot_dataset", "uploadable_dir", "save_ancillary_file")
@@ -19,7 +19,8 @@ _LOOK = "see the run's log; correct the file or the pipeline, then `tidegate ret
 
 _PIN = (
     "packages of the pipelines' environment do not fit each other: pin their versions in"
-    " requirements.txt or set `exclude_newer`, then `tidegate env` and `tidegate retry`"
+    " requirements.txt, or set `exclude_newer` (`tidegate env --as-of-last-commit` does), then"
+    " `tidegate env` and `tidegate retry`"
 )
 _CLASS = re.compile(r"(?:[A-Z][a-z0-9]+){2,}")
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -27,6 +28,8 @@ _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 def failure_of(error: BaseException) -> Failure:
     """The failure to put on record for an exception."""
+    if isinstance(error, PythonEnvironmentError):
+        return Failure("environment", f"{error.what}: {error.why}", error.where, error.next)
     if isinstance(error, ConfigurationError):
         return Failure("configuration", f"{error.what}: {error.why}", error.where, error.next)
     if isinstance(error, ProductError):
@@ -93,6 +96,36 @@ def _may_pass(error: BaseException) -> bool:
     return type(error).__module__.startswith(_NETWORK)
 
 
+def is_about_packages(error: BaseException) -> bool:
+    """Whether an import failed because a package is missing, or packages do not fit each other.
+
+    A module of the repository's own, or of a newer Tsdat, is a matter of the config.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        module = _module_named_in(cause)
+        top = module.partition(".")[0]
+        if top and (isinstance(cause, ModuleNotFoundError) or _in_repository(top)):
+            return top != "tsdat" and not _in_repository(top)
+        if _is_incompatible(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _module_named_in(error: BaseException) -> str:
+    """The module that an exception is about: it is missing, or lacks a name; "" for others."""
+    if isinstance(error, ImportError):
+        return error.name or ""
+    lacking = re.match(r"module '([\w.]+)' has no attribute", _text(error))
+    return lacking[1] if lacking and isinstance(error, AttributeError) else ""
+
+
+def advice_on_packages(error: BaseException) -> str:
+    """What to do where ``is_about_packages``."""
+    return advice_on_import(error) or _PIN
+
+
 _OTHER_NAMES = {
     "yaml": "PyYAML",
     "sklearn": "scikit-learn",
@@ -119,10 +152,15 @@ def advice_on_import(error: BaseException) -> str:
     top = module.partition(".")[0]
     if top == "tsdat":
         return f"this version of Tsdat has no {module}: ask for a newer one in requirements.txt"
-    if any(os.path.exists(top + end) for end in ("", ".py")):
+    if _in_repository(top):
         return f"there is no {module} in the repository: correct the name, or add the file"
     package = _OTHER_NAMES.get(top, top)
     return f"add {package} to requirements.txt, if that is the package that has {top}"
+
+
+def _in_repository(module: str) -> bool:
+    """Whether a top-level module is the repository's own; its root is the working directory."""
+    return any(os.path.exists(module + end) for end in ("", ".py"))
 
 
 def is_from_plots(error: BaseException) -> bool:

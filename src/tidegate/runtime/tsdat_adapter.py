@@ -18,11 +18,13 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tidegate.errors import ConfigurationError
+from tidegate.errors import ConfigurationError, PythonEnvironmentError, TidegateError
 from tidegate.runtime.manifest import Pipeline
 from tidegate.runtime.pipeline_failures import (
     advice_on_import,
+    advice_on_packages,
     config_message_of,
+    is_about_packages,
     place_of,
     yaml_file_of,
 )
@@ -52,6 +54,7 @@ def describe(config_file: str) -> Pipeline:
 
     Raises:
         ConfigurationError: Tsdat rejects it; with Tsdat's own message, shortened.
+        PythonEnvironmentError: packages are missing, or do not fit each other.
     """
     loaded = _load(config_file)
     _try_out(config_file)
@@ -81,6 +84,7 @@ def instantiate(config_file: str, store: Path) -> Any:
 
     Raises:
         ConfigurationError: Tsdat, or code that the config names, rejects it.
+        PythonEnvironmentError: packages are missing, or do not fit each other.
     """
     config = _load(config_file).copy()
     storage = _storage(config)
@@ -95,11 +99,11 @@ def instantiate(config_file: str, store: Path) -> Any:
     except BaseException as error:  # code that is imported may do anything, such as exit
         if isinstance(error, MemoryError):
             raise
-        raise ConfigurationError(
+        raise _rejection(
+            error,
             f"Tsdat cannot set up {config_file}",
-            why=config_message_of(error),
-            where=place_of(error),
-            next=advice_on_import(error) or "correct the config or the code that it names",
+            place_of(error),
+            "correct the config or the code that it names",
         ) from error
 
 
@@ -159,14 +163,20 @@ def _read(config_file: str) -> Any:
     except BaseException as error:
         if isinstance(error, (KeyboardInterrupt, MemoryError)):
             raise
-        raise ConfigurationError(
+        raise _rejection(
+            error,
             f"Tsdat rejects {config_file}",
-            why=config_message_of(error),
-            where=place_of(error) or yaml_file_of(error, config_file),
-            next=advice_on_import(error)
-            or _advice_on_vap(config_file)
-            or "correct the config; `tidegate check` asks Tsdat again",
+            place_of(error) or yaml_file_of(error, config_file),
+            _advice_on_vap(config_file) or "correct the config; `tidegate check` asks Tsdat again",
         ) from error
+
+
+def _rejection(error: BaseException, what: str, where: str, otherwise: str) -> TidegateError:
+    """Why a pipeline cannot be used: its packages, or else its config and code."""
+    why = config_message_of(error)
+    if is_about_packages(error):
+        return PythonEnvironmentError(what, why=why, where=where, next=advice_on_packages(error))
+    return ConfigurationError(what, why=why, where=where, next=advice_on_import(error) or otherwise)
 
 
 def _advice_on_vap(config_file: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tidegate.errors import UsageError
@@ -16,6 +17,7 @@ from tidegate.workspace.environment_options import find_interpreter
 from tidegate.workspace.folder import CONFIG, Workspace
 from tidegate.workspace.loading import load_without_tsdat
 from tidegate.workspace.repository import pipeline_folder
+from tidegate.workspace.tsdat_answers import check_imports
 
 Say = Callable[[str], None]
 
@@ -87,7 +89,9 @@ def _bare_repository(root: Path, python: str | None, say: Say) -> Pipelines:
     found = environment.find(root, root, python=python)
     if isinstance(found, environment.Missing):
         say(f"the pipelines need an environment: {found.why}")
-        found = environment.make(root, root, say=say)
+        files = list(dict.fromkeys(config.config_file for config in configs))
+        check = partial(check_imports, root, files=files)
+        found = environment.make(root, root, check=check, say=say)
     return Pipelines(root, (str(found.python),), configs)
 
 

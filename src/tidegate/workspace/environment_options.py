@@ -11,14 +11,17 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tidegate.config import ConfigFile, PipelinesConfig
+from tidegate.config import ConfigFile, PipelinesConfig, config_files
 from tidegate.errors import PythonEnvironmentError
 from tidegate.runtime.records import dumps, loads
 from tidegate.workspace import environment
 from tidegate.workspace.folder import Workspace
-from tidegate.workspace.recipe import read_recipe
+from tidegate.workspace.interpreter import Interpreter
+from tidegate.workspace.recipe import dependents, read_recipe
+from tidegate.workspace.tsdat_answers import check_imports
 
 Say = Callable[[str], None]
 _FILE = "environment.json"
@@ -73,6 +76,7 @@ def make_environment(
         workspace.root,
         configured=given.python or options.python,
         exclude_newer=given.exclude_newer or options.exclude_newer,
+        check=partial(check_imports, repository, files=config_files(model)),
         say=say,
     )
     saved = read_saved_options(workspace)
@@ -83,6 +87,27 @@ def make_environment(
         ),
     )
     return Path(made.python)
+
+
+def conda_notes(workspace: Workspace, config: ConfigFile) -> list[str]:
+    """A sentence for each package that only conda has, as long as pipelines use it.
+
+    Packages that PyPI turned out not to have when the environment was made are included.
+    """
+    model, repository = config.require(), config.repository
+    assert repository is not None
+    options = environment_options(model, workspace)
+    names = environment.only_from_conda(
+        repository, workspace.root, options.python, options.exclude_newer
+    )
+    found = []
+    for name in names:
+        if users := dependents(repository, name):
+            more = f" and {len(users) - 3} more" if len(users) > 3 else ""
+            found.append(
+                f"{name} is only available from conda, and used in {', '.join(users[:3])}{more}"
+            )
+    return found
 
 
 @dataclass(frozen=True)
@@ -131,12 +156,13 @@ def find_environment(
             workspace.root,
             configured=options.python,
             exclude_newer=options.exclude_newer,
+            check=partial(check_imports, repository, files=config_files(model)),
             say=say,
         )
     return PipelinesEnvironment((str(found.python),), _identity(found, repository, options))
 
 
-def _identity(found: environment.Interpreter, repository: Path, options: EnvironmentOptions) -> str:
+def _identity(found: Interpreter, repository: Path, options: EnvironmentOptions) -> str:
     try:
         parts = dict(read_recipe(repository, options.python, options.exclude_newer).parts)
     except PythonEnvironmentError:  # no requirements: an interpreter was given

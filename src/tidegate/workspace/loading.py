@@ -14,7 +14,6 @@ from tidegate import config as configuration
 from tidegate.config import ConfigFile, ConfigProblems, Note
 from tidegate.errors import TidegateError, UsageError
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
-from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.ledger import SqliteLedger
@@ -22,6 +21,7 @@ from tidegate.workspace.code_watch import CodeWatch, package_folders
 from tidegate.workspace.environment_options import find_environment
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.repository import releases
+from tidegate.workspace.tsdat_answers import ask_tsdat
 
 Say = Callable[[str], None]
 
@@ -168,17 +168,6 @@ def load_without_tsdat(workspace: Workspace) -> LoadedWorkspace:
         raise ConfigProblems(config.file, resolution.problems)
     assert config.repository is not None
     return LoadedWorkspace(workspace, config, config.repository, (), resolution.manifest)
-
-
-def ask_tsdat(
-    repository: Path, command: Iterable[str], files: Iterable[str]
-) -> dict[str, Pipeline | TidegateError]:
-    """For each config file, what Tsdat says about it: its description, or why it is rejected."""
-    worker = WorkerProcess(list(command), repository, credentials=False)
-    try:
-        return {file: worker.describe(file) for file in files}
-    finally:
-        worker.close()
 
 
 def _describe(

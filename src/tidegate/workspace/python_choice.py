@@ -19,6 +19,7 @@ _ABOUT_PYTHON = re.compile(
     re.IGNORECASE,
 )
 """Parts of error messages that another version of Python may solve."""
+_IMPORT = re.compile("cannot be imported")
 
 
 def recipes_to_try(recipe: Recipe) -> Iterator[Recipe]:
@@ -41,25 +42,35 @@ def _another_python_may_help(error: PythonEnvironmentError) -> bool:
 
 
 def first_that_works(
-    recipe: Recipe, attempt: Callable[[Recipe], T], say: Callable[[str], None]
+    recipe: Recipe, attempt: Callable[[Recipe, bool], T], say: Callable[[str], None]
 ) -> T:
     """What ``attempt`` returns for the first Python with which it works.
 
+    All Pythons are tried with binary packages only before packages are compiled (the second
+    argument of ``attempt``), because that takes minutes, and compilers.
+
     Raises:
-        PythonEnvironmentError: that of the first attempt; none works.
+        PythonEnvironmentError: none works; that of the recipe's own Python.
     """
-    first: PythonEnvironmentError | None = None
-    for one in recipes_to_try(recipe):
-        try:
-            return attempt(one)
-        except PythonEnvironmentError as error:
-            first = first or error
-            if not _another_python_may_help(first):
-                break
-            if first is error or _another_python_may_help(error):
-                say(f"with Python {one.python}: {error.why or error.what}")
-    assert first is not None
-    raise _with_date(first, recipe)
+    failures: dict[str, PythonEnvironmentError] = {}
+    installed: set[str] = set()
+    for compiling in (False, True):
+        first = True
+        for one in recipes_to_try(recipe):
+            if one.python in installed:
+                continue  # all was installed, and an import failed: it would fail again
+            try:
+                return attempt(one, compiling)
+            except PythonEnvironmentError as error:
+                failures[one.python] = error
+                if _IMPORT.search(error.what):
+                    installed.add(one.python)
+                if first and not _another_python_may_help(error):
+                    break
+                if first or _another_python_may_help(error):
+                    say(f"with Python {one.python}: {error.why or error.what}")
+                first = False
+    raise _with_date(failures[recipe.python], recipe)
 
 
 def _with_date(error: PythonEnvironmentError, recipe: Recipe) -> PythonEnvironmentError:

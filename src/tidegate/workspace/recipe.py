@@ -248,25 +248,6 @@ def dependents(repository: Path, name: str) -> list[str]:
     return found
 
 
-def conda_notes(repository: Path) -> list[str]:
-    """A sentence for each package that only conda has and that pipelines use, by environment.yml.
-
-    Packages that turn out to be missing on PyPI while the environment is made are not included.
-    """
-    try:
-        recipe = read_recipe(repository, None, None)
-    except PythonEnvironmentError:
-        return []
-    found = []
-    for name in recipe.conda_only:
-        if users := dependents(repository, name):
-            more = f" and {len(users) - 3} more" if len(users) > 3 else ""
-            found.append(
-                f"{name} is only available from conda, and used in {', '.join(users[:3])}{more}"
-            )
-    return found
-
-
 @dataclass(frozen=True)
 class _CondaFile:
     """The content of an environment.yml."""
