@@ -68,7 +68,8 @@ def show_products(out: View, products: Sequence[Product], *, full: bool) -> None
     streams = dict.fromkeys((product.datastream, product.config) for product in products)
     rank = {stream: number for number, stream in enumerate(streams)}
     ordered = sorted(products, key=lambda one: rank[one.datastream, one.config])
-    print_list(out.out, [_product(product, full=full) for product in ordered])
+    header = Row(("run", "data (UTC)", "size", "bad"), "file")
+    print_list(out.out, [header, *(_product(product, full=full) for product in ordered)])
 
 
 def _product(product: Product, *, full: bool) -> Row:

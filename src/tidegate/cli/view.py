@@ -69,7 +69,8 @@ class View:
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
         self.out = _Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-        self.err = _Console(stderr=True, highlight=False, soft_wrap=True)
+        # A terminal would break lines within words; in a pipe, lines have no limit.
+        self.err = _Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
     def note(self, text: str) -> None:
         """Print a note, which is not part of the result."""
@@ -365,7 +366,8 @@ def product_data(product: Product) -> dict[str, Any]:
 
 
 def show_run(view: View, record: RunRecord, log: Iterable[str], *, full: bool = False) -> None:
-    """Print everything about one run, and lines of its log; ``full`` shows whole paths."""
+    """Print everything about one run, and lines of its log, in a readable form; ``full`` shows
+    whole paths."""
 
     def name(key: str) -> str:
         return plain(key) if full else escape(file_name(key))
@@ -376,9 +378,9 @@ def show_run(view: View, record: RunRecord, log: Iterable[str], *, full: bool = 
         ("about", escape(about(record.run, full=full))),
         ("outcome", outcome(record)),
         ("attempt", str(record.attempt)),
-        ("arrived", moment(record.run.arrived)),
-        ("started", moment(record.started)),
-        ("finished", moment(record.finished)),
+        ("arrived", f"{moment(record.run.arrived)} UTC"),
+        ("started", f"{moment(record.started)} UTC"),
+        ("finished", f"{moment(record.finished)} UTC" if record.finished else "-"),
         ("release", record.release or "-"),
         ("took", ", ".join(f"{name} {duration(s)}" for name, s in record.seconds.items())),
         ("memory", f"peak {record.peak_memory:.0f} MB" if record.peak_memory else "-"),
@@ -419,7 +421,22 @@ def show_run(view: View, record: RunRecord, log: Iterable[str], *, full: bool = 
     if lines:
         view.line(f"\n[bold]log[/] [bright_black]{plain(record.log)}[/]")
         for line in lines:
-            view.line(log_line(line))
+            view.line(line)
+
+
+_LAST_LINES = 20
+
+
+def readable_log(lines: Sequence[str], *, whole: bool) -> list[str]:
+    """The lines of a run's log as Rich markup; unless ``whole``, the last ones, and of a message of
+    several lines, such as a traceback, only the last."""
+    if whole:
+        return [log_line(line) for line in lines]
+    shown = [log_line(line) for line in lines[-_LAST_LINES:]]
+    long = [number for number, line in enumerate(shown) if "\n" in line]
+    for number in long[:-1]:
+        shown[number] = f"{shown[number].splitlines()[0]} [bright_black](more with --log)[/]"
+    return shown
 
 
 def log_line(text: str) -> str:
@@ -431,7 +448,7 @@ def log_line(text: str) -> str:
     except (ValueError, KeyError, TypeError):
         return plain(text)
     colour = {"ERROR": "red", "WARNING": "yellow"}.get(level, "white")
-    lines = "\n             ".join(plain(line) for line in message.splitlines())
+    lines = "\n    ".join(plain(line) for line in message.splitlines())
     return f"{at} [{colour}]{level:<7}[/] [bright_black]{plain(action)}[/] {lines}"
 
 
