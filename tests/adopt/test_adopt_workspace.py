@@ -100,6 +100,8 @@ def test_by_names_then_the_vap_runs(place):
         ("lidar/humboldt", 2, len(before) - 2)
     ]
     assert tidegate(place, "products", "--json").stdout.strip() == "[]"
+    wrong = ("adopt", "--datastream", "nowhere.a1", "--python", sys.executable)
+    assert looked["streams"][0]["datastream"] in tidegate(place, *wrong, code=2).stderr
     report = adopt(place)
     assert report["adopted"] == len(before)
     assert report["raw"] == [

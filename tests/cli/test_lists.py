@@ -1,6 +1,8 @@
 """What commands print of runs and products: on 80 columns, with nothing important left out."""
 
 import io
+import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -8,7 +10,7 @@ from rich.console import Console
 
 from tidegate.cli import run_list
 from tidegate.cli.activity import FEW, Activity
-from tidegate.cli.view import View
+from tidegate.cli.view import View, readable_log
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.runs import Failure, Input, Product, Run, RunRecord, Window
 from tidegate.runtime.testing import MemoryLedger
@@ -99,6 +101,20 @@ def test_products_stand_below_their_datastreams(screen):
     headings = [line.split()[0] for line in screen.lines if CONFIG in line]
     assert headings == ["a.one.a1", "b.two.a1"]
     assert sum(line.startswith("ab12ab1") for line in screen.lines) == 6
+    assert screen.lines[0].split()[:1] == ["run"], "what the columns are"
+
+
+def test_of_several_tracebacks_in_a_log_only_the_last_is_shown():
+    lines = [
+        json.dumps({"level": "ERROR", "message": text, "time": NOON.isoformat(), "action": "log"})
+        for text in ("wrong 1\nTraceback 1\n  in a", "fine", "wrong 2\nTraceback 2\n  in b")
+    ]
+    shown = "\n".join(readable_log(lines, whole=False))
+    assert [text in shown for text in ("wrong 1", "Traceback 1", "fine", "Traceback 2")] == [
+        True, False, True, True
+    ]  # fmt: skip
+    assert "Traceback 1" in "\n".join(readable_log(lines, whole=True))
+    assert len(readable_log(lines * 20, whole=False)) == 20
 
 
 def test_a_backlog_is_a_line_for_each_config_and_each_failure(screen):
@@ -170,3 +186,27 @@ def test_the_configs_that_reprocess_takes():
     check_config(manifest, ledger, "lidar/morro")
     with pytest.raises(UsageError, match="old/gone"):
         check_config(manifest, ledger, "old/gone")
+
+
+def test_a_run_is_found_by_as_many_digits_as_tell_it_from_others():
+    from tidegate.errors import UsageError
+    from tidegate.workspace.rerun import find_record
+
+    ledger = MemoryLedger()
+    records = [ended(number) for number in range(40)]  # some begin with the same digit
+    for record in records:
+        claim = ledger.claim(record.run, owner="me", lease=timedelta(1), now=NOON, release="")
+        ledger.finish(replace(record, owner="me", attempt=claim.record.attempt))
+    keys = sorted(record.key for record in records)
+    for key, others in ((key, [other for other in keys if other != key]) for key in keys):
+        least = next(n for n in range(1, 65) if not any(o.startswith(key[:n]) for o in others))
+        assert {find_record(ledger, key[:n]).key for n in (least, least + 1, 64)} == {key}
+        if least > 1:
+            with pytest.raises(UsageError, match="several") as ambiguous:
+                find_record(ledger, key[: least - 1])
+            named = [line.split()[0] for line in ambiguous.value.why.splitlines() if line != "…"]
+            assert all(find_record(ledger, digits) for digits in named)
+    with pytest.raises(UsageError, match="no run begins with"):
+        find_record(ledger, "0" * 63)
+    with pytest.raises(UsageError, match="does not name a run"):
+        find_record(ledger, "tiny/one")

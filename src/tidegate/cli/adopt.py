@@ -58,7 +58,7 @@ def adopt(
     """Record existing products, made by plain Tsdat or an earlier deployment, in the ledger."""
     out = View(as_json=as_json)
     where = TargetOptions(directory, target, branch, profile, region)
-    opened = session.open_session(where, RunOptions(python, say=out.note))
+    opened = session.open_session(where, RunOptions(python, say=out.note, about=config))
     options = command.AdoptOptions(config, datastream, read, inputs, dry_run)
     with out.progress() as progress:
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -155,13 +154,10 @@ def _names(ledger: Ledger, datastream: str | None, by: By) -> list[str]:
             f"--by {by} shows one datastream",
             next=f"name one, such as: tidegate availability {known[0]} --by {by}",
         )
-    if datastream is None or datastream in known:
-        return known if datastream is None else [datastream]
-    close = difflib.get_close_matches(datastream, known, 3, 0.3) or known[:3]
-    raise UsageError(
-        f"there are no products of a datastream {datastream!r}",
-        next=f"on record are {', '.join(close)}" if close else "run a pipeline first",
-    )
+    if datastream is None:
+        return known
+    rerun.check_datastream(datastream, known)
+    return [datastream]
 
 
 def _period(

@@ -107,19 +107,19 @@ def run(
     out = View(as_json=as_json)
     if from_bundle is not None:
         if files or target != "local":
-            raise UsageError(
-                "--from-bundle runs what is in the bundle, on this machine",
-                next="leave out the files and --target",
-            )
+            what = "--from-bundle runs what is in the bundle, on this machine"
+            raise UsageError(what, next="leave out the files and --target")
         _run_bundle(out, from_bundle, directory, RunOptions(python, workers, wait, out.note))
         return
     if not files:
         raise UsageError("name the files to run", next="or a VAP, or --from-bundle FILE.zip")
     where = TargetOptions(directory, target, branch, profile, region)
-    opened = session.open_session(where, RunOptions(python, workers, wait, out.note, executor))
-    if begin is not None or end is not None:
-        now = datetime.now(timezone.utc)
+    is_vap = begin is not None or end is not None
+    options = RunOptions(python, workers, wait, out.note, executor, files[0] if is_vap else config)
+    opened = session.open_session(where, options)
+    if is_vap:
         with opened.ledger() as ledger:
+            now = datetime.now(timezone.utc)
             runs = rerun.window_run(opened.manifest, ledger, files, (begin, end), now)
     else:
         runs = opened.file_runs(files, config=config, clump=clump, all=multidispatch)
@@ -243,7 +243,7 @@ def show(
     if as_json:
         out.data({**view.run_data(record), "log_lines": lines})
     else:
-        view.show_run(out, record, lines if log else lines[-20:], full=full)
+        view.show_run(out, record, view.readable_log(lines, whole=log), full=full)
 
 
 @app.command(epilog="Example: tidegate products --datastream humboldt.buoy_z05-lidar-10m.a1")
@@ -270,6 +270,8 @@ def products(
     opened = session.open_for_reading(TargetOptions(directory, target, branch, profile, region))
     with opened.ledger() as ledger:
         rerun.check_config(opened.manifest, ledger, config)
+        if datastream is not None:
+            rerun.check_datastream(datastream, ledger.datastreams())
         found = newest_products(
             ledger,
             ProductFilter(
@@ -372,7 +374,9 @@ def reprocess(
     """Run a config or a whole pipeline again, for example after a change of its code."""
     out = View(as_json=as_json)
     where = TargetOptions(directory, target, branch, profile, region)
-    opened = session.open_session(where, RunOptions(python, workers, wait, out.note, executor))
+    opened = session.open_session(
+        where, RunOptions(python, workers, wait, out.note, executor, config)
+    )
     since, until = (rerun.parse_time(text) if text else None for text in (begin, end))
     wanted: list[Run] = []
     counts: dict[str, int] = {}

@@ -43,6 +43,9 @@ def open_for_reading(target: TargetOptions, run_options: RunOptions) -> LocalSes
 
 def open_session(target: TargetOptions, run_options: RunOptions) -> LocalSession:
     """See ``session.open_session``."""
+    if run_options.about is not None:
+        known = loading.load_without_tsdat(target.workspace).manifest
+        rerun.named_configs(known, run_options.about)
     loaded = loading.load_workspace(
         target.workspace, python=run_options.python, tolerant=True, say=run_options.say
     )

@@ -5,6 +5,7 @@ Works on any target's ledger; does not carry out runs.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from tidegate.runtime.select import takes, window_runs
 Only = Literal["missing", "stale", "failed"]
 
 _ASKED_AT_ONCE = 1000
+_LISTED = 4
 
 
 def find_record(ledger: Ledger, prefix: str) -> RunRecord:
@@ -35,11 +37,19 @@ def find_record(ledger: Ledger, prefix: str) -> RunRecord:
             f"{prefix!r} does not name a run",
             next="give the first digits of its key, as `tidegate runs` shows them",
         )
-    found = list(ledger.records(prefix=prefix, limit=2))
+    found = list(ledger.records(prefix=prefix, limit=_LISTED + 1))
     if not found:
         raise UsageError(f"no run begins with {prefix}", next="`tidegate runs` lists them")
     if len(found) > 1:
-        raise UsageError(f"the keys of several runs begin with {prefix}", next="give more digits")
+        keys = {one.key for one in found}
+        enough = next(n for n in range(65) if len({key[:n] for key in keys}) == len(keys))
+        shown = [f"{one.key[:enough]} ({one.run.title})" for one in found[:_LISTED]]
+        shown += ["…"] if len(found) > _LISTED else []
+        raise UsageError(
+            f"the keys of several runs begin with {prefix}",
+            why="\n".join(shown),
+            next="give more digits",
+        )
     return found[0]
 
 
@@ -144,6 +154,17 @@ def check_config(manifest: Manifest, ledger: Ledger, id: str | None) -> None:
     """Raise UsageError if there is no such config, and no run of one that has been removed."""
     if id is not None and not any(True for _ in ledger.records(config=id, limit=1)):
         named_config(manifest, id)
+
+
+def check_datastream(name: str, known: Sequence[str]) -> None:
+    """Raise UsageError, with names that are alike, if a datastream is not among the known ones."""
+    if name in known:
+        return
+    close = difflib.get_close_matches(name, known, 3, 0.3) or list(known[:3])
+    raise UsageError(
+        f"there are no products of a datastream {name!r}",
+        next=f"there are products of {', '.join(close)}" if close else "run a pipeline first",
+    )
 
 
 def window_run(

@@ -65,6 +65,9 @@ class RunOptions:
     """Called with messages for a person."""
     executor: ExecutorArguments = NOTHING_SAID
     """On this machine: what the command line says about the executor."""
+    about: str | None = None
+    """The config or pipeline that is named: on this machine, a wrong name is an error before
+    anything is started or made."""
 
 
 _PLAIN = RunOptions()

@@ -8,7 +8,7 @@ from typing import Any
 
 from tidegate.runtime.runs import Product
 from tidegate.web.endpoints import Endpoint, Page, Parameter, Parameters, midnight
-from tidegate.web.pages.products import is_plot, streams
+from tidegate.web.pages.products import is_plot, require_datastream, streams
 from tidegate.web.site import Site
 
 _MOST = 200
@@ -35,6 +35,7 @@ def plots(site: Site, parameters: Parameters) -> Page:
     day = parameters.day("day") or newest
     beside, other = parameters.day("beside"), parameters.text("other")
     chosen = parameters.text("datastream")
+    require_datastream(site, chosen, known)
     shown = [chosen] if chosen else names
     rows: list[list[Column]] = []
     for name in shown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -47,6 +47,17 @@ def streams(site: Site) -> list[Stream]:
     return [found[name] for name in sorted(found)]
 
 
+def require_datastream(site: Site, name: str, known: Iterable[Stream]) -> None:
+    """Raise NotFound if a datastream is named of which no product is on record."""
+    names = [stream.name for stream in known]
+    if not name or name in names or any(site.ledger.products(datastream=name, limit=1)):
+        return
+    raise NotFound(
+        f"there are no products of a datastream {name[:200]}",
+        next=f"choose one of {', '.join(names)}" if names else "run a pipeline first",
+    )
+
+
 def _later(one: datetime | None, other: datetime | None) -> bool:
     return one is not None and (other is None or one > other)
 
@@ -55,6 +66,7 @@ def products(site: Site, parameters: Parameters) -> Page:
     """The datastreams, or the products of one in a span of days."""
     name = parameters.text("datastream")
     known = streams(site)
+    require_datastream(site, name, known)
     first, last = chosen_days(site, parameters, name, known)
     found: list[Product] = []
     if name:

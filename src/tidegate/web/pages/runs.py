@@ -15,6 +15,7 @@ from tidegate.runtime.runs import Product, Run, RunRecord, State
 from tidegate.web.actions import read_actions
 from tidegate.web.endpoints import Endpoint, NotFound, Page, Parameter, Parameters
 from tidegate.web.site import Site
+from tidegate.workspace import rerun
 from tidegate.workspace.logs import ReadableLine, readable_line
 
 STATES: tuple[str, ...] = ("open", "queued", *get_args(State))
@@ -64,7 +65,12 @@ def read_filter(parameters: Parameters) -> Filter:
 
 
 def find_runs(site: Site, wanted: Filter) -> Found:
-    """A page of runs, in an effort that does not depend on how many are on record."""
+    """A page of runs, in an effort that does not depend on how many are on record.
+
+    Raises:
+        UsageError: there is no such config, and no run of one.
+    """
+    rerun.check_config(site.manifest, site.ledger, wanted.config or None)
     state = "failed" if wanted.state == "open" else wanted.state
     limits = [moment for moment in (wanted.end, wanted.before) if moment is not None]
     records = site.ledger.records(

@@ -104,7 +104,7 @@ def adopt(session: Session, options: AdoptOptions, say: Say, progress: Progress)
     """Record the existing products in the ledger, and report what was found.
 
     Raises:
-        UsageError: there is no such config.
+        UsageError: there is no such config or datastream.
         WorkspaceBusy: a service runs in the workspace.
         TidegateError: something cannot be read or written; adopting again continues from there.
     """
@@ -117,6 +117,12 @@ def adopt(session: Session, options: AdoptOptions, say: Say, progress: Progress)
         found = survey(
             manifest, store, recorded, config=options.config, datastream=options.datastream
         )
+        if options.datastream is not None and not (found.candidates or found.unclaimed):
+            on_record = set(ledger.datastreams())
+            if options.datastream not in on_record:
+                others = survey(manifest, store, recorded, config=options.config).candidates
+                on_record |= {one.datastream for one in others}
+            rerun.check_datastream(options.datastream, sorted(on_record))
         report = _report(store.place, manifest, found)
         if not options.dry_run:
             raw = RawFiles(manifest, session.raw_files)
