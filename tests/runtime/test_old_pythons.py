@@ -1,6 +1,7 @@
 """The runtime beside the oldest and the newest Pythons: an ingest with a plot, and a VAP on it.
 
-``test_versions`` compares products with plain Tsdat's, on Python 3.10 and 3.11.
+``test_versions`` compares products with plain Tsdat's, on Python 3.10 and 3.11; Tsdat 0.8 cannot
+run the VAP there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tidegate.runtime.manifest import Config, Pipeline
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.type_hints import old_hint
 
-PAIRS = {"0.4": "3.8", "0.5": "3.8", "0.7.1": "3.9", "0.10": "3.13"}
+PAIRS = {"0.4": "3.8", "0.5": "3.8", "0.7.1": "3.9", "0.8.5": "3.10", "0.10": "3.13"}
 """Versions of Tsdat, and the Python that each is tested on here."""
 
 INGEST = """\

@@ -18,13 +18,17 @@ _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def answers(given: dict[str, str | None], *, yes: bool) -> Answers:
-    """Answers from options; the others are asked where there is a terminal."""
+    """Answers from options; on a terminal, the others are asked until they are valid."""
     known = {key: value for key, value in given.items() if value is not None}
 
     def ask(question: Question) -> str:
         choices = f" [{'/'.join(question.choices)}]" if question.choices else ""
         default = question.proposal or None
-        return str(typer.prompt(f"{question.text}{choices}", default=default, err=True))
+        while True:
+            answer = str(typer.prompt(f"{question.text}{choices}", default=default, err=True))
+            if not question.choices or answer in question.choices:
+                return answer
+            typer.echo(f"say one of: {', '.join(question.choices)}", err=True)
 
     return Answers(known, ask if has_terminal() else None, yes)
 
