@@ -67,7 +67,7 @@ def try_command(
     out = View(as_json=as_json)
     request = TryRequest(config, tuple(files or ()), begin, end, clump, compare)
     with interruptible(0 if watch else 130):
-        pipelines = open_pipelines(directory, python=python, say=out.note)
+        pipelines = open_pipelines(directory, about=config, python=python, say=out.note)
         chosen = pipelines.config(config)
         folder = output or output_folder(pipelines, config)
         shown = _Shown(out, pipelines.repository, attributes, all_attributes, log)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,32 +41,43 @@ class Pipelines:
 
     def config(self, id: str) -> Config:
         """The config of that id; raises UsageError, listing what there is."""
-        for config in self.configs:
-            if config.id == id:
-                return config
-        known = ", ".join(config.id for config in self.configs)
-        raise UsageError(f"there is no config {id}", next=f"there is: {known}")
+        return _named(self.configs, id)
 
     def worker(self) -> WorkerProcess:
         """A worker that reads the pipelines' code again for each run; not started yet."""
         return WorkerProcess(self.python, self.repository, _NO_BYTE_CODE, fork=True)
 
 
+def _named(configs: Sequence[Config], id: str) -> Config:
+    for config in configs:
+        if config.id == id:
+            return config
+    known = ", ".join(config.id for config in configs)
+    raise UsageError(f"there is no config {id}", next=f"there is: {known}")
+
+
 def open_pipelines(
-    folder: Path, *, python: str | None = None, say: Say = lambda text: None
+    folder: Path,
+    *,
+    about: str | None = None,
+    python: str | None = None,
+    say: Say = lambda text: None,
 ) -> Pipelines:
     """The pipelines of the workspace, or of the pipelines repository, in ``folder``.
 
     Raises:
+        UsageError: there is no config ``about``; it is known before an environment is made.
         TidegateError: there are none, the config has problems, or there is no interpreter.
     """
     root = Path(os.path.abspath(folder))
     if not (root / CONFIG).exists() and root.name != CONFIG and (root / "pipelines").is_dir():
-        return _bare_repository(root, python, say)
+        return _bare_repository(root, about, python, say)
     loaded = load_without_tsdat(Workspace.at(folder))
-    command = find_interpreter(loaded.workspace, loaded.config, python=python, say=say)
     repository = Path(os.path.abspath(loaded.repository))
     configs = _with_undeployed(loaded.manifest.configs, repository)
+    if about is not None:
+        _named(configs, about)
+    command = find_interpreter(loaded.workspace, loaded.config, python=python, say=say)
     return Pipelines(repository, command, configs, loaded.workspace)
 
 
@@ -82,10 +93,12 @@ def _with_undeployed(configs: tuple[Config, ...], repository: Path) -> tuple[Con
     return (*configs, *more)
 
 
-def _bare_repository(root: Path, python: str | None, say: Say) -> Pipelines:
+def _bare_repository(root: Path, about: str | None, python: str | None, say: Say) -> Pipelines:
     configs = _discovered(root)
     if not configs:
         discover(root)  # says what is missing
+    if about is not None:
+        _named(configs, about)
     found = environment.find(root, root, python=python)
     if isinstance(found, environment.Missing):
         say(f"the pipelines need an environment: {found.why}")
