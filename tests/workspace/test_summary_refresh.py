@@ -196,3 +196,17 @@ def test_each_config_is_looked_at_again_in_turn() -> None:
         for _ in range(4)
     ]
     assert made == [1, 2, 3, 3]
+
+
+def test_who_asks_for_fewer_configs_does_not_remove_the_others() -> None:
+    station = Station(4)
+    for _ in range(30):
+        station.step()
+    refresh = SummaryRefresh(station.ledger)
+    refresh(CONFIGS, station.now)
+    refresh(CONFIGS[:1], station.now + timedelta(hours=2))
+    station.ledger.asked.clear()
+    refresh(CONFIGS, station.now + timedelta(hours=2, minutes=1))
+    assert station.ledger.asked["records"] <= 2 + 5  # one config is looked at again
+    refresh(CONFIGS[:1], station.now + timedelta(days=3))
+    assert CONFIGS[2] not in (station.ledger.state("overview") or "")

@@ -100,9 +100,9 @@ class SummaryRefresh:
         missing = [config for config in configs if config not in found]
         made = self._make_all(missing or _oldest(found, configs, now), known, now)
         found.update(made)
-        after = KeptSummaries(
-            now, tuple(record.key for record in going_on), tuple(found[c] for c in configs)
-        )
+        # Others may ask for more: a service leaves out configs that Tsdat rejects.
+        kept_on = [one for one in found.values() if one.config in configs or _is_new(one, now)]
+        after = KeptSummaries(now, tuple(record.key for record in going_on), tuple(kept_on))
         if made or (new and kept is not None and now - kept.until >= _KEEP_EVERY):
             self._write(after)
         states = Counter((record.run.config, record.state) for record in going_on)
@@ -180,6 +180,11 @@ def _oldest(found: Mapping[str, ConfigSummary], configs: Sequence[str], now: dat
     """The config to look at again: one at most, so that no refresh takes long."""
     old = [c for c in configs if abs(now - found[c].made) >= _LOOK_AGAIN]
     return sorted(old, key=lambda config: found[config].made)[:1]
+
+
+def _is_new(summary: ConfigSummary, now: datetime) -> bool:
+    """Whether somebody has asked for that config in the last day."""
+    return abs(now - summary.made) < LAST_DAY
 
 
 def _without(summary: ConfigSummary, known: Mapping[str, Acknowledgement]) -> ConfigSummary:
