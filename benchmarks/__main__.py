@@ -17,6 +17,7 @@ from benchmarks import (
     aws_overview,
     aws_warm,
     control,
+    dask_feed,
     memory,
     overhead,
     templates,
@@ -42,11 +43,12 @@ AWS: Mapping[str, Benchmark] = {
     "k": aws_overview.measure,
     "l": aws_fleet.measure,
 }
-BENCHMARKS: Mapping[str, Benchmark] = {**LOCAL, **AWS}
+CLUSTER: Mapping[str, Benchmark] = {"m": dask_feed.measure}
+BENCHMARKS: Mapping[str, Benchmark] = {**LOCAL, **AWS, **CLUSTER}
 _WHICH = """a overhead, b throughput, c control, d memory, j pages over a long history (these by
 default); on the AWS emulator e a VAP's inputs, f warm invocation, g cold start, h memory at rest;
 i templates of many configs, k requests of an overview,
-l many configs with a file a minute"""
+l many configs with a file a minute; m runs a second to 200 Dask workers"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks.__main__ import AWS, LOCAL, main
+from benchmarks.__main__ import AWS, CLUSTER, LOCAL, main
 from benchmarks.emulator import Traffic
 from benchmarks.memory import slope
 from benchmarks.report import Figure, median, table
@@ -14,7 +14,9 @@ from benchmarks.report import Figure, median, table
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", [*LOCAL, *(pytest.param(n, marks=pytest.mark.aws) for n in AWS)])
+@pytest.mark.parametrize(
+    "name", [*LOCAL, *CLUSTER, *(pytest.param(n, marks=pytest.mark.aws) for n in AWS)]
+)
 def test_runs_at_a_tiny_size(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--quick", "--json", "--folder", str(tmp_path)]) == 0
     answer = json.loads(capsys.readouterr().out)
