@@ -22,6 +22,7 @@ from benchmarks import (
     overhead,
     templates,
     throughput,
+    workers,
 )
 from benchmarks.report import Figure, as_json, machine, table
 
@@ -33,6 +34,7 @@ LOCAL: Mapping[str, Benchmark] = {
     "c": control.measure,
     "d": memory.measure,
     "j": availability.measure,
+    "p": workers.measure,
 }
 AWS: Mapping[str, Benchmark] = {
     "e": aws_history.measure,
@@ -45,9 +47,9 @@ AWS: Mapping[str, Benchmark] = {
 }
 CLUSTER: Mapping[str, Benchmark] = {"m": dask_feed.measure}
 BENCHMARKS: Mapping[str, Benchmark] = {**LOCAL, **AWS, **CLUSTER}
-_WHICH = """a overhead, b throughput, c control, d memory, j pages over a long history (these by
-default); on the AWS emulator e a VAP's inputs, f warm invocation, g cold start, h memory at rest;
-i templates of many configs, k requests of an overview,
+_WHICH = """a overhead, b throughput, c control, d memory, j pages over a long history, p workers
+(these by default); on the AWS emulator e a VAP's inputs, f warm invocation, g cold start, h memory
+at rest; i templates of many configs, k requests of an overview,
 l many configs with a file a minute; m runs a second to 200 Dask workers"""
 
 

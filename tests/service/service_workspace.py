@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tidegate.runtime.memory import descendants
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.ledger import SqliteLedger
@@ -264,13 +265,14 @@ class Up:
         assert text in self.said, self.said
 
     def workers(self) -> list[int]:
-        """The ids of its worker processes."""
-        found: list[int] = []
-        with contextlib.suppress(OSError):
-            for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
-                with contextlib.suppress(OSError):
-                    found += map(int, children.read_text().split())
-        return [pid for pid in found if b"runtime" in command_line(pid)]
+        """The ids of its worker processes, but not of the process that forks them."""
+        me = self.process.pid
+        return [
+            pid
+            for pid in descendants(me)[1:]
+            if b"runtime.worker" in (words := command_line(pid))
+            or (b"runtime.fork_server" in words and parent_of(pid) != me)
+        ]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to end, and wait until it has."""
@@ -291,6 +293,14 @@ class Up:
         self._reader.join(PATIENCE)
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def parent_of(pid: int) -> int:
+    """The process that started it; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def command_line(pid: int) -> bytes:

@@ -82,5 +82,5 @@ def test_crashes_lose_nothing_and_double_nothing(tmp_path):
     records = stormy.records()
     assert len(records) == FILES
     assert {record.state for record in records} == {"succeeded"}
-    eventually(lambda: not any(b"runtime.worker" in command_line(p) for p in torment.workers))
+    eventually(lambda: not any(b"tidegate.runtime" in command_line(p) for p in torment.workers))
     assert any(record.attempt > 1 for record in records)

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 from tidegate.executors.options import ExecutorOptions
-from tidegate.runtime.process import WorkerProcess, is_worn
+from tidegate.runtime.process import WorkerProcess, fork_server_for, is_worn
 from tidegate.runtime.protocols import Interrupted
 from tidegate.runtime.task import Limits, Outcome, Task
 
@@ -33,8 +34,11 @@ class ProcessExecutor:
     Linux kills a worker together with the thread that started it.
     """
 
-    def __init__(self, options: ExecutorOptions, new_worker: NewWorker = WorkerProcess) -> None:
+    def __init__(self, options: ExecutorOptions, new_worker: NewWorker | None = None) -> None:
+        """``new_worker`` makes workers that are not forked from one process."""
         self._runs_per_worker = options.runs_per_worker
+        self._server = fork_server_for(options.python, options.repository)
+        new_worker = new_worker or partial(WorkerProcess, server=self._server)
         self._workers = [
             new_worker(options.python, options.repository) for _ in range(options.workers)
         ]
@@ -78,6 +82,7 @@ class ProcessExecutor:
         """Kill the workers that are at work; each ``perform`` raises Interrupted."""
         with self._lock:
             self._interrupted.set()
+        self._server.kill()
         for worker in list(self._busy):
             worker.interrupt()
 
@@ -91,6 +96,7 @@ class ProcessExecutor:
                 self.interrupt()  # again: a worker may have been starting when it was called
                 thread.join(0.1)
         self._threads.clear()
+        self._server.close()
 
     def _serve(self, worker: WorkerProcess) -> None:
         while (job := self._jobs.get()) is not None:

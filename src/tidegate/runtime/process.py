@@ -27,6 +27,7 @@ from tidegate.errors import (
     TidegateError,
     WorkerLost,
 )
+from tidegate.runtime.forking import ForkedProcess, ForkServer
 from tidegate.runtime.log import RAW
 from tidegate.runtime.manifest import Pipeline
 from tidegate.runtime.memory import descendants, resident_memory
@@ -49,6 +50,7 @@ spec.loader.exec_module(module)
 from tidegate.runtime.worker import main
 sys.exit(main())
 """
+BOOT_FORK_SERVER = BOOT.replace("runtime.worker", "runtime.fork_server")
 
 ENVIRONMENT = {
     "MPLBACKEND": "Agg",
@@ -97,17 +99,20 @@ class WorkerProcess:
         *,
         fork: bool = False,
         credentials: bool = True,
+        server: ForkServer | None = None,
     ) -> None:
         """``fork``: carry each request out in a copy of the process, so that none sees what another
         has imported or changed; for development, where the code changes between runs. Without
         ``credentials``, the process is not given those for AWS: a build on AWS may deploy, and the
-        code of a repository that it only describes must not."""
+        code of a repository that it only describes must not. ``server`` forks the process, if it
+        can: see ``fork_server_for``."""
         self._python = list(python)
         self._repository = repository
         self._environment = dict(environment or {})
         self._fork = fork
         self._credentials = credentials
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server = server
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self._buffer = b""
         self._output: int | None = None
         """Where this process reads what the worker's file descriptors 1 and 2 get during a run."""
@@ -145,7 +150,8 @@ class WorkerProcess:
             environment.pop(name, None)
         output, written = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            forked = self._server.fork(written, environment) if self._server else None
+            self._process = forked or subprocess.Popen(
                 [*self._python, "-c", BOOT, str(PACKAGE), str(written)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -200,6 +206,8 @@ class WorkerProcess:
         except ValueError as error:
             self.kill()
             raise WorkerLost("the worker's answer cannot be read", why=str(error)) from error
+        if self._server and answer.get("imported"):
+            self._server.learn(answer["imported"])
         if answer.get("changed") and not self._fork:
             self.kill()  # what the run has changed in the process must not reach the next run
         return replace(outcome, used_worker=self.runs > 1 and not self._fork)
@@ -411,6 +419,12 @@ class WorkerProcess:
         code = self._process.returncode
         self._stop(output or RunOutput())
         return _died(code)
+
+
+def fork_server_for(python: Sequence[str], repository: Path) -> ForkServer:
+    """What forks the workers of one repository that the same interpreter carries out."""
+    command = [*python, "-c", BOOT_FORK_SERVER, str(PACKAGE)]
+    return ForkServer(command, repository, START)
 
 
 def is_worn(worker: WorkerProcess, memory: int, runs: int | None = None) -> bool:

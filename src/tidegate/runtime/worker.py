@@ -13,7 +13,8 @@ Packages that the copy imported are imported here afterwards, so that the next c
 If that copy died, the answer is ``{"died": exit code, or minus the signal}``.
 
 ``changed`` names what the run has changed in its process; the worker should then be replaced. What
-it has started has ended.
+it has started has ended. A worker that a fork server has forked (``fork_server.py``) also says
+which packages its first run has imported, so that the server has them for the next worker.
 
 The first line out is ``{"ready": {…}}``, once Tsdat is imported. A line in another form is answered
 with an error, and the next one is read. Standard output is used for this protocol only: what user
@@ -55,32 +56,66 @@ from tidegate.runtime.wording import quantity
 
 
 def main() -> int:
-    """Serve until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C
-    _die_with_parent()
+    """Import Tsdat, and serve until standard input ends."""
+    _watch_parent()
     adopt_orphans()
-    requests, answers = _take_standard_streams()
-    _output()
+    streams = _take_standard_streams()
+    prepare()
+    try:
+        tsdat = tsdat_adapter.load()
+    except BaseException as error:
+        _answer(streams[1], {"error": error_data(error)})
+        return 3
+    return _serve(streams, tsdat)
+
+
+def prepare() -> None:
+    """Set up what workers have in common, before Tsdat is imported."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service handles Ctrl-C
     faulthandler.enable()
     _be_expendable()
     sys.path.insert(0, os.getcwd())
     _take_fonts()
-    try:
-        tsdat = tsdat_adapter.load()
-    except BaseException as error:
-        _answer(answers, {"error": _error(error)})
-        return 3
-    _answer(answers, {"ready": {"python": platform.python_version(), "tsdat": tsdat}})
+
+
+def serve_as_copy(tsdat: str) -> int:
+    """Serve until standard input ends, in a copy of a process that has imported Tsdat."""
+    _watch_parent()
+    adopt_orphans()
+    _seed_random_numbers()
+    return _serve(_take_standard_streams(), tsdat, set(sys.modules))
+
+
+def _serve(streams: tuple[BinaryIO, BinaryIO], tsdat: str, imported: set[str] | None = None) -> int:
+    """Answer requests. The first answer about a run lists the packages that were not in
+    ``imported`` before, if that is given."""
+    requests, answers = streams
+    _output()
+    _answer(answers, {"ready": versions(tsdat)})
     me = os.getpid()
     for line in requests:
         answer = respond(line)
         if os.getpid() != me:
             os._exit(0)  # a fork that user code made: its parent answers
         wanted = answer.pop("imported", ())
+        if imported is not None and "outcome" in answer:
+            answer["imported"], imported = _imported_packages(imported), None
         _answer(answers, answer)
         if wanted:
-            _import_all(wanted)
+            import_all(wanted)
     return 0
+
+
+def versions(tsdat: str) -> dict[str, str]:
+    """What a worker says when it is ready."""
+    return {"python": platform.python_version(), "tsdat": tsdat}
+
+
+def _seed_random_numbers() -> None:
+    """Copies of a process would all draw the same; Python's own `random` is seeded by Python."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
 
 
 def respond(line: bytes) -> dict[str, Any]:
@@ -103,7 +138,7 @@ def respond(line: bytes) -> dict[str, Any]:
                 return {"result": to_json(_call(str(request["function"]), request["arguments"]))}
         raise ValueError(f"unknown op {op!r}")
     except BaseException as error:
-        return {"error": _error(error)}
+        return {"error": error_data(error)}
 
 
 def _run(task: Task) -> dict[str, Any]:
@@ -173,7 +208,8 @@ def _respond_in_fork(line: bytes) -> dict[str, Any]:
     if child == 0:
         try:
             os.close(reading)
-            _die_with_parent()
+            _watch_parent()
+            _seed_random_numbers()
             me = os.getpid()
             before = set(sys.modules)
             answer = {**respond(line), "imported": _imported_packages(before)}
@@ -206,7 +242,7 @@ def _imported_packages(before: set[str]) -> list[str]:
     return found
 
 
-def _import_all(names: list[str]) -> None:
+def import_all(names: list[str]) -> None:
     """Import modules; one that cannot be imported will be where it is needed, or fail there."""
     with _quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -246,7 +282,8 @@ def _answer(answers: BinaryIO, answer: dict[str, Any]) -> None:
         data = data[answers.write(data) :]
 
 
-def _error(error: BaseException) -> dict[str, str]:
+def error_data(error: BaseException) -> dict[str, str]:
+    """An error as JSON."""
     if isinstance(error, TidegateError):
         kind = type(error).__name__
         return {
@@ -277,11 +314,16 @@ class _quiet:
         sys.stdout, sys.stderr = self._saved[1], self._saved[2]
 
 
-def _die_with_parent() -> None:
-    """A worker whose service was killed must not go on: nobody would hear its answer."""
-    parent = os.getppid()
+def die_with_parent() -> None:
+    """Have Linux kill this process together with the thread that started it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _watch_parent() -> None:
+    """A worker whose service was killed must not go on: nobody would hear its answer."""
+    parent = os.getppid()
+    die_with_parent()
 
     def watch() -> None:
         while os.getppid() == parent:
