@@ -60,6 +60,14 @@ def assert_done(place, expected, attempts=2):
     assert contents(place) == expected
 
 
+def test_a_cluster_on_this_machine(tmp_path, expected):
+    place = make(tmp_path / "workspace", CONFIG)
+    deliver(place)
+    place.once("--executor", "dask")
+    assert contents(place) == expected
+    place.assert_whole()
+
+
 def test_a_killed_worker(service, dask_cluster, expected):
     place, _ = service
     dask_cluster.workers[0].kill()

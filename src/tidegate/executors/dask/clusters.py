@@ -225,7 +225,11 @@ def _local() -> LocalCluster:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the dashboard's usual port may be taken
         return LocalCluster(
-            n_workers=0, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:8787"
+            n_workers=0,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:8787",
+            preload=["tidegate.executors.dask.local_worker"],
         )
 
 

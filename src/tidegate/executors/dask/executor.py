@@ -331,7 +331,11 @@ def _versions(options: ExecutorOptions) -> tuple[str, str]:
     """
     try:
         done = subprocess.run(
-            [*options.python, "-c", _VERSIONS], capture_output=True, text=True, check=True
+            [*options.python, "-c", _VERSIONS],
+            capture_output=True,
+            text=True,
+            check=True,
+            start_new_session=True,  # Ctrl-C is for the service
         )
         python, tsdat = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:

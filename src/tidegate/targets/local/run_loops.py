@@ -54,6 +54,9 @@ class RunLoops:
         """Whoever waits for the end of runs."""
         self._free = threading.Condition(lock)
         """The threads that have no run."""
+        self._taking = threading.Lock()
+        self._woken = 0
+        """How often there was a reason to look into the queue again."""
         self._one_looks = False
         self._places = WorkerPlaces(dispatcher.context.executor, self._free)
         context = replace(dispatcher.context, executor=self._places)
@@ -97,6 +100,7 @@ class RunLoops:
     def wake(self) -> None:
         """Look into the queue now."""
         with self._free:
+            self._woken += 1
             self._free.notify()
 
     def stop(self) -> None:
@@ -112,6 +116,7 @@ class RunLoops:
 
     def _wake_all(self) -> None:
         with self._changed:
+            self._woken += 1
             self._free.notify_all()
             self._changed.notify_all()
 
@@ -162,6 +167,7 @@ class RunLoops:
                         self._running[queued.run.config] -= 1
                         self._changed.notify_all()
                         self._places.leave()
+                        self._woken += 1
                         self._free.notify()  # the config may have been at its limit
         except Interrupted:
             pass
@@ -176,27 +182,44 @@ class RunLoops:
 
     def _take(self) -> QueuedRun | None:
         """The next run that may go on now; waits for one. None when it is time to end."""
+        while self._get_place():
+            with self._taking:  # not the other lock: threads with an outcome need not wait for this
+                woken = self._woken
+                queued = self._look()
+            if queued is not None:
+                return queued
+            with self._free:
+                self._places.give_back()
+                if woken == self._woken:
+                    self._wait(_IDLE)
+        return None
+
+    def _get_place(self) -> bool:
+        """Have a place for the calling thread; waits for one. False when it is time to end."""
         with self._free:
             while not self.over():
-                if time.monotonic() < self._no_room_until or self._hold():
-                    self._wait(_TICK)
-                    continue
-                if not self._places.is_one_free():
-                    self._wait(_TICK)
-                    continue
-                now = self._dispatcher.context.now()
-                try:
-                    queued = self._queue.take(now, exclude_configs=self._full(), only=self._only)
-                except StorageError as error:
-                    self._trouble.report(error)
-                    queued = None
-                if queued is not None:
-                    self._running[queued.run.config] += 1
+                held = time.monotonic() < self._no_room_until or self._hold()
+                if not held and self._places.is_one_free():
                     self._places.hold()
-                    self._free.notify()
-                    return queued
-                self._wait(_IDLE)
-        return None
+                    return True
+                self._wait(_TICK)
+        return False
+
+    def _look(self) -> QueuedRun | None:
+        """The next run that may go on now, if there is one."""
+        with self._free:
+            full = self._full()
+        now = self._dispatcher.context.now()
+        try:
+            queued = self._queue.take(now, exclude_configs=full, only=self._only)
+        except StorageError as error:
+            self._trouble.report(error)
+            return None
+        if queued is not None:
+            with self._free:
+                self._running[queued.run.config] += 1
+                self._free.notify()
+        return queued
 
     def _wait(self, seconds: float) -> None:
         """Wait until woken. One of the threads looks again by itself after ``seconds``."""

@@ -42,6 +42,10 @@ class WorkerPlaces:
         """Have a place for the calling thread. Hold ``free``."""
         self._holders.add(threading.get_ident())
 
+    def give_back(self) -> None:
+        """Give up a place for which there is no run, and wake nobody. Hold ``free``."""
+        self._holders.discard(threading.get_ident())
+
     def leave(self) -> None:
         """Give up the calling thread's place, if it holds one."""
         with self._free:
