@@ -27,6 +27,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background: the children that tests start would ignore Ctrl-C, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The CDK unpacks its 100 MB there once, not once for each home folder that a test has.
+os.environ.setdefault("JSII_RUNTIME_PACKAGE_CACHE_ROOT", str(TESTS.parent / ".tools" / "jsii"))
+
 hypothesis.settings.register_profile("tidegate", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("tidegate")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -22,12 +23,14 @@ COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 README = (ROOT / "README.md").read_text()
 
 
+@functools.cache
 def sections() -> dict[str, str]:
     """The part of docs/commands.md about each command."""
     parts = re.split(r"^## tidegate ([a-z]+(?: [a-z]+)*).*$", COMMANDS, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2]))
 
 
+@functools.cache
 def commands() -> dict[str, list[str]]:
     """The options of each command, as the code has them; of groups, those of what is in them."""
 
