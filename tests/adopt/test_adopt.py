@@ -18,6 +18,7 @@ from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.protocols import Target
 from tidegate.runtime.publish import STORE, publish
 from tidegate.runtime.runs import Input, Product, Run
+from tidegate.runtime.scope import Scope
 from tidegate.runtime.select import select
 from tidegate.runtime.summary import Summary
 from tidegate.runtime.testing import MemoryInputs, MemoryLedger, MemoryOutputs
@@ -28,7 +29,7 @@ from tidegate.workspace.adoption.raw_files import RawFiles
 from tidegate.workspace.adoption.recording import Adoption
 from tidegate.workspace.adoption.survey import Survey, survey
 from tidegate.workspace.local_session import FolderProductFiles
-from tidegate.workspace.rerun import Scope, to_reprocess
+from tidegate.workspace.rerun import to_reprocess
 
 STREAM, OTHER = "humboldt.lidar.a1", "morro.lidar.a1"
 DATA = "{datastream}.{yyyy}{mm}{dd}.{HH}{MM}{SS}.{extension}"

@@ -38,7 +38,7 @@ def commands() -> dict[str, list[str]]:
         for name, command in group.commands.items():
             if isinstance(command, TyperGroup):
                 yield from found(command, f"{before}{name} ")
-            else:
+            if not isinstance(command, TyperGroup) or command.invoke_without_command:
                 options = [
                     o for param in command.params for o in (*param.opts, *param.secondary_opts)
                 ]

@@ -595,3 +595,14 @@ def test_a_vap_that_tsdat_was_not_asked_about_goes_by_the_clock(tmp_path):
     config = Config("wind", "x", "VAP", "Cron", "p.yaml", schedule="0 2 * * *")
     bench = Bench(tmp_path, config)
     assert len(bench.due(config)) == 1
+
+
+def test_windows_that_a_job_is_going_to_make_stay_due(daily):
+    daily.add(*files_of_days("2022-03-01", 4))
+    event = ScheduleDue(vap().id, daily.now)
+    first = select([vap()], event, daily.ledger, held=lambda _, window: window.begin.day in (2, 3))
+    assert (begins(first), first.more) == (["03-01 00", "03-04 00"], False)
+    daily.queue.put(first.runs, NOON, state=first.state)
+    records = daily.due(vap())
+    assert [record.run.window.begin.day for record in records] == [1, 4, 2, 3]
+    assert daily.due(vap()) == []

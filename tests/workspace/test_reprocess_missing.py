@@ -8,8 +8,9 @@ from datetime import datetime, timedelta, timezone
 
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import Input, Run, RunRecord, State
+from tidegate.runtime.scope import Scope
 from tidegate.runtime.testing import MemoryLedger
-from tidegate.workspace.rerun import Scope, to_reprocess
+from tidegate.workspace.rerun import to_reprocess
 
 NOW = datetime(2026, 11, 28, tzinfo=timezone.utc)
 CONFIG = Config("buoy", "morro", "Ingest", "S3", "a.yaml", input_path="buoy/morro/")

@@ -91,12 +91,15 @@ def restore_signals() -> None:
 
 
 @contextmanager
-def stopping(stop: Callable[[], object], out: View) -> Iterator[None]:
+def stopping(
+    stop: Callable[[], object], out: View, received: list[int] | None = None
+) -> Iterator[None]:
     """Call ``stop`` on the first Ctrl-C, SIGTERM or SIGHUP; end the process on the second.
 
-    A terminal that closes sends SIGHUP. `nohup` ignores it, and then it stays ignored.
+    A terminal that closes sends SIGHUP. `nohup` ignores it, and then it stays ignored. The signal
+    is added to ``received``.
     """
-    received: list[int] = []
+    received = [] if received is None else received
 
     def on_signal(number: int, frame: object) -> None:
         if received:
@@ -108,7 +111,7 @@ def stopping(stop: Callable[[], object], out: View) -> Iterator[None]:
     def stop_and_say() -> None:
         stop()
         with suppress(OSError):  # the terminal may be gone
-            out.note("stopping after the running jobs; press Ctrl-C again to stop now")
+            out.note("stopping after the runs that are at work; press Ctrl-C again to stop now")
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

@@ -1,13 +1,12 @@
-"""The commands ``run``, ``runs``, ``show``, ``products``, ``retry``, ``reprocess``."""
+"""The commands ``run``, ``runs``, ``show``, ``products``, ``retry``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -32,9 +31,8 @@ from tidegate.cli.options import (
     stopping,
 )
 from tidegate.cli.run_list import show_products, show_runs
-from tidegate.cli.view import View, plain
+from tidegate.cli.view import View
 from tidegate.errors import UsageError
-from tidegate.runtime.manifest import Config
 from tidegate.runtime.open_failures import open_failures
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.runs import Run, RunRecord, State
@@ -49,7 +47,6 @@ from tidegate.workspace import (
 from tidegate.workspace.executor_choice import NOTHING_SAID, ExecutorArguments
 from tidegate.workspace.newest_products import ProductFilter, newest_products
 from tidegate.workspace.session import RunOptions, TargetOptions
-from tidegate.workspace.verification import lost_runs
 
 app = typer.Typer()
 
@@ -123,7 +120,7 @@ def run(
             runs = rerun.window_run(opened.manifest, ledger, files, (begin, end), now)
     else:
         runs = opened.file_runs(files, config=config, clump=clump, all=multidispatch)
-    _carry_out(out, opened, runs, wait)
+    carry_out(out, opened, runs, wait)
 
 
 def _run_bundle(out: View, file: Path, directory: Path, options: RunOptions) -> None:
@@ -138,7 +135,7 @@ def _run_bundle(out: View, file: Path, directory: Path, options: RunOptions) -> 
     failure = bundle.record.failure
     if failure is not None:
         out.note(f"it failed there with: {failure.message}")
-    _carry_out(out, opened, wanted)
+    carry_out(out, opened, wanted)
 
 
 @app.command(epilog="Example: tidegate runs --failed --config lidar/humboldt")
@@ -330,107 +327,13 @@ def retry(
         )
     elif not wanted:
         out.note("no run with failed plots" if plots else "no failed runs")
-    _carry_out(out, opened, wanted, wait)
-
-
-@app.command(
-    epilog="Example: tidegate reprocess lidar/humboldt --begin 20201201 --end 20210101 --only stale"
-)
-@takes_executor
-def reprocess(
-    config: Annotated[
-        str,
-        typer.Argument(
-            metavar="CONFIG",
-            help="The config, for example lidar/humboldt; or a pipeline, for all of its configs.",
-        ),
-    ],
-    begin: Annotated[
-        str | None, typer.Option("--begin", help="Only data at or after this time.")
-    ] = None,
-    end: Annotated[str | None, typer.Option("--end", help="Only data before this time.")] = None,
-    only: Annotated[
-        Literal["missing", "stale", "failed"] | None,
-        typer.Option(
-            "--only",
-            help="missing: without products. stale: made with other code, or from inputs that have"
-            " changed since. failed: failed runs.",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Only show what would run.")
-    ] = False,
-    directory: In = HERE,
-    python: Python = None,
-    workers: Workers = CPUS,
-    target: Target = "local",
-    branch: Branch = MAIN,
-    profile: Profile = None,
-    region: Region = None,
-    wait: Wait = AN_HOUR,
-    as_json: Json = False,
-    executor: ExecutorArguments = NOTHING_SAID,
-) -> None:
-    """Run a config or a whole pipeline again, for example after a change of its code."""
-    out = View(as_json=as_json)
-    where = TargetOptions(directory, target, branch, profile, region)
-    opened = session.open_session(
-        where, RunOptions(python, workers, wait, out.note, executor, config)
-    )
-    since, until = (rerun.parse_time(text) if text else None for text in (begin, end))
-    wanted: list[Run] = []
-    counts: dict[str, int] = {}
-    with opened.ledger() as ledger:
-        for one in rerun.named_configs(opened.manifest, config):
-            if not dry_run and _is_searched(out, opened, one, (only, since, until)):
-                continue
-            lost = _lost_runs(opened, ledger, one.id) if only == "missing" else frozenset()
-            scope = rerun.Scope(one, since, until, only, lost)
-            release, now = opened.manifest.release(one), datetime.now(timezone.utc)
-            found = rerun.to_reprocess(scope, ledger, release, partial(opened.raw_files, one), now)
-            wanted, counts[one.id] = [*wanted, *found], len(found)
-    if dry_run:
-        _show_wanted(out, wanted)
-        return
-    for id, count in counts.items():
-        out.note(f"{id}: {quantity(count, 'run')}{opened.estimate(id, count)}")
-    _carry_out(out, opened, wanted, wait)
-
-
-def _show_wanted(out: View, wanted: Sequence[Run]) -> None:
-    if out.as_json:
-        out.data([{"key": run.key, "about": run.title} for run in wanted])
-        return
-    rows = [(view.short_key(run.key), plain(run.config), plain(run.title)) for run in wanted]
-    out.table(("run", "config", "about"), rows, empty="nothing to run")
-
-
-def _is_searched(
-    out: View,
-    opened: session.Session,
-    config: Config,
-    scope: tuple[rerun.Only | None, datetime | None, datetime | None],
-) -> bool:
-    """Whether somebody else searches for the missing files of a config, and runs them."""
-    only, begin, end = scope
-    if only != "missing" or not opened.request_missing(config, begin, end):
-        return False
-    out.note(
-        f"{config.id}: its function searches for files without products, and runs them;"
-        " `tidegate runs --target aws` shows what it does"
-    )
-    return True
-
-
-def _lost_runs(opened: session.Session, ledger: Ledger, config: str) -> frozenset[str]:
-    with opened.product_files(exclusive=False) as store:
-        return lost_runs(ledger.products(config=config), store)
+    carry_out(out, opened, wanted, wait)
 
 
 # --- shared by commands ------------------------------------------------------------------------
 
 
-def _carry_out(
+def carry_out(
     out: View, opened: session.Session, wanted: Sequence[Run], wait: float = AN_HOUR
 ) -> None:
     """Have runs carried out; exit 1 if one failed, or did not end while waiting."""

@@ -24,7 +24,7 @@ from tidegate.runtime.execute import execute, was_overtaken
 from tidegate.runtime.ledger_rules import is_new_request
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.protocols import Claim, Queue, QueuedRun
-from tidegate.runtime.runs import FINISHED, Run, RunRecord
+from tidegate.runtime.runs import FINISHED, Run, RunRecord, Window
 from tidegate.runtime.scheduled_files import Room
 from tidegate.runtime.select import select
 from tidegate.runtime.split import next_part
@@ -44,6 +44,10 @@ def _ignore(what: object) -> None:
     pass
 
 
+def _never(config: Config, window: Window) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Dispatcher:
     """Puts runs into a queue, and carries out runs from it. Any thread may call it."""
@@ -58,6 +62,8 @@ class Dispatcher:
     """Called with a sentence that a person should read."""
     room: Callable[[], Room] = Room
     """What one run of a scheduled ingest takes at most."""
+    held: Callable[[Config, Window], bool] = _never
+    """Whether schedules leave out a window of a VAP for now, because a job is going to make it."""
 
     def submit(
         self,
@@ -79,7 +85,16 @@ class Dispatcher:
         count = 0
         while True:
             selections = [
-                select(configs, event, ledger, now=now, room=room, known=known, lost=self._is_lost)
+                select(
+                    configs,
+                    event,
+                    ledger,
+                    now=now,
+                    room=room,
+                    known=known,
+                    lost=self._is_lost,
+                    held=self.held,
+                )
                 for event in events
             ]
             state = [item for selection in selections for item in selection.state]

@@ -52,6 +52,7 @@ def select(
     room: Room | None = None,
     known: Mapping[str, str] = {},
     lost: Callable[[Run], bool] = lambda run: False,
+    held: Callable[[Config, Window], bool] = lambda config, window: False,
 ) -> Selection:
     """The runs that ``event`` calls for, without those that are done.
 
@@ -60,7 +61,8 @@ def select(
     this one that may not be in the ledger yet.
 
     ``now`` decides which failed windows may be tried again: the event's own time may be long past.
-    ``room`` is what one run of a scheduled ingest takes at most.
+    ``room`` is what one run of a scheduled ingest takes at most. Windows that are ``held``, because
+    a job is going to make them, stay due.
     """
     if isinstance(event, FileArrived):
         runs = [
@@ -80,7 +82,7 @@ def select(
         if config is None:
             return Selection(())
         if config.kind == "VAP":
-            return _due_windows(config, event, ledger, now or event.at, known)
+            return _due_windows(config, event, ledger, now or event.at, known, held)
         runs = list(_scheduled_ingest(config, event, ledger, now or event.at, room or Room()))
         return Selection(tuple(_again(runs, ledger) if config.input_path else _open(runs, ledger)))
     return Selection(event.runs)
@@ -170,7 +172,12 @@ def render(text: str, period: Window, due: datetime) -> str:
 
 
 def _due_windows(
-    config: Config, event: ScheduleDue, ledger: Ledger, now: datetime, known: Mapping[str, str]
+    config: Config,
+    event: ScheduleDue,
+    ledger: Ledger,
+    now: datetime,
+    known: Mapping[str, str],
+    held: Callable[[Config, Window], bool],
 ) -> Selection:
     pipeline = config.tsdat or Pipeline("")
     if not pipeline.datastreams:
@@ -188,10 +195,13 @@ def _due_windows(
             if len(spans) < MOST_CHANGES:
                 break
     failed = _failed_windows(config, now, ledger)
-    ordered = sorted(windows, key=lambda window: window.begin)
+    failed = {key: window for key, window in failed.items() if not held(config, window)}
+    later = {window for window in windows if held(config, window)}
+    ordered = sorted(windows - later, key=lambda window: window.begin)
     ordered, left = ordered[:MOST_WINDOWS], ordered[MOST_WINDOWS:]
-    if left:
-        after[_LEFT] = _write_windows(left)
+    if left or later:
+        kept = sorted({*left, *later}, key=lambda window: window.begin)
+        after[_LEFT] = _write_windows(kept)
     # What failed is tried again with the last part: it must not be due again with each part.
     chosen = {*ordered, *(() if left else failed.values())}
     runs = window_runs(config, chosen, ledger, arrived=event.at)

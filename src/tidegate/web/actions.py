@@ -17,6 +17,7 @@ from tidegate.runtime.open_failures import acknowledge
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.records import check_aware, from_json, to_json
 from tidegate.runtime.runs import Run, RunRecord
+from tidegate.runtime.scope import Only, Scope
 from tidegate.runtime.wording import quantity
 from tidegate.web.site import Site
 from tidegate.workspace import rerun, session
@@ -126,7 +127,7 @@ class Actions:
         config: str,
         begin: datetime | None,
         end: datetime | None,
-        only: rerun.Only | None,
+        only: Only | None,
         who: str,
     ) -> Action:
         """Run a part of a config again; raises UsageError when there is no such config."""
@@ -136,7 +137,7 @@ class Actions:
 
         def choose(opened: Session) -> list[Run]:
             found = rerun.named_config(opened.manifest, config)
-            scope = rerun.Scope(found, begin, end, only)
+            scope = Scope(found, begin, end, only)
             with opened.ledger() as ledger:
                 return rerun.to_reprocess(
                     scope,

@@ -8,19 +8,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Literal
 
 from tidegate.errors import UsageError
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.open_failures import open_failures, open_plots
 from tidegate.runtime.protocols import Ledger
-from tidegate.runtime.related_files import date_in, has_related, related_run, related_runs
+from tidegate.runtime.related_files import has_related, related_run, related_runs
 from tidegate.runtime.runs import SETTLED, Input, Run, RunRecord, Window, windows_over
+from tidegate.runtime.scope import PastRun, Scope, is_wanted, is_within, past_run, span_of
 from tidegate.runtime.select import takes, window_runs
-
-Only = Literal["missing", "stale", "failed"]
 
 _ASKED_AT_ONCE = 1000
 _LISTED = 4
@@ -119,22 +117,6 @@ def file_runs(
     return [requested(run, now) for run in runs]
 
 
-@dataclass(frozen=True)
-class Scope:
-    """What to reprocess."""
-
-    config: Config
-    """Of which config."""
-    begin: datetime | None = None
-    """From which time of the data on."""
-    end: datetime | None = None
-    """Up to which time of the data, not included."""
-    only: Only | None = None
-    """Only what is missing, stale (other code, other inputs) or failed."""
-    lost: frozenset[str] = frozenset()
-    """The keys of runs with products that are not in storage any more: they count as missing."""
-
-
 def named_config(manifest: Manifest, id: str) -> Config:
     """The config of that id; raises UsageError, listing what there is."""
     try:
@@ -229,7 +211,7 @@ def _windows(scope: Scope, ledger: Ledger, release: str) -> list[Run]:
                     windows_over(config.window or "day", max(product.begin, begin), last)
                 )
     runs = window_runs(config, windows, ledger)
-    return [run for run in runs if _wanted(scope, _latest(ledger, run), run, release)]
+    return [run for run in runs if is_wanted(scope, _latest(ledger, run), run, release)]
 
 
 def _recorded(scope: Scope, ledger: Ledger, release: str) -> list[Run]:
@@ -241,7 +223,8 @@ def _recorded(scope: Scope, ledger: Ledger, release: str) -> list[Run]:
     return [
         record.run
         for record in sorted(latest.values(), key=lambda record: record.started)
-        if _within(scope, _span(record, record.run)) and _wanted(scope, record, record.run, release)
+        if is_within(scope, span_of(past_run(record), record.run))
+        and is_wanted(scope, past_run(record), record.run, release)
     ]
 
 
@@ -258,11 +241,11 @@ def _files(
     if related:
         runs = related_runs(scope.config, ordered, ordered, None)
     for run in runs:
-        record = _latest(ledger, run)
-        if record is None and run.inputs[0] in expired:
+        past = _latest(ledger, run)
+        if past is None and run.inputs[0] in expired:
             continue
-        span = _span(record, run)
-        if _within(scope, span) and _wanted(scope, record, run, release):
+        span = span_of(past, run)
+        if is_within(scope, span) and is_wanted(scope, past, run, release):
             chosen.append((span[0] if span else None, run))
     chosen.sort(key=lambda item: (item[0] is None, item[0] or now, item[1].title))
     return [run for _, run in chosen]
@@ -291,44 +274,9 @@ def _unfinished(
     return found, taken
 
 
-def _latest(ledger: Ledger, run: Run) -> RunRecord | None:
+def _latest(ledger: Ledger, run: Run) -> PastRun | None:
     """The latest run about the same, whatever version of it."""
-    return next(iter(ledger.about(run.config, run.subjects[0])), None)
-
-
-def _wanted(scope: Scope, record: RunRecord | None, run: Run, release: str) -> bool:
-    state = record.state if record else None
-    if scope.only is None:
-        return True
-    if scope.only == "failed":
-        return state == "failed"
-    if scope.only == "missing":
-        return record is None or state not in SETTLED or record.key in scope.lost
-    settled = record is not None and state in SETTLED
-    return settled and record is not None and (record.release != release or record.key != run.key)
-
-
-def _within(scope: Scope, span: tuple[datetime, datetime] | None) -> bool:
-    if span is None:  # its times are unknown: only a scope without times surely includes it
-        return scope.begin is None and scope.end is None
-    after = scope.begin is None or span[1] >= scope.begin
-    return after and (scope.end is None or span[0] < scope.end)
-
-
-def _span(record: RunRecord | None, run: Run) -> tuple[datetime, datetime] | None:
-    """The times of a run's data: from its products, its window, or the date in a file's name."""
-    if record is not None:
-        begins = [p.begin for p in record.products if p.begin]
-        ends = [p.end for p in record.products if p.end]
-        if begins and ends:
-            return min(begins), max(ends)
-    if run.window is not None:
-        return run.window.begin, run.window.end - timedelta(microseconds=1)
-    for input in run.inputs:
-        moment = date_in(input.key.rsplit("/", 1)[-1])
-        if moment is not None:
-            return moment, moment
-    return None
+    return past_run(next(iter(ledger.about(run.config, run.subjects[0])), None))
 
 
 def config_of_file(manifest: Manifest, key: str | None, path: str, *, all: bool) -> list[Config]:

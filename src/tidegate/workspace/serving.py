@@ -57,6 +57,10 @@ class WorkspaceService:
 
         self._serve(carry_out)
 
+    def carry_out_job(self, id: str) -> None:
+        """See ``Service.carry_out_job``."""
+        self._serve(lambda service: service.carry_out_job(id))
+
     def stop(self) -> None:
         """See ``Service.stop``."""
         self._stopped.set()

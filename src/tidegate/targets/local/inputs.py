@@ -6,6 +6,7 @@ what it is given.
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 import stat
@@ -36,6 +37,7 @@ OnError = Callable[[str, OSError], None]
 LARGE = 32 << 20
 """Files of this size and more, in bytes, are hashed aside, and copied without being read again."""
 _REMEMBERED = 4096
+_SLICE = 50_000
 
 
 class RawFile(NamedTuple):
@@ -140,6 +142,62 @@ class FolderInputs:
             except OSError as error:
                 if error.errno not in GONE:
                     on_error(folder, error)
+
+    def scan_in_order(
+        self, prefix: str, after: str = "", on_error: OnError | None = None
+    ) -> Iterator[RawFile]:
+        """As ``scan``, in the order of the keys, and only those after ``after``.
+
+        Of a folder, at most 50,000 names are in memory at a time.
+        """
+        on_error = on_error or self._on_error
+        folder = prefix.rpartition("/")[0]
+        if not folder or (counts(folder + "/x") and stays_inside(folder)):
+            yield from self._in_order(folder, prefix, after, on_error, frozenset())
+
+    def _in_order(
+        self,
+        folder: str,
+        prefix: str,
+        after: str,
+        on_error: OnError,
+        above: frozenset[tuple[int, int]],
+    ) -> Iterator[RawFile]:
+        """The files of one folder and of those in it; ``above`` are the inodes of those around."""
+        start, beyond = (f"{folder}/" if folder else ""), ""
+        while True:
+            try:
+                status = os.stat(self.root / folder)
+                identity = (status.st_dev, status.st_ino)
+                if identity in above or not self._leads_inside(self.root / folder):
+                    return
+                with os.scandir(self.root / folder) as entries:
+                    keys = (self._sort_key(start, entry) for entry in entries)
+                    later = (k for k in keys if k > beyond and k.startswith(prefix))
+                    # The folder of ``after`` is before it in order, and has keys after it.
+                    found = heapq.nsmallest(
+                        _SLICE,
+                        (k for k in later if k > after or (k[-1] == "/" and after.startswith(k))),
+                    )
+            except OSError as error:
+                if error.errno not in GONE:
+                    on_error(folder, error)
+                return
+            for key in found:
+                if key[-1] == "/":
+                    if key[len(start)] != ".":
+                        yield from self._in_order(
+                            key[:-1], prefix, after, on_error, above | {identity}
+                        )
+                elif (file := self.find(key)) is not None:
+                    yield file
+            if len(found) < _SLICE:
+                return
+            beyond = found[-1]
+
+    def _sort_key(self, start: str, entry: os.DirEntry[str]) -> str:
+        """The key of an entry; with a ``/`` at its end if it is a folder."""
+        return f"{start}{entry.name}/" if self._is_folder(entry) else f"{start}{entry.name}"
 
     def _is_folder(self, entry: os.DirEntry[str]) -> bool:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -76,7 +76,7 @@ class SqliteQueue:
             open_keys = _open_keys(db, [key for _, key, _ in rows], now)
             for run, key, text in rows:
                 if run.again or key in open_keys:
-                    count += _put(db, run, key, text, now, priority)
+                    count += put_entry(db, run, key, text, now, priority)
             write_seen(db, seen)
             write_state(db, state)
         return count
@@ -151,17 +151,12 @@ class SqliteQueue:
         runs = [record.run for record in records if record is not None]
         return self.put([run for run in runs if not run.adopted], now)
 
-    def with_earlier(self, runs: Sequence[Run]) -> set[str]:
-        """The keys of these runs, and of all waiting runs about the same: those go first."""
-        keys = {run.key for run in runs}
-        subjects = {(run.config, subject) for run in runs for subject in run.subjects}
-        for config in sorted({run.config for run in runs}):
-            for entry in reversed(list(self.pending(config))):
-                about = {(config, subject) for subject in entry.run.subjects}
-                if about & subjects:
-                    keys.add(entry.run.key)
-                    subjects |= about
-        return keys
+    def with_earlier(self, keys: Iterable[str]) -> set[str]:
+        """These keys, and those of runs about the same that were queued before: they go first."""
+        wanted = set(keys)
+        with self._ledger.database.reading() as db:
+            rows = db.execute(WITH_EARLIER, (json.dumps(sorted(wanted)),)).fetchall()
+        return wanted | {key for (key,) in rows}
 
     def pending(self, config: str | None = None) -> Iterator[Entry]:
         """All entries, taken ones included, in the order in which they were queued."""
@@ -212,6 +207,20 @@ NEXT = """
 NEXT_OF = NEXT.replace(
     "AND NOT EXISTS", "AND key IN (SELECT value FROM json_each(:only)) AND NOT EXISTS", 1
 )
+
+WITH_EARLIER = """
+    WITH RECURSIVE found (seq) AS (
+        SELECT seq FROM queue WHERE key IN (SELECT value FROM json_each(?))
+        UNION
+        SELECT other.seq
+        FROM found
+        CROSS JOIN queue_subjects AS mine ON mine.seq = found.seq
+        CROSS JOIN queue_subjects AS other
+            ON other.config = mine.config AND other.subject = mine.subject
+        WHERE other.seq < mine.seq
+    )
+    SELECT key FROM found JOIN queue USING (seq)
+"""
 
 STRANDED = """
     SELECT key FROM runs
@@ -265,12 +274,17 @@ def _open_keys(db: sqlite3.Connection, keys: Sequence[str], now: datetime) -> se
     return {key for key in keys if key not in closed}
 
 
-def _put(
+def put_entry(
     db: sqlite3.Connection, run: Run, key: str, text: str, now: datetime, priority: int
 ) -> bool:
     """Add one entry, or turn a waiting one into one to run again; whether either was done."""
     entries = dict(db.execute("SELECT taken, again FROM queue WHERE key = ?", (key,)).fetchall())
     if entries and (not run.again or entries.get(0) == 1):
+        # It is wanted by someone else too: it goes as early as he wants, and outlives a job.
+        db.execute(
+            "UPDATE queue SET priority = ? WHERE key = ? AND taken = 0 AND priority < ?",
+            (priority, key, priority),
+        )
         return False
     if 0 in entries:
         db.execute(

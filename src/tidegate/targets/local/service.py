@@ -32,6 +32,8 @@ from tidegate.targets.local.code_changes import CodeChanges, NoCodeChanges
 from tidegate.targets.local.housekeeping import Housekeeping, Retention
 from tidegate.targets.local.inputs import FolderInputs
 from tidegate.targets.local.intake import Intake
+from tidegate.targets.local.job_planning import Planner
+from tidegate.targets.local.job_runner import JobRunner, JobSurroundings
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.listener import Listener, StorageTrouble
 from tidegate.targets.local.outputs import FolderOutputs
@@ -86,14 +88,17 @@ class Service:
         self._code = code or NoCodeChanges()
         self.code_change = ""
         """What has changed in the code, if that is why the service has ended."""
+        self._job: str | None = None  # the only job to work on, if nothing else is
         self._ledger = SqliteLedger(places.ledger)
         self._queue = SqliteQueue(self._ledger)
         self._outputs = FolderOutputs(places.output, places.work)
         self._cleaner = Cleaner()
         inputs = FolderInputs(places.input, seen=self._ledger.seen_files)
         target = Target(OutsideInputs(inputs, outside or {}), self._outputs, self._ledger)
-        self._dispatcher = self._new_dispatcher(target)
+        self._sightings = Sightings(inputs, manifest.configs, self._ledger, self._listener.say)
         self._trouble = StorageTrouble(self._listener)
+        self._jobs = self._new_job_runner(inputs)
+        self._dispatcher = self._new_dispatcher(target)
         self._not_run = not_run
         self._loops = RunLoops(
             self._dispatcher,
@@ -103,7 +108,6 @@ class Service:
             hold=lambda: self._code.suspected,
             not_run=[config.id for config in not_run],
         )
-        self._sightings = Sightings(inputs, manifest.configs, self._ledger, self._listener.say)
         self._intake = Intake(
             inputs,
             self._sightings,
@@ -131,10 +135,37 @@ class Service:
         return Dispatcher(
             context,
             self._queue,
-            ended=self._listener.ended,
+            ended=self._ended,
             say=self._listener.say,
             room=lambda: room_on(self._places.work, max(1, self._executor.capacity)),
+            held=self._jobs.is_held,
         )
+
+    def _new_job_runner(self, inputs: FolderInputs) -> JobRunner:
+        planner = Planner(
+            self._manifest, self._ledger, inputs, self._sightings, self._places.output
+        )
+        return JobRunner(
+            JobSurroundings(
+                self._manifest,
+                self._ledger,
+                planner,
+                self._executor.slots,
+                self._now,
+                self._trouble,
+                queued=self._job_runs_queued,
+            )
+        )
+
+    def _ended(self, record: RunRecord) -> None:
+        self._listener.ended(record)
+        self._jobs.wake()
+
+    def _job_runs_queued(self) -> None:
+        if self._job is not None:
+            keys = self._ledger.jobs.queued_keys(self._job)
+            self._loops.restrict(self._queue.with_earlier(keys), awaited=())
+        self._loops.wake()
 
     @property
     def tally(self) -> Counter[str]:
@@ -168,13 +199,14 @@ class Service:
                     self._report_waiting(0 if idle else max(1, self._loops.waiting()))
                     caught_up = caught_up or waited or idle
                     if caught_up:
+                        self._jobs.start()
                         self._tick(scheduler, staleness)
                     self._loops.wake()  # commands queue runs from processes of their own
                     self._stop.wait(_TICK)
         self._raise_failure()
 
     def once(self) -> None:
-        """Do all that is due now and return: files first, then schedules, until nothing is left.
+        """Do all that is due now and return: files, then jobs, then schedules.
 
         Raises:
             TidegateError: the service cannot go on.
@@ -182,7 +214,7 @@ class Service:
         with self._started():
             self._say_skipped()
             self._intake.take_all()
-            if self._drain():
+            if self._drain() and self._finish_jobs():
                 self._scheduler().submit_until_done(self._drain)
             if not self._over():
                 self._housekeeping.run_if_due(self._now())
@@ -199,8 +231,21 @@ class Service:
         self._loops.restrict(keys, awaited=keys)
         with self._started():
             self._dispatcher.submit(requested)
-            self._loops.restrict(self._queue.with_earlier(requested.runs), awaited=keys)
+            self._loops.restrict(self._queue.with_earlier(keys), awaited=keys)
             self._drain()
+        self._raise_failure()
+
+    def carry_out_job(self, id: str) -> None:
+        """Work on one job and on nothing else; return when it has ended, or was paused.
+
+        Raises:
+            TidegateError: the service cannot go on.
+        """
+        self._job = id
+        self._loops.restrict((), awaited=())
+        with self._started():
+            self._jobs.start(only=id)
+            self._finish_jobs()
         self._raise_failure()
 
     def stop(self) -> None:
@@ -208,6 +253,7 @@ class Service:
         self._stop.set()
         self._loops.stop()
         self._intake.stop()
+        self._jobs.stop()
 
     # --- start and end ----------------------------------------------------------------------
 
@@ -227,6 +273,7 @@ class Service:
         self._queue.requeue_taken()
         self._queue.recover(self._now())
         self._outputs.sweep()
+        self._jobs.look()
         self._cleaner.start()
         self._executor.start()
         self._loops.start()
@@ -241,6 +288,7 @@ class Service:
         self._executor.close()  # what still runs goes back to the queue
         self._loops.join(GRACE)
         self._intake.close()
+        self._jobs.close()
         self._cleaner.close()
         self._housekeeping.close()
         try:
@@ -250,7 +298,8 @@ class Service:
             self._ledger.close()
 
     def _over(self) -> bool:
-        if self._stop.is_set() or self._intake.failure is not None or self._loops.over():
+        failed = self._intake.failure is not None or self._jobs.failure is not None
+        if self._stop.is_set() or failed or self._loops.over():
             return True
         self._ledger.database.check_in_place()
         # It is asked again while the service ends, and a change is reported once.
@@ -258,7 +307,7 @@ class Service:
         return bool(self.code_change)
 
     def _raise_failure(self) -> None:
-        for failure in (self._loops.failure, self._intake.failure):
+        for failure in (self._loops.failure, self._intake.failure, self._jobs.failure):
             if failure is not None:
                 raise failure
 
@@ -318,6 +367,14 @@ class Service:
     def _report_waiting(self, runs: int) -> None:
         self._executor.expect(runs)
         self._listener.report_waiting(runs)
+
+    def _finish_jobs(self) -> bool:
+        """Wait until no job is running any more, nor a run; False if the service is ending."""
+        self._jobs.start()
+        while not self._over() and (self._jobs.busy() or self._loops.at_work()):
+            self._report_waiting(max(1, self._loops.waiting()))
+            self._stop.wait(_TICK / 5)
+        return not self._over()
 
     def _keep_log(self, record: RunRecord, log: Path) -> str:
         """Move a run's log to where ``tidegate show`` finds it."""

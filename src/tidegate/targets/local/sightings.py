@@ -74,19 +74,21 @@ class Sightings:
 
     def list(self, config: Config) -> list[Input]:
         """The files under a scheduled ingest's path, without those that are still being written."""
-        listed: list[Input] = []
+        found = (self.inputs_of(config, batch) for batch in self.scan(config.input_path or ""))
+        return [input for inputs in found for input in inputs]
+
+    def inputs_of(self, config: Config, batch: Sequence[RawFile]) -> Sequence[Input]:
+        """The versions of some files, without those that are still being written."""
         oldest = time.time_ns() - int(config.settle * 1e9)
-        for batch in self.scan(config.input_path or ""):
-            # A time in the future says nothing about when the file was written.
-            future = time.time_ns() + int(config.settle * 1e9)
-            found = [f for f in batch if f.mtime_ns <= oldest or f.mtime_ns > future]
-            known = self._ledger.seen_files.at(file.key for file in found)
-            rows = [row for file in found if (row := self._row_if_stable(file, known)) is not None]
-            # For a file that also sets off a run of its own, "seen" means that this run is queued.
-            new = [r for r in rows if known.get(r.key) != r and not self.is_wanted(r.key)]
-            self._ledger.seen_files.add(new)
-            listed += [row.to_input() for row in rows]
-        return listed
+        # A time in the future says nothing about when the file was written.
+        future = time.time_ns() + int(config.settle * 1e9)
+        found = [f for f in batch if f.mtime_ns <= oldest or f.mtime_ns > future]
+        known = self._ledger.seen_files.at(file.key for file in found)
+        rows = [row for file in found if (row := self._row_if_stable(file, known)) is not None]
+        # For a file that also sets off a run of its own, "seen" means that this run is queued.
+        new = [r for r in rows if known.get(r.key) != r and not self.is_wanted(r.key)]
+        self._ledger.seen_files.add(new)
+        return [row.to_input() for row in rows]
 
     def _row_if_stable(self, file: RawFile, known: Mapping[str, SeenFile]) -> SeenFile | None:
         try:

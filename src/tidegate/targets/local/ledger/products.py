@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
-from tidegate.runtime.ledger_rules import to_micros
+from tidegate.runtime.ledger_rules import from_micros, to_micros
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import Product
 from tidegate.targets.local.ledger.database import Database
-from tidegate.targets.local.ledger.values import NO_LIMIT, load, to_sql, to_text
+from tidegate.targets.local.ledger.values import NO_LIMIT, batches, load, to_sql, to_text
 
 _PAGE = 200
 _SCALE_BITS = 3
 _SCALES = 21
 """8**20 microseconds is more than the range of datetime."""
+_LATEST = to_micros(datetime(9999, 12, 1, tzinfo=timezone.utc))
 
 
 # One product.
@@ -85,6 +86,23 @@ def read_overlapping(
     """See ``Ledger.overlapping``."""
     given = {"datastream": to_sql(datastream), "begin": to_micros(begin), "end": to_micros(end)}
     return [load(Product, text) for (text,) in db.execute(OVERLAPPING, given).fetchall()]
+
+
+def read_extent(db: sqlite3.Connection, datastream: str) -> tuple[datetime, datetime] | None:
+    """The first time in the data products of a datastream, and a time that none ends after."""
+    row = db.execute(EXTENT, {"datastream": to_sql(datastream)}).fetchone()
+    return None if row[0] is None else (from_micros(row[0]), from_micros(min(row[1], _LATEST)))
+
+
+def read_keys_by_run(db: sqlite3.Connection, runs: Iterable[str]) -> dict[str, list[str]]:
+    """The keys of the present products of those runs, by run."""
+    found: dict[str, list[str]] = {}
+    for batch in batches(runs):
+        marks = ",".join("?" * len(batch))
+        statement = f"SELECT run, key FROM products WHERE run IN ({marks})"
+        for run, key in db.execute(statement, batch).fetchall():
+            found.setdefault(run, []).append(to_text(key))
+    return found
 
 
 def read_datastreams(db: sqlite3.Connection) -> list[str]:
@@ -152,6 +170,20 @@ OVERLAPPING = f"""
     WITH {_time_scales(["data"])}
     SELECT products.product {_IN_TIME} ORDER BY products."begin", products.key
 """
+
+
+EXTENT = f"""
+    WITH {_time_scales(["data"])}
+    SELECT min(first), max(last) FROM (
+        SELECT
+            (SELECT min("begin") FROM products WHERE datastream = :datastream
+                AND products.kind = scales.kind AND products.scale = scales.scale) AS first,
+            (SELECT max("begin") + scales.length FROM products WHERE datastream = :datastream
+                AND products.kind = scales.kind AND products.scale = scales.scale) AS last
+        FROM scales
+    )
+"""
+"""Two steps in the index for each scale. The last time may be later than that of any product."""
 
 
 def products_statement(

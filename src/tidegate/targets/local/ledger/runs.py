@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, get_args
 from tidegate.runtime.ledger_rules import from_micros, to_micros
 from tidegate.runtime.records import dumps
 from tidegate.runtime.runs import ADOPTER, Input, Run, RunRecord, State
+from tidegate.runtime.scope import PastRun
 from tidegate.targets.local.ledger.database import Database
-from tidegate.targets.local.ledger.values import NO_LIMIT, batches, load, to_sql
+from tidegate.targets.local.ledger.values import NO_LIMIT, batches, load, to_sql, to_text
 
 _STATES: tuple[State, ...] = get_args(State)
 _PAGE = 200
@@ -174,6 +175,32 @@ ABOUT = """
     SELECT record FROM runs
     WHERE id IN (SELECT run FROM subjects WHERE config = ? AND subject = ?)
     ORDER BY started DESC, key DESC
+"""
+
+
+def read_latest(db: sqlite3.Connection, config: str, subjects: Iterable[str]) -> dict[str, PastRun]:
+    """See ``History.latest``; records are not read as a whole, which would take most time."""
+    found: dict[str, tuple[tuple[int, str], PastRun]] = {}
+    for batch in batches(subjects):
+        asked = ",".join("(?)" for _ in batch)
+        rows = db.execute(LATEST.format(asked=asked), [*map(to_sql, batch), config]).fetchall()
+        for name, key, state, started, release, begin, end in rows:
+            subject, order = to_text(name), (started, key)
+            if subject not in found or found[subject][0] < order:
+                span = (None, None) if begin is None else (from_micros(begin), from_micros(end))
+                found[subject] = order, PastRun(key, state, release or "", *span)
+    return {subject: past for subject, (_, past) in found.items()}
+
+
+LATEST = """
+    WITH asked (subject) AS (VALUES {asked})
+    SELECT asked.subject, runs.key, runs.state, runs.started,
+        json_extract(runs.record, '$.release'),
+        (SELECT min("begin") FROM products WHERE products.run = runs.key),
+        (SELECT max("end") FROM products WHERE products.run = runs.key)
+    FROM asked
+    CROSS JOIN subjects ON subjects.config = ? AND subjects.subject = asked.subject
+    CROSS JOIN runs ON runs.id = subjects.run
 """
 
 

@@ -109,6 +109,30 @@ _VERSION_2 = (
     """,
 )
 
+_VERSION_3 = (
+    """
+    CREATE TABLE jobs (
+        id    TEXT    NOT NULL PRIMARY KEY,
+        open  INTEGER NOT NULL,  -- whether it is running or paused
+        asked INTEGER NOT NULL,
+        job   TEXT    NOT NULL   -- the Job as canonical JSON
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX jobs_by_open ON jobs (open, asked)",
+    "CREATE INDEX jobs_by_asked ON jobs (asked)",
+    """
+    CREATE TABLE job_runs (
+        job    TEXT    NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        key    TEXT    NOT NULL,
+        queued INTEGER NOT NULL,
+        run    TEXT    NOT NULL,  -- the Run as canonical JSON
+        PRIMARY KEY (job, key)
+    )
+    """,
+    "CREATE INDEX job_runs_by_turn ON job_runs (job, queued)",
+    "CREATE INDEX job_runs_by_key ON job_runs (key)",
+)
+
 
 def _to_version_1(db: sqlite3.Connection) -> None:
     for statement in _VERSION_1:
@@ -127,7 +151,16 @@ def _to_version_2(db: sqlite3.Connection) -> None:
         last = rows[-1][0]
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_to_version_1, _to_version_2)
+def _to_version_3(db: sqlite3.Connection) -> None:
+    for statement in _VERSION_3:
+        db.execute(statement)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _to_version_1,
+    _to_version_2,
+    _to_version_3,
+)
 """Step n turns version n - 1 into version n, in one transaction. A released step never changes."""
 
 

@@ -10,6 +10,8 @@ from tidegate.runtime.protocols import Claim, Span
 from tidegate.runtime.runs import Input, Product, Run, RunRecord, State
 from tidegate.targets.local.ledger import changes, claims, products, runs, state
 from tidegate.targets.local.ledger.database import Database
+from tidegate.targets.local.ledger.history import History
+from tidegate.targets.local.ledger.jobs import Jobs
 from tidegate.targets.local.ledger.pruning import prune_runs
 from tidegate.targets.local.ledger.seen_files import SeenFiles
 
@@ -29,6 +31,10 @@ class SqliteLedger:
         """The file; for the queue, which shares its transactions."""
         self.seen_files = SeenFiles(self.database)
         """The raw files that were hashed."""
+        self.jobs = Jobs(self.database)
+        """Jobs, and those of their runs that have not ended."""
+        self.history = History(self.database)
+        """Answers about many runs at once."""
 
     def close(self) -> None:
         """Close all connections."""
