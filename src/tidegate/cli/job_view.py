@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tidegate.cli import view
 from tidegate.cli.view import View, plain
-from tidegate.runtime.jobs import OPEN, Job, time_left
+from tidegate.runtime.jobs import OPEN, Job, JobCounts, time_left
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
 from tidegate.workspace.jobs import JobEstimate
@@ -114,10 +114,21 @@ def show_summary(out: View, job: Job) -> None:
             out.line(f"  [{colour}]{name}[/]: {count:,}")
             if (example := counts.examples.get(name.removeprefix("failed, "))) is not None:
                 out.line(f"    such as {plain(example)}")
+            if name == "succeeded":
+                out.line(f"    {_compared(counts)}")
     if job.message:
         out.line(f"[yellow]{plain(job.message)}[/]")
     if next_step := _next_step(job):
         out.note(next_step)
+
+
+def _compared(counts: JobCounts) -> str:
+    """How the products of the runs that succeeded differ from those of before."""
+    unknown = counts.succeeded - counts.equal - counts.changed - counts.new
+    words = [f"{counts.equal:,} equal to before", f"{counts.changed:,} changed"]
+    words += [f"{counts.new:,} new"] if counts.new else []
+    words += [f"{unknown:,} not comparable"] if unknown else []
+    return ", ".join(words)
 
 
 def _next_step(job: Job) -> str:

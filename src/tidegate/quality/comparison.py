@@ -9,10 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tidegate.quality.datasets import is_dataset, missing, open_product, plain
+from tidegate.runtime.content_digest import NEVER_COMPARED
 from tidegate.runtime.records import from_json
-
-NEVER_COMPARED = ("history", "code_version", "date_created")
-"""Global attributes that differ with each run, or with each commit."""
 
 
 @dataclass(frozen=True)

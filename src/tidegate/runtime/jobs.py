@@ -36,6 +36,12 @@ class JobCounts:
     """How many succeeded."""
     empty: int = 0
     """How many ended without a product."""
+    equal: int = 0
+    """How many of those that succeeded made the same data as before."""
+    changed: int = 0
+    """How many of those that succeeded made other data than before."""
+    new: int = 0
+    """How many of those that succeeded made products that were not there before."""
     failed: Mapping[str, int] = field(default_factory=dict)
     """How many failed, by the kind of failure."""
     superseded: int = 0
@@ -152,7 +158,13 @@ def with_end(counts: JobCounts, record: RunRecord | None) -> JobCounts:
             examples[kind] = f"{record.key[:7]}: {failure.message}"[:_LONGEST_MESSAGE]
         return replace(counts, failed=failed, examples=examples)
     if record.state == "succeeded":
-        return replace(counts, succeeded=counts.succeeded + 1)
+        return replace(
+            counts,
+            succeeded=counts.succeeded + 1,
+            equal=counts.equal + (record.compared == "equal"),
+            changed=counts.changed + (record.compared == "changed"),
+            new=counts.new + (record.compared == "new"),
+        )
     if record.state == "empty":
         return replace(counts, empty=counts.empty + 1)
     return replace(counts, superseded=counts.superseded + 1)

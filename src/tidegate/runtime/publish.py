@@ -16,7 +16,7 @@ from pathlib import Path
 from tidegate.runtime.manifest import OnEmpty
 from tidegate.runtime.product_checks import empty_warnings, poorer_products
 from tidegate.runtime.protocols import Ledger, Target
-from tidegate.runtime.runs import Product, Run, RunRecord
+from tidegate.runtime.runs import Compared, Product, Run, RunRecord
 
 STORE = "store"
 """The folder inside a work folder below which products lie under their keys."""
@@ -80,9 +80,26 @@ def publish(
         products=made,
         replaces=replaces,
         retired=retired,
+        compared="changed" if retired else compare(made, present),
         warnings=warnings,
         publishing=(),
     )
+
+
+def compare(made: Sequence[Product], present: Mapping[str, Product]) -> Compared:
+    """How the data products that were made differ from those ``present``: the worst case."""
+    found: set[Compared] = set()
+    for product in made:
+        if product.kind == "data":
+            before = present.get(product.key)
+            if before is None:
+                found.add("new")
+            elif not before.content or not product.content:
+                found.add("unknown")
+            else:
+                found.add("equal" if before.content == product.content else "changed")
+    order: tuple[Compared, ...] = ("changed", "unknown", "new", "equal")
+    return next((kind for kind in order if kind in found), "")
 
 
 def replaced_runs(ledger: Ledger, record: RunRecord) -> tuple[str, ...]:

@@ -18,6 +18,11 @@ its products are published. empty: ended without any product. failed: see its fa
 an input changed before the run could publish, or a later run about the same inputs has replaced
 what it published, or its files are run in parts (``split``)."""
 
+Compared = Literal["", "new", "equal", "changed", "unknown"]
+"""How the data of a run differs from the products that it replaces. new: it replaces none. equal:
+values and attributes are the same. unknown: the content of the older product is not on record. "":
+it made no data, or was not compared."""
+
 FINISHED: tuple[State, ...] = ("succeeded", "empty", "failed", "superseded")
 SETTLED: tuple[State, ...] = ("succeeded", "empty")
 
@@ -257,6 +262,9 @@ class Product:
     """The share of values that are not missing, 0 to 1, of each variable without ``qc_``."""
     empty: tuple[str, ...] = ()
     """The retrieved variables without any valid value; not those that were always empty before."""
+    content: str = ""
+    """A digest of its values and attributes, without those that say when it was made; "" if it is
+    not known, as of adopted products."""
     withdrawn: bool = False
     """Whether all inputs that it was made of are gone (``on_withdrawn: mark``)."""
     run: str = ""
@@ -321,6 +329,8 @@ class RunRecord:
     """What it published."""
     replaces: tuple[str, ...] = ()
     """Keys of the earlier runs that this one replaces."""
+    compared: Compared = ""
+    """How its data differs from what it replaces."""
     retired: tuple[str, ...] = ()
     """Keys of products of replaced runs that this one removed."""
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -183,7 +183,7 @@ def products_of(
         data = key in summaries
         summary = summaries.get(key) or summarize_file(store / key)
         if summary is None:
-            summary = replace(plots.get(key, last), dimensions={}, quality=(), valid={})
+            summary = replace(plots.get(key, last), dimensions={}, quality=(), valid={}, content="")
         else:
             data = True
         yield Product(
@@ -197,6 +197,7 @@ def products_of(
             dimensions=summary.dimensions,
             quality=summary.quality,
             valid=summary.valid,
+            content=summary.content,
         )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tidegate.runtime.content_digest import content_digest
 from tidegate.runtime.runs import FailedTest, QualitySummary
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Summary:
     """The share of values that are not missing, 0 to 1, of each variable."""
     inputs: tuple[str, ...] = ()
     """The global attribute ``inputs``: what it was made from, as the pipeline was given it."""
+    content: str = ""
+    """A digest of values and attributes; see ``content_digest``."""
 
 
 def summarize(dataset: Any) -> Summary:
@@ -51,6 +54,7 @@ def summarize(dataset: Any) -> Summary:
         quality=_or_default(lambda: tuple(_quality(dataset)), ()),
         valid=_or_default(lambda: _valid(dataset), {}),
         inputs=_or_default(lambda: _inputs(dataset.attrs.get("inputs", ())), ()),
+        content=_or_default(lambda: content_digest(dataset), ""),
     )
 
 
