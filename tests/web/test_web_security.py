@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from web_dashboard import ADDRESS, Web
-from web_history import INGEST
+from web_history import INGEST, NOW
 
 from tidegate.errors import UsageError
+from tidegate.runtime.jobs import Job, JobCounts
 from tidegate.runtime.open_failures import open_failures
 from tidegate.web.options import WebOptions, check_options
 from tidegate.web.security import Guard
@@ -105,6 +106,30 @@ def test_bad_fields_are_refused_and_nothing_is_on_record(web: Web, fields) -> No
     client = web.client()
     assert client.post("/reprocess", data=form(web, **fields)).status_code == 400
     assert client.get("/api/requests").json()["requests"] == []
+
+
+def test_a_job_is_on_the_overview_and_can_be_paused_and_cancelled(web: Web) -> None:
+    counts = JobCounts(planned=500, succeeded=100, failed={"timeout": 2})
+    job = Job("abc123", NOW, ((INGEST,),), expected={INGEST: 87_600}, counts=counts)
+    web.history.ledger.jobs.add(job)
+    client = web.client()
+    (shown,) = client.get("/api/overview").json()["jobs"]
+    assert (shown["id"], shown["runs"], shown["ended"], shown["failed"]) == (job.id, 87_600, 102, 2)
+    assert 'action="/jobs/abc123/pause"' in client.get("/").text
+    assert "/jobs/abc123/" not in web.client(read_only=True).get("/").text
+    assert web.client(read_only=True).post("/jobs/abc123/pause", data=form(web)).status_code == 403
+    client = web.client()
+    assert client.post("/jobs/abc123/pause", data=form(web)).status_code == 303
+    assert client.get("/api/overview").json()["jobs"][0]["state"] == "paused"
+    assert client.post("/jobs/abc123/cancel", data=form(web)).status_code == 303
+    assert client.get("/api/overview").json()["jobs"] == []
+    for id in ("abc123", "fff"):  # it has ended; there is none
+        assert client.post(f"/jobs/{id}/pause", data=form(web)).status_code == 400
+    asked = client.get("/api/requests").json()["requests"]
+    assert [(a["what"], a["about"]) for a in asked] == [
+        ("cancel", "job abc123"),
+        ("pause", "job abc123"),
+    ]
 
 
 def test_a_run_that_does_not_exist_cannot_be_retried(web: Web) -> None:

@@ -21,6 +21,7 @@ from tidegate.runtime.scope import Only, Scope
 from tidegate.runtime.wording import quantity
 from tidegate.web.site import Site
 from tidegate.workspace import rerun, session
+from tidegate.workspace.jobs import JobRequest, LocalJobs, expected_of, jobs_of
 from tidegate.workspace.session import Job, RunOptions, Session
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ _STATE = "web actions"
 _KEPT = 500
 _LONGEST_NAME = 80
 
+What = Literal["retry", "reprocess", "acknowledge", "pause", "resume", "cancel"]
 ActionState = Literal["requested", "running", "done", "failed", "stopped"]
 
 
@@ -38,10 +40,10 @@ class Action:
 
     id: str
     """Random."""
-    what: Literal["retry", "reprocess", "acknowledge"]
+    what: What
     """What it is."""
     about: str
-    """The key of the run, or the config with the days."""
+    """The key of the run, the config with the days, or the id of the job."""
     who: str
     """Who asked: the name that the reader gave, and the address."""
     when: datetime
@@ -58,6 +60,18 @@ class Action:
 Choose = Callable[[Session], Sequence[Run]]
 
 
+@dataclass(frozen=True)
+class _Work:
+    """How an action is carried out."""
+
+    choose: Choose
+    """Chooses the runs, where there are no jobs."""
+    request: JobRequest | None = None
+    """The job to make, where there are jobs."""
+    job: str = ""
+    """The id of the job to go on with."""
+
+
 def read_actions(ledger: Ledger) -> list[Action]:
     """What was asked for, the oldest first; the latest 500."""
     return [from_json(Action, data) for data in json.loads(ledger.state(_STATE) or "[]")]
@@ -71,7 +85,7 @@ class Actions:
         self._python = python
         self._workers = workers
         self._lock = threading.Lock()
-        self._queue: queue.Queue[tuple[Action, Choose] | None] = queue.Queue()
+        self._queue: queue.Queue[tuple[Action, _Work] | None] = queue.Queue()
         self._job: Job | None = None
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -107,7 +121,7 @@ class Actions:
             with opened.ledger() as ledger:
                 return rerun.to_retry(opened.manifest, ledger, [record.key], self._site.now())
 
-        return self._put("retry", record.key, who, choose)
+        return self._put("retry", record.key, who, _Work(choose))
 
     def acknowledge(self, key: str, who: str) -> Action:
         """Note that a failure is known; raises UsageError when the run has not failed."""
@@ -150,7 +164,22 @@ class Actions:
         days = f"{begin:%Y-%m-%d}" if begin else "the first day"
         days += f" to before {end:%Y-%m-%d}" if end else " on"
         more = f", only {only}" if only else ""
-        return self._put("reprocess", f"{config}, {days}{more}", who, choose)
+        request = JobRequest((config,), begin, end, only, who=who)
+        return self._put("reprocess", f"{config}, {days}{more}", who, _Work(choose, request))
+
+    def change_job(self, what: Literal["pause", "resume", "cancel"], id: str, who: str) -> Action:
+        """Pause, resume or cancel a job; raises UsageError when there is none, or it has ended."""
+        jobs = jobs_of(self._site.session)
+        if jobs is None:
+            raise UsageError("there are no jobs here", next="they are on local workspaces only")
+        job = jobs.find(id)
+        if what == "resume":
+            jobs.resume(job.id)
+            return self._put("resume", f"job {job.id}", who, _Work(lambda opened: (), job=job.id))
+        changed = jobs.pause(job.id) if what == "pause" else jobs.cancel(job.id)
+        self._site.forget()
+        action = Action(secrets.token_hex(6), what, f"job {job.id}", who, self._site.now())
+        return self._note(replace(action, state="done", result=changed.state))
 
     # Carrying out.
 
@@ -160,22 +189,20 @@ class Actions:
             raise UsageError(f"there is no run {key[:12]}", next="the list of runs has them all")
         return record
 
-    def _put(
-        self, what: Literal["retry", "reprocess"], about: str, who: str, choose: Choose
-    ) -> Action:
+    def _put(self, what: What, about: str, who: str, work: _Work) -> Action:
         action = Action(secrets.token_hex(6), what, about, who, self._site.now())
         self._note(action)
-        self._queue.put((action, choose))
+        self._queue.put((action, work))
         return action
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            action, choose = item
+            action, work = item
             if self._stopping:
                 self._note(_stopped(action))
                 continue
             try:
-                self._note(self._carry_out(action, choose))
+                self._note(self._carry_out(action, work))
             except TidegateError as error:
                 self._note(replace(action, state="failed", result=str(error)))
             except Exception as error:
@@ -184,10 +211,13 @@ class Actions:
                 self._note(replace(action, state="failed", result=text))
             self._site.forget()
 
-    def _carry_out(self, action: Action, choose: Choose) -> Action:
+    def _carry_out(self, action: Action, work: _Work) -> Action:
         options = RunOptions(python=self._python, workers=self._workers, wait=0.0)
         opened = session.open_session(self._site.target, options)
-        runs = choose(opened)
+        jobs = jobs_of(opened)
+        if jobs is not None and (work.request is not None or work.job):
+            return self._carry_out_job(action, jobs, work)
+        runs = work.choose(opened)
         self._note(replace(action, state="running", result=quantity(len(runs), "run")))
         outcomes: list[str] = []
 
@@ -206,6 +236,29 @@ class Actions:
         if len(outcomes) < len(runs):
             text += f", {len(runs) - len(outcomes)} requested; the list of runs shows them"
         return replace(action, state="stopped" if self._stopping else "done", result=text)
+
+    def _carry_out_job(self, action: Action, jobs: LocalJobs, work: _Work) -> Action:
+        """Make the job, or go on with it: the service works on it if one runs, else we do."""
+        id = work.job
+        if work.request is not None:
+            job = jobs.new_job(work.request)
+            job = replace(job, expected=expected_of(jobs.estimate(job, lambda count: None)))
+            jobs.start(job)
+            id = job.id
+        self._site.forget()
+        if jobs.at_work():
+            return replace(action, state="done", result=f"job {id}: the service carries it out")
+        self._note(replace(action, state="running", result=f"job {id}"))
+        with jobs.carrying_out(
+            id, lambda job: None, lambda record: self._site.forget(), lambda text: None
+        ) as carrying:
+            self._job = carrying
+            carrying.run()
+            self._job = None
+        job = jobs.find(id)
+        text = f"job {id} is {job.state}: {job.counts.ended} of {quantity(job.total, 'run')}"
+        text += f", {job.counts.failures} failed" if job.counts.failures else ""
+        return replace(action, state="stopped" if job.state == "running" else "done", result=text)
 
     # The record.
 

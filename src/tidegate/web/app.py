@@ -222,6 +222,9 @@ def _buttons(dashboard: Dashboard) -> list[tuple[str, Any]]:
         "retry": lambda actions, form, who: actions.retry(form["key"], who),
         "acknowledge": lambda actions, form, who: actions.acknowledge(form["key"], who),
         "reprocess": reprocess,
+        "pause-job": lambda actions, form, who: actions.change_job("pause", form["job"], who),
+        "resume-job": lambda actions, form, who: actions.change_job("resume", form["job"], who),
+        "cancel-job": lambda actions, form, who: actions.change_job("cancel", form["job"], who),
     }
     return [(FILES[name], _button(dashboard, ask)) for name, ask in asked.items()]
 
@@ -242,6 +245,7 @@ def _button(dashboard: Dashboard, ask: Ask) -> Any:
         if not _wants_page(request):
             return _json({"id": action.id, "state": action.state}, HTTPStatus.ACCEPTED)
         to = dashboard.links("run", key=action.about) if "key" in form else None
+        to = dashboard.links("overview") if "job" in form else to
         answer = RedirectResponse(to or dashboard.links("requests"), HTTPStatus.SEE_OTHER)
         quoted = "".join(f"%{byte:02x}" for byte in name.encode("utf-8", "surrogateescape"))
         answer.set_cookie(

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
+from tidegate.runtime.jobs import OPEN, Job
 from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.protocols import Ledger
 from tidegate.web.reader import ProductReader
 from tidegate.workspace import session
+from tidegate.workspace.jobs import jobs_of
 from tidegate.workspace.overview import Attention, ConfigState, config_states, needs_attention
 from tidegate.workspace.session import RunOptions, Session, TargetOptions
 from tidegate.workspace.summary_refresh import SummaryRefresh
@@ -24,6 +26,7 @@ _OVERVIEW_SECONDS = 2.0
 _QUEUES_SECONDS = 20.0
 _PLACE_SECONDS = 300.0
 _WAIT = 0.15
+_JOBS = 20
 
 
 class Site:
@@ -167,6 +170,14 @@ class Site:
             return config_states(self.session, self._refresh, self.now(), waiting)
 
         return self.kept("states", _OVERVIEW_SECONDS, make)
+
+    def jobs(self) -> list[Job]:
+        """The jobs that are under way or paused; none where the target has no jobs."""
+        return self.kept("jobs", _OVERVIEW_SECONDS, self._read_jobs)
+
+    def _read_jobs(self) -> list[Job]:
+        jobs = jobs_of(self.session)
+        return [job for job in jobs.latest(_JOBS) if job.state in OPEN] if jobs else []
 
     def attention(self) -> list[Attention]:
         """What needs a person; what is wrong with the place is looked at in the background."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from tidegate.quality.availability import Series
 from tidegate.runtime.day_summaries import Days
+from tidegate.runtime.jobs import Job, time_left
 from tidegate.runtime.records import to_json
 from tidegate.web import heat
 from tidegate.web.endpoints import Endpoint, Page, Parameters
@@ -26,11 +27,19 @@ def overview(site: Site, parameters: Parameters) -> Page:
     return Page(
         "overview.html",
         "Overview",
-        {"states": states, "attention": attention, "month": month, "heat": heat},
+        {
+            "states": states,
+            "attention": attention,
+            "month": month,
+            "heat": heat,
+            "jobs": site.jobs(),
+            "time_left": time_left,
+        },
         {
             "place": site.title,
             "attention": [to_json(item) for item in attention],
             "configs": [state_data(state) for state in states],
+            "jobs": [job_data(job) for job in site.jobs()],
         },
         refresh=5.0,
     )
@@ -67,6 +76,22 @@ def state_data(state: ConfigState) -> dict[str, Any]:
         "stale": state.stale,
         "checked_values_last_day": state.samples,
         "bad_values_last_day": state.bad,
+    }
+
+
+def job_data(job: Job) -> dict[str, Any]:
+    """How far a job is, for JSON."""
+    left = time_left(job)
+    return {
+        "id": job.id,
+        "state": job.state,
+        "configs": list(job.configs),
+        "asked": to_json(job.asked),
+        "who": job.who,
+        "runs": job.total,
+        "ended": job.counts.ended,
+        "failed": job.counts.failures,
+        "seconds_left": left.total_seconds() if left is not None else None,
     }
 
 
