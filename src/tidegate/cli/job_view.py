@@ -187,7 +187,9 @@ def show_jobs(out: View, jobs: Sequence[Job], *, at_work: bool) -> None:
         out.data([job_data(job, at_work=at_work) for job in jobs])
         return
     rows = [job_row(job, at_work=at_work) for job in jobs]
-    out.table(COLUMNS, rows, empty="no jobs yet: `tidegate reprocess` makes them", wide=("left",))
+    out.table(
+        COLUMNS, rows, empty="no jobs yet: `tidegate reprocess` makes them", wide=("asked (UTC)",)
+    )
     for job in jobs:
         if state_of(job, at_work=at_work) == "interrupted":
             out.note(

@@ -114,6 +114,8 @@ class Job:
     @property
     def total(self) -> int:
         """How many runs it has, as far as that is known."""
+        if self.state == "done":
+            return self.counts.planned
         return max(sum(self.expected.values()), self.counts.planned)
 
     @property

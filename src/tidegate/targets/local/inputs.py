@@ -152,25 +152,18 @@ class FolderInputs:
         """
         on_error = on_error or self._on_error
         folder = prefix.rpartition("/")[0]
-        if not folder or (counts(folder + "/x") and stays_inside(folder)):
-            yield from self._in_order(folder, prefix, after, on_error, frozenset())
+        if folder and not (counts(folder + "/x") and stays_inside(folder)):
+            return
+        if not self._is_behind_link(folder):
+            yield from self._in_order(folder, prefix, after, on_error)
 
     def _in_order(
-        self,
-        folder: str,
-        prefix: str,
-        after: str,
-        on_error: OnError,
-        above: frozenset[tuple[int, int]],
+        self, folder: str, prefix: str, after: str, on_error: OnError
     ) -> Iterator[RawFile]:
-        """The files of one folder and of those in it; ``above`` are the inodes of those around."""
+        """The files of one folder and of those in it."""
         start, beyond = (f"{folder}/" if folder else ""), ""
         while True:
             try:
-                status = os.stat(self.root / folder)
-                identity = (status.st_dev, status.st_ino)
-                if identity in above or not self._leads_inside(self.root / folder):
-                    return
                 with os.scandir(self.root / folder) as entries:
                     keys = (self._sort_key(start, entry) for entry in entries)
                     later = (k for k in keys if k > beyond and k.startswith(prefix))
@@ -184,13 +177,11 @@ class FolderInputs:
                     on_error(folder, error)
                 return
             for key in found:
-                if key[-1] == "/":
-                    if key[len(start)] != ".":
-                        yield from self._in_order(
-                            key[:-1], prefix, after, on_error, above | {identity}
-                        )
-                elif (file := self.find(key)) is not None:
-                    yield file
+                if key[-1] != "/":
+                    if (file := self._listed(key, on_error)) is not None:
+                        yield file
+                elif key[len(start)] != ".":
+                    yield from self._in_order(key[:-1], prefix, after, on_error)
             if len(found) < _SLICE:
                 return
             beyond = found[-1]
@@ -206,10 +197,16 @@ class FolderInputs:
             return False
 
     def _entry(self, key: str, entry: os.DirEntry[str], on_error: OnError) -> RawFile | None:
+        return self._listed(key, on_error, lambda: entry.stat(follow_symlinks=False))
+
+    def _listed(
+        self, key: str, on_error: OnError, status_of: Callable[[], os.stat_result] | None = None
+    ) -> RawFile | None:
+        """A file that a folder lists; None if it does not count, or has vanished."""
         if not counts(key):
             return None
         try:
-            status = entry.stat(follow_symlinks=False)
+            status = status_of() if status_of else os.lstat(self.root / key)
         except OSError as error:
             if error.errno not in GONE:
                 on_error(key, error)

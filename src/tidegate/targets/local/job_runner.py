@@ -145,7 +145,8 @@ class JobRunner:
             counted = self._queue.collect(job.id, took)
             if counted is not None and counted.state == "running":
                 self._carry_on(counted)
-        self._with.queued()
+        if self.busy():
+            self._with.queued()
 
     def _carry_on(self, job: Job) -> None:
         waiting, queued = self._jobs.left(job.id)
