@@ -35,6 +35,7 @@ from tidegate.cli.runs import carry_out
 from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
 from tidegate.runtime.jobs import Job
+from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.scope import Scope
 from tidegate.runtime.wording import quantity
@@ -199,6 +200,17 @@ def _show_runs(out: View, runs: Iterable[Run]) -> None:
 # --- on AWS ------------------------------------------------------------------------------------
 
 
+def _is_searched(out: View, opened: Session, config: Config, scope: Scope) -> bool:
+    """Whether somebody else searches for the missing files of a config, and runs them."""
+    if scope.only != "missing" or not opened.request_missing(config, scope.begin, scope.end):
+        return False
+    out.note(
+        f"{config.id}: its function searches for files without products, and runs them;"
+        " `tidegate runs --target aws` shows what it does"
+    )
+    return True
+
+
 def _request(
     out: View, opened: Session, ids: tuple[str, ...], scope: Scope, wait: float | None
 ) -> None:
@@ -208,6 +220,8 @@ def _request(
     with opened.ledger() as ledger:
         for id in ids:
             one = opened.manifest.config(id)
+            if wait is not None and _is_searched(out, opened, one, scope):
+                continue
             lost: frozenset[str] = frozenset()
             if scope.only == "missing":
                 with opened.product_files(exclusive=False) as store:
