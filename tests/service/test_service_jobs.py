@@ -10,6 +10,8 @@ import pytest
 from service_workspace import COMMAND, VAP, Place, config, csv, eventually, ingest, make
 from test_service_crash import contents
 
+pytestmark = pytest.mark.functional
+
 FILES = 16
 TEXT = config(ingest("one"), rest=VAP.replace('"* * * * *"', '"0 0 1 1 *"'), defaults="settle: 0")
 SLOW = "slow 0.1"
