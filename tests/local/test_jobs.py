@@ -206,7 +206,6 @@ def test_what_is_missing_failed_or_stale_is_chosen(bench: Bench) -> None:
     def found(**more: object) -> list[str]:
         scope = Scope(INGEST, **more)  # type: ignore[arg-type]
         batches = list(bench.planner.batches(scope, T0))
-        assert batches == list(bench.planner.batches(scope, T0, read=False)) or more["only"]
         return [run.title[-6:-4] for batch in batches for run in batch.runs]
 
     assert found(only="missing") == ["31", "01", "02", "03", "04"]

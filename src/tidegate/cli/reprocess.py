@@ -13,6 +13,7 @@ import typer
 
 from tidegate.cli import view
 from tidegate.cli.asking import has_terminal
+from tidegate.cli.executor_options import takes_executor
 from tidegate.cli.job_view import JobProgress, estimate_lines, job_data, show_summary
 from tidegate.cli.options import (
     AN_HOUR,
@@ -40,17 +41,27 @@ from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.scope import Scope
 from tidegate.runtime.wording import quantity
 from tidegate.workspace import rerun, session
+from tidegate.workspace.executor_choice import NOTHING_SAID, ExecutorArguments
 from tidegate.workspace.jobs import JobRequest, LocalJobs, expected_of, jobs_of, named
 from tidegate.workspace.session import RunOptions, Session, TargetOptions
 from tidegate.workspace.verification import lost_runs
 
 app = typer.Typer()
+OnlyRuns = Annotated[
+    Literal["missing", "stale", "failed"] | None,
+    typer.Option(
+        "--only",
+        help="missing: without products. stale: made with other code, or from inputs that have"
+        " changed since. failed: failed runs.",
+    ),
+]
 
 
 @app.command(
     epilog="Examples: tidegate reprocess lidar/humboldt --begin 20201201 --end 20210101 --only"
     " stale   ·   tidegate reprocess lidar --with-vaps --yes"
 )
+@takes_executor
 def reprocess(
     configs: Annotated[
         list[str],
@@ -63,14 +74,7 @@ def reprocess(
         str | None, typer.Option("--begin", help="Only data at or after this time.")
     ] = None,
     end: Annotated[str | None, typer.Option("--end", help="Only data before this time.")] = None,
-    only: Annotated[
-        Literal["missing", "stale", "failed"] | None,
-        typer.Option(
-            "--only",
-            help="missing: without products. stale: made with other code, or from inputs that have"
-            " changed since. failed: failed runs.",
-        ),
-    ] = None,
+    only: OnlyRuns = None,
     with_vaps: Annotated[
         bool,
         typer.Option(
@@ -95,6 +99,7 @@ def reprocess(
     region: Region = None,
     wait: Wait = AN_HOUR,
     as_json: Json = False,
+    executor: ExecutorArguments = NOTHING_SAID,
 ) -> None:
     """Run configs or whole pipelines again, for example after a change of their code.
 
@@ -102,36 +107,30 @@ def reprocess(
     """
     out = View(as_json=as_json)
     where = TargetOptions(directory, target, branch, profile, region)
-    opened = session.open_session(where, RunOptions(python, workers, wait, out.note))
+    options = RunOptions(python, workers, wait, out.note, executor)
     since, until = (rerun.parse_time(text) if text else None for text in (begin, end))
     if since is not None and until is not None and since >= until:
         raise UsageError("--end is not after --begin", next="swap them")
+    opened = session.open_session(where, options)
     ids = named(configs, lambda n: [c.id for c in rerun.named_configs(opened.manifest, n)])
+    request = JobRequest(ids, since, until, only, with_vaps, limit)
     jobs = jobs_of(opened)
     if jobs is None:
-        if with_vaps or limit is not None:
-            raise UsageError(
-                "--with-vaps and --limit work on this machine only",
-                next="on AWS, the concurrency of the function is the limit; name the VAPs too",
-            )
-        scope = Scope(opened.manifest.configs[0], since, until, only)
-        _request(out, opened, ids, scope, None if dry_run else wait)
-        return
-    job = jobs.new_job(JobRequest(ids, since, until, only, with_vaps, limit))
-    if dry_run:
-        _show_runs(out, jobs.runs(job))
-        return
-    job = _start(out, jobs, job, workers, yes=yes)
-    follow(out, jobs, job.id)
+        _request(out, opened, request, None if dry_run else wait)
+    elif dry_run:
+        _show_runs(out, jobs.runs(jobs.new_job(request)))
+    else:
+        job = _start(out, jobs, jobs.new_job(request), yes=yes)
+        follow(out, jobs, job.id)
 
 
-def _start(out: View, jobs: LocalJobs, job: Job, workers: int, *, yes: bool) -> Job:
+def _start(out: View, jobs: LocalJobs, job: Job, *, yes: bool) -> Job:
     """Say what a job takes, ask, and put it on record; with nothing to do, the command ends."""
     with out.progress() as progress:
         task = progress.add_task("runs found", total=None)
         estimate = jobs.estimate(job, lambda count: progress.update(task, completed=count))
-    at_once = min(workers, job.limit or workers)
-    for line in estimate_lines(estimate, at_once):
+    at_once = jobs.at_once()
+    for line in estimate_lines(estimate, min(at_once, job.limit or at_once)):
         out.note(line)
     if not estimate.runs and len(job.stages) == 1:
         if out.as_json:
@@ -211,15 +210,19 @@ def _is_searched(out: View, opened: Session, config: Config, scope: Scope) -> bo
     return True
 
 
-def _request(
-    out: View, opened: Session, ids: tuple[str, ...], scope: Scope, wait: float | None
-) -> None:
+def _request(out: View, opened: Session, request: JobRequest, wait: float | None) -> None:
     """Request all runs at once, and ``wait`` for their ends; None: only show them."""
+    if request.with_vaps or request.limit is not None:
+        raise UsageError(
+            "--with-vaps and --limit work on this machine only",
+            next="on AWS, the concurrency of the function is the limit; name the VAPs too",
+        )
     wanted: list[Run] = []
     counts: dict[str, int] = {}
     with opened.ledger() as ledger:
-        for id in ids:
+        for id in request.configs:
             one = opened.manifest.config(id)
+            scope = Scope(one, request.begin, request.end, request.only)
             if wait is not None and _is_searched(out, opened, one, scope):
                 continue
             lost: frozenset[str] = frozenset()
@@ -228,9 +231,7 @@ def _request(
                     lost = lost_runs(ledger.products(config=id), store)
             release, now = opened.manifest.release(one), datetime.now(timezone.utc)
             files = partial(opened.raw_files, one)
-            found = rerun.to_reprocess(
-                replace(scope, config=one, lost=lost), ledger, release, files, now
-            )
+            found = rerun.to_reprocess(replace(scope, lost=lost), ledger, release, files, now)
             wanted += found
             counts[id] = len(found)
     if wait is None:

@@ -24,6 +24,7 @@ from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.listener import Listener
 from tidegate.targets.local.sightings import Sightings
 from tidegate.workspace import commands
+from tidegate.workspace.executor_choice import choose_executor
 from tidegate.workspace.loading import LoadedWorkspace
 from tidegate.workspace.local_session import LocalSession
 from tidegate.workspace.session import Ended, Say, Session
@@ -205,6 +206,11 @@ class LocalJobs:
         with self._session.ledger() as ledger:
             return _changed(JobQueue(ledger).cancel(id, _now()), "cancelled")
 
+    def at_once(self) -> int:
+        """How many runs go on at once where this process carries them out."""
+        options = self._session.run_options
+        return choose_executor(self._loaded, options.executor, options.workers, options.say).most
+
     def at_work(self) -> bool:
         """Whether a service, or a command that runs something, is at work in the workspace."""
         return self._loaded.workspace.busy()
@@ -221,7 +227,8 @@ class LocalJobs:
             return
         listener = Listener(record=ended, message=say)
         workers = self._session.run_options.workers
-        with commands.service(self._loaded, workers, listener) as service:
+        executor = self._session.run_options.executor
+        with commands.service(self._loaded, workers, listener, executor=executor) as service:
             stop = service.stop
             work = JobWork(self._session, id, seen, say, lambda: service.carry_out_job(id))
             work.stop_service = stop

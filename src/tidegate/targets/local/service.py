@@ -97,7 +97,9 @@ class Service:
         target = Target(OutsideInputs(inputs, outside or {}), self._outputs, self._ledger)
         self._sightings = Sightings(inputs, manifest.configs, self._ledger, self._listener.say)
         self._trouble = StorageTrouble(self._listener)
-        self._jobs = self._new_job_runner(inputs)
+        planner = Planner(manifest, self._ledger, inputs, self._sightings, places.output)
+        parts = manifest, self._ledger, planner, executor.slots, now, self._trouble
+        self._jobs = JobRunner(JobSurroundings(*parts, queued=self._feed_loops))
         self._dispatcher = self._new_dispatcher(target)
         self._not_run = not_run
         self._loops = RunLoops(
@@ -141,27 +143,11 @@ class Service:
             held=self._jobs.is_held,
         )
 
-    def _new_job_runner(self, inputs: FolderInputs) -> JobRunner:
-        planner = Planner(
-            self._manifest, self._ledger, inputs, self._sightings, self._places.output
-        )
-        return JobRunner(
-            JobSurroundings(
-                self._manifest,
-                self._ledger,
-                planner,
-                self._executor.slots,
-                self._now,
-                self._trouble,
-                queued=self._job_runs_queued,
-            )
-        )
-
     def _ended(self, record: RunRecord) -> None:
         self._listener.ended(record)
         self._jobs.wake()
 
-    def _job_runs_queued(self) -> None:
+    def _feed_loops(self) -> None:
         if self._job is not None:
             keys = self._ledger.jobs.queued_keys(self._job)
             self._loops.restrict(self._queue.with_earlier(keys), awaited=())
