@@ -81,7 +81,7 @@ def test_a_job_that_was_killed_goes_on_and_each_run_is_done_once(place):
     assert done["counts"] == {"planned": runs, "succeeded": runs, "equal": runs}
     again = attempts(place)
     assert again[2] + again[3] == FILES
-    assert again[3] <= 1  # what was at work when the command was killed
+    assert again[3] <= 2  # when the command was killed, one was at work and one was published
     # Each window once, and after all its inputs: as runs of their present versions.
     new = [record for record in place.records("tiny_vap/one") if record.key not in old]
     assert len({record.run.window for record in new}) == len(new) == FILES // 2
