@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from tidegate.runtime.manifest import Config
@@ -15,7 +16,7 @@ EVERY = 1.0
 """The time between two looks at all files, s. A change is taken over when two looks in a row find
 the same: someone may be copying several files."""
 
-_PACKAGES = ("*.dist-info", "*.egg-info")
+_PACKAGES = (".dist-info", ".egg-info")
 
 Stamps = dict[str, tuple[int, int, int]]
 
@@ -103,11 +104,17 @@ class CodeWatch:
         return found
 
     def _installed(self) -> Stamps:
-        return self._stamps(
-            chain.from_iterable(
-                folder.glob(pattern) for folder in self._package_folders for pattern in _PACKAGES
-            )
-        )
+        # Not by `glob` and `Path`, which take ten times as long: each run looks twice.
+        found: Stamps = {}
+        for folder in self._package_folders:
+            with suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.endswith(_PACKAGES):
+                        with suppress(OSError):
+                            status = entry.stat()
+                            stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+                            found[entry.name] = stamp
+        return found
 
     def _code(self, folders: Iterable[str]) -> Stamps:
         return self._stamps(self._files(folders))
