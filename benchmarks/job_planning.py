@@ -1,4 +1,4 @@
-"""(p) Choosing the runs of a job over ten years of files: time and memory; no run is done."""
+"""(n) Choosing the runs of a job over ten years of files: time and memory; no run is done."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def measure(folder: Path, quick: bool) -> list[Figure]:
             found = json.loads(done.stdout)
             what = f"{size:,} files, {'only missing' if only else 'all'}"
             figures += [
-                Figure("p", f"{what}: to count them", found["count"], "s"),
-                Figure("p", f"{what}: to choose them", found["choose"], "s"),
-                Figure("p", f"{what}: memory", found["memory"], "MB", at_most=MEMORY),
+                Figure("n", f"{what}: to count them", found["count"], "s"),
+                Figure("n", f"{what}: to choose them", found["choose"], "s"),
+                Figure("n", f"{what}: memory", found["memory"], "MB", at_most=MEMORY),
             ]
     return figures
 
