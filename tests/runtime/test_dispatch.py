@@ -17,8 +17,8 @@ from tidegate.errors import (
     StorageError,
     WorkerLost,
 )
-from tidegate.runtime.dispatch import backoff
-from tidegate.runtime.events import Requested
+from tidegate.runtime.dispatch import Dispatcher, backoff
+from tidegate.runtime.events import FileArrived, Requested
 from tidegate.runtime.protocols import ClaimLost, Target
 from tidegate.runtime.runs import Failure, Input, Run
 from tidegate.runtime.stage import stage, tsdat_time
@@ -179,6 +179,34 @@ def test_other_failures_need_no_fresh_worker(bench, kind):
     bench.perform = lambda task: Outcome(failure=Failure(kind, "no"), used_worker=True)
     bench.arrive()
     assert len(bench.tasks) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "states"),
+    [
+        ({"1.csv": None}, ["superseded", "succeeded"]),
+        ({"1.hdr": None}, ["superseded", "succeeded"]),
+        ({"1.csv": None, "2.csv": None}, ["superseded"]),
+        ({"1.csv": b"another version, which arrives by itself"}, ["superseded"]),
+    ],
+)
+def test_files_that_belong_together_are_run_without_those_that_are_gone(tmp_path, change, states):
+    config = replace(INGEST, group_by="folder", companions={"*.csv": ("*.hdr",)})
+    bench = Bench(tmp_path, config)
+    folder = config.input_path
+    files = [bench.inputs.put(folder + name, b"1") for name in ("1.csv", "1.hdr", "2.csv")]
+    dispatcher, records = Dispatcher(bench.context, bench.queue), []
+    dispatcher.submit(FileArrived(files[0], bench.now, config.id, tuple(files)))
+    for name, content in change.items():
+        if content is None:
+            del bench.inputs.files[folder + name]
+        else:
+            bench.inputs.put(folder + name, content)
+    while (queued := bench.queue.take(bench.now)) is not None:
+        records.append(dispatcher.work(queued))
+    assert [record.state for record in records] == states
+    if len(records) > 1:
+        assert {file.key for file in records[-1].run.files} == set(bench.inputs.files)
 
 
 @pytest.mark.parametrize("outcome", ["succeeds", "fails"])

@@ -9,7 +9,7 @@ import sys
 
 import psutil
 import pytest
-from service_workspace import Up, config, csv, eventually, ingest, product
+from service_workspace import Up, config, csv, eventually, ingest, make, product
 
 _NEEDED = ("ministack", "boto3", "aws_lambda_powertools")
 pytestmark = [
@@ -40,8 +40,8 @@ def test_all_there_is_is_run_once(place):
     assert place.records() == []
 
 
-def test_other_commands_take_it_for_aws(place):
-    place.configure(AWS + config(ingest("one")))
+def test_other_commands_take_it_for_aws_and_changed_code_is_deployed(tmp_path):
+    place = make(tmp_path / "workspace", AWS + config(ingest("one")), own=True)
     place.put("tiny/one/first.csv", csv())
     place.age()
     with contextlib.closing(Up(place, [], {}, "emulate")) as emulation:
@@ -58,6 +58,13 @@ def test_other_commands_take_it_for_aws(place):
         assert product("one", "20220401.000000") in {one["key"] for one in made}
         place.put("tiny/one/late.csv", csv("2022-04-03T00:00:00"))
         emulation.says("late.csv  succeeded", 120)
+        dataset = place.root / "pipelines/pipelines/tiny/config/dataset.yaml"
+        dataset.write_text(dataset.read_text().replace("title: Tiny", "title: Changed"))
+        emulation.says("tiny/one has release", 120)
+        place.put("tiny/one/third.csv", csv("2022-04-04T00:00:00"))
+        emulation.says("third.csv  succeeded", 120)
+        third, late, _ = place.run("runs", "--target", "aws", "--json", **exported).json
+        assert third["release"] != late["release"]
         children = psutil.Process(emulation.process.pid).children(recursive=True)
         assert children
         assert emulation.stop(signal.SIGINT) == 0

@@ -24,6 +24,7 @@ from tidegate.runtime.execute import execute, was_overtaken
 from tidegate.runtime.ledger_rules import is_new_request
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.protocols import Claim, Queue, QueuedRun
+from tidegate.runtime.related_files import has_related, run_of_the_rest
 from tidegate.runtime.runs import FINISHED, Run, RunRecord, Window
 from tidegate.runtime.scheduled_files import Room
 from tidegate.runtime.select import select
@@ -125,7 +126,8 @@ class Dispatcher:
             it was done before                             dropped
             another owner is at work on it                 postponed until that one's lease ends
 
-        A run of several files that failed because of them is followed by runs of its halves.
+        A run of several files that failed because of them is followed by runs of its halves. One of
+        files that belong together, some of which are gone, is followed by a run of the others.
         """
         run = queued.run
         if all(config.id != run.config for config in self.context.manifest.configs):
@@ -139,6 +141,7 @@ class Dispatcher:
             self._return_unclaimed(queued, result)
             return None
         self._put_next_part(result)
+        self._put_rest(result)
         if was_overtaken(result):
             self._publish_again_instead(result)
         self._return_ended(result, run)
@@ -169,6 +172,19 @@ class Dispatcher:
             part = next_part(record, self.context.target.ledger)
             if part is not None:
                 self.queue.put([part], self.context.now())
+
+    def _put_rest(self, record: RunRecord) -> None:
+        """Queue the run of the files that are left, where no event will follow."""
+        run = record.run
+        config = self.context.manifest.config(run.config)
+        if record.state != "superseded" or len(run.files) < 2 or not has_related(config):
+            return
+        inputs = self.context.target.inputs
+        keys = {file.key for file in run.files}
+        present = {file.key: file for key in keys for file in inputs.list(key) if file.key in keys}
+        rest = run_of_the_rest(run, present.values())
+        if rest is not None:
+            self.queue.put([rest], self.context.now())
 
     def _answered_before(self, queued: QueuedRun) -> Claim | None:
         """A refused claim, if this very request was carried out and was delivered twice."""

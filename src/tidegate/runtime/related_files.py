@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -120,6 +121,21 @@ def related_run(
     keys = {key for file in ordered for key in companions_of(config, file.key)} - own
     companions = tuple(present[key] for key in sorted(keys) if key in present)
     return Run(config.id, inputs=ordered, companions=companions, arrived=at)
+
+
+def run_of_the_rest(run: Run, present: Iterable[Input]) -> Run | None:
+    """The run of those files of a run that are ``present``, if others of its files are gone.
+
+    None if no input is left, or if a file was replaced: its new version arrives.
+    """
+    versions = {file.key: file.version for file in present}
+    if any(versions.get(file.key, file.version) != file.version for file in run.files):
+        return None
+    inputs = tuple(file for file in run.inputs if file.key in versions)
+    companions = tuple(file for file in run.companions if file.key in versions)
+    if not inputs or len(inputs) + len(companions) == len(run.files):
+        return None
+    return replace(run, inputs=inputs, companions=companions)
 
 
 def date_in(name: str) -> datetime | None:
