@@ -37,7 +37,10 @@ VAP = Config(
 SECOND = replace(
     VAP, pipeline="second", tsdat=Pipeline("x", datastreams=("one.c1",), datastream="one.d1")
 )
-MANIFEST = Manifest((SECOND, VAP, INGEST))
+OTHER = replace(
+    INGEST, name="two", input_path="lidar/two/", tsdat=Pipeline("x", datastream="two.a1")
+)
+MANIFEST = Manifest((SECOND, VAP, INGEST, OTHER))
 
 
 class Bench:
@@ -59,9 +62,9 @@ class Bench:
         parts = MANIFEST, self.ledger, self.planner, 1, lambda: self.now, trouble, lambda: None
         self.runner = JobRunner(JobSurroundings(*parts))
 
-    def files(self, count: int) -> None:
+    def files(self, count: int, config: Config = INGEST) -> None:
         for n in range(count):
-            file = self.root / f"input/lidar/one/{T0 - (count - n) * DAY:%Y%m%d}.csv"
+            file = self.root / f"input/{config.input_path}{T0 - (count - n) * DAY:%Y%m%d}.csv"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{n}")
             os.utime(file, (1_700_000_000, 1_700_000_000))  # it need not settle
@@ -143,6 +146,24 @@ def test_a_job_of_two_stages_with_restarts_does_each_run_once(bench: Bench) -> N
     assert len(set(done)) == 130 + 130  # two VAPs have the same days
     kinds = [record.run.config for record in list(bench.ledger.records())[::-1]]
     assert kinds == [INGEST.id] * 130 + [VAP.id] * 130 + [SECOND.id] * 130
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_each_config_of_a_stage_has_its_turn(bench: Bench, restarts: bool) -> None:
+    bench.files(3)
+    bench.files(2, OTHER)
+    bench.start((INGEST.id, OTHER.id), (VAP.id,))
+    done: list[str] = []
+    for _ in range(30):
+        if restarts:
+            bench.restart()
+        bench.runner.step()
+        done += bench.carry_out(2)
+    assert bench.job().state == "done"
+    assert bench.job().counts == JobCounts(planned=8, succeeded=8)
+    assert {title for title in done if "lidar/two/" in title} == {
+        f"lidar/two/{T0 - (2 - n) * DAY:%Y%m%d}.csv" for n in range(2)
+    }
 
 
 def test_what_arrives_goes_first_and_outlives_the_job(bench: Bench) -> None:

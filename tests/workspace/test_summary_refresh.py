@@ -210,3 +210,22 @@ def test_who_asks_for_fewer_configs_does_not_remove_the_others() -> None:
     assert station.ledger.asked["records"] <= 2 + 5  # one config is looked at again
     refresh(CONFIGS[:1], station.now + timedelta(days=3))
     assert CONFIGS[2] not in (station.ledger.state("overview") or "")
+
+
+def test_the_last_arrival_is_not_forgotten_when_all_files_are_run_again() -> None:
+    station = Station(5)
+    config, arrived = CONFIGS[0], START
+    runs = [Run(config, (Input(f"{n:02}", "v", 1, START - timedelta(days=9)),)) for n in range(25)]
+    for run in runs:
+        station.begin(replace(run, arrived=arrived))
+        station.end("succeeded")
+    refresh = SummaryRefresh(station.ledger)
+    refresh(CONFIGS, station.now)
+    for run in runs:
+        station.now += timedelta(minutes=5)  # each config is looked at again
+        station.begin(replace(run, arrived=station.now, again=True))
+        station.end("succeeded")
+        assert refresh(CONFIGS, station.now).configs[config].last_arrival == arrived
+    forget_summaries(station.ledger)
+    new = SummaryRefresh(station.ledger)(CONFIGS, station.now)
+    assert new.configs[config].last_arrival == START - timedelta(days=9)

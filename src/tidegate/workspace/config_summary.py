@@ -116,7 +116,8 @@ class ConfigSummary:
     last_run: LastRun | None = None
     """The run that started last."""
     last_arrival: datetime | None = None
-    """When the newest data arrived; a run that a person asked for is no arrival."""
+    """When the newest data arrived. A run that a person asked for is no arrival; where only such
+    runs are known, it is the time of a file."""
     last_products: LastProducts | None = None
     """The latest products."""
     failures: tuple[FailedRun, ...] = ()
@@ -173,6 +174,11 @@ def add_runs(
         rows=recent(checked.values(), now),
     )
     return after, [failure.key for failure in after.failures if failure.key in unsure]
+
+
+def file_time(record: RunRecord) -> datetime | None:
+    """The time of the latest raw file of a run; None where it is not known."""
+    return record.run.arrival[0] if record.run.arrival else None
 
 
 def _about_the_same(record: RunRecord, failures: Iterable[FailedRun]) -> list[str]:

@@ -38,6 +38,7 @@ from tidegate.workspace.config_summary import (
     add_runs,
     checked_run,
     failed_run,
+    file_time,
     last_products,
     recent,
 )
@@ -99,7 +100,8 @@ class SummaryRefresh:
             found = self._with_runs(kept, [*new, *going_on], now)
         missing = [config for config in configs if config not in found]
         made = self._make_all(missing or _oldest(found, configs, now), known, now)
-        found.update(made)
+        arrivals = {one.config: one.last_arrival for one in kept.configs} if kept else {}
+        found.update({id: _with_arrival(one, arrivals.get(id)) for id, one in made.items()})
         # Others may ask for more: a service leaves out configs that Tsdat rejects.
         kept_on = [one for one in found.values() if one.config in configs or _is_new(one, now)]
         after = KeptSummaries(now, tuple(record.key for record in going_on), tuple(kept_on))
@@ -197,6 +199,16 @@ def _without(summary: ConfigSummary, known: Mapping[str, Acknowledgement]) -> Co
     return replace(summary, failures=failures)
 
 
+def _with_arrival(summary: ConfigSummary, known: datetime | None) -> ConfigSummary:
+    """The summary with an arrival that is on record in an earlier one.
+
+    After a job of many runs, none of the latest runs is of new data.
+    """
+    if known is None or (summary.last_arrival is not None and summary.last_arrival >= known):
+        return summary
+    return replace(summary, last_arrival=known)
+
+
 def _from_latest(
     ledger: Ledger, known: Mapping[str, Acknowledgement], now: datetime, id: str
 ) -> ConfigSummary:
@@ -214,7 +226,7 @@ def _from_latest(
         id,
         now,
         LastRun(latest.key, latest.outcome, latest.started) if latest else None,
-        last_arrival(ledger, id),
+        last_arrival(ledger, id) or (file_time(latest) if latest else None),
         last_products(last) if last else None,
         tuple(failed_run(record) for record in only_open(ledger, iter(failed), known)),
         recent(filter(None, map(checked_run, of_last_day)), now),

@@ -181,7 +181,10 @@ class JobRunner:
                 self._choosing.pop(job.id, None)
                 return
             chosen += len(runs)
-            self._choosing[job.id] = (then, self._choosing[job.id][1])
+            if batch is None:  # the next config needs a search of its own
+                self._choosing.pop(job.id, None)
+            else:
+                self._choosing[job.id] = (then, self._choosing[job.id][1])
             job = then
 
     def _batches_of(self, job: Job, config: Config) -> Iterator[Batch]:
