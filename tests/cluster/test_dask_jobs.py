@@ -1,6 +1,7 @@
 """Jobs of Slurm, PBS and LSF: what is submitted, and runs in jobs that stand-ins really start."""
 
 import os
+import signal
 import subprocess
 
 import fake_slurm
@@ -17,6 +18,12 @@ CONFIG = config(ingest("one"), defaults="settle: 0")
 
 def choice(tmp_path, cluster="slurm", **options):
     return ExecutorChoice("dask", 2, DaskOptions(cluster=cluster, options=options), tmp_path)
+
+
+def test_ctrl_c_does_the_same_as_before():
+    """The import of dask-jobqueue, above, replaces what it does."""
+    assert CLUSTERS
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Mapping
 from typing import Any
 
-import dask_jobqueue
-
 from tidegate.errors import ClusterError, UsageError
 from tidegate.executors.options import ExecutorChoice, Say
+
+# Its import replaces what Ctrl-C does in this process; then Ctrl-C would end the service at once.
+_on_ctrl_c = signal.getsignal(signal.SIGINT)
+try:
+    import dask_jobqueue
+finally:
+    signal.signal(signal.SIGINT, _on_ctrl_c)
 
 CLUSTERS: Mapping[str, Any] = {
     "slurm": dask_jobqueue.SLURMCluster,
