@@ -12,7 +12,6 @@ from e2e_cloud import Cloud, eventually
 from e2e_repository import csv
 
 Metrics = Mapping[tuple[str, str, frozenset[tuple[str, str]]], float]
-Measure = Callable[[Cloud, str], Metrics]
 
 
 @pytest.fixture
@@ -44,20 +43,19 @@ def inbox(cloud: Cloud, request: pytest.FixtureRequest) -> Iterator[str]:
     cloud.sqs.delete_queue(QueueUrl=queue)
 
 
-def goes_off(cloud: Cloud, inbox: str, config: str, about: str, measure: Measure) -> str:
-    """The alert that a person gets, given what there is to be measured.
+def goes_off(cloud: Cloud, inbox: str, name: str, measure: Callable[[], Metrics]) -> str:
+    """The message of an alarm that a person gets, given what is measured.
 
-    The emulator sends no metrics, and its alarms mind no dimensions: whether this alarm goes by one
-    of those is seen to here, and then it is set off.
+    The emulator sends no metrics, and its alarms ignore dimensions: this checks that what was
+    measured is what the alarm watches, and then sets the alarm off.
     """
     cloudwatch = cloud.clients.client("cloudwatch")
-    name = cloud.names.alarm(*config.split("/"), about)
     [alarm] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
     dimensions = frozenset((d["Name"], d["Value"]) for d in alarm["Dimensions"])
     metric = alarm["Namespace"], alarm["MetricName"], dimensions
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     # What a function logs comes to light when it has ended.
-    eventually(lambda: measure(cloud, config).get(metric, 0) > alarm["Threshold"])
+    eventually(lambda: measure().get(metric, 0) > alarm["Threshold"])
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="as measured")
     messages: list[str] = []
 
@@ -71,12 +69,12 @@ def goes_off(cloud: Cloud, inbox: str, config: str, about: str, measure: Measure
     return text
 
 
-def told(cloud: Cloud, config: str) -> Metrics:
-    """What CloudWatch would make of the metrics in the function's log: the sums."""
+def metrics_in(log: str, **of: str) -> Metrics:
+    """What CloudWatch would make of the metrics in a log: the sums."""
     found: dict[Any, float] = {}
-    for text in cloud.stack.log.read_text(errors="replace").splitlines():
+    for text in log.splitlines():
         line: dict[str, Any] = json.loads(text) if text.startswith('{"_aws"') else {}
-        if f"{line.get('pipeline')}/{line.get('config')}" != config:
+        if not line or any(line.get(name) != value for name, value in of.items()):
             continue
         for group in line["_aws"]["CloudWatchMetrics"]:
             [names] = group["Dimensions"]
@@ -87,11 +85,23 @@ def told(cloud: Cloud, config: str) -> Metrics:
     return found
 
 
-def counted(cloud: Cloud, config: str) -> Metrics:
-    """What SQS would tell CloudWatch of the dead-letter queue."""
-    name = cloud.names.dead_letter_queue(*config.split("/"))
-    key = ("AWS/SQS", "ApproximateNumberOfMessagesVisible", frozenset({("QueueName", name)}))
-    return {key: float(cloud.count(cloud.queue(config, dead=True)))}
+def failures_alarm(cloud: Cloud, inbox: str, config: str) -> str:
+    """The message about failed runs of a config."""
+    pipeline, name = config.split("/")
+    alarm = cloud.names.alarm(pipeline, name, "failures")
+
+    def measured() -> Metrics:
+        log = cloud.stack.log.read_text(errors="replace")
+        return metrics_in(log, pipeline=pipeline, config=name)
+
+    return goes_off(cloud, inbox, alarm, measured)
+
+
+def dead_letters_alarm(cloud: Cloud, inbox: str) -> str:
+    """The message about dead letters, once the branch's sweep has found them."""
+    log = cloud.sweep()
+    alarm = cloud.names.branch_alarm("dead-letters")
+    return goes_off(cloud, inbox, alarm, lambda: metrics_in(log))
 
 
 def test_a_pipeline_that_rejects_its_input(cloud: Cloud, mended: Path, inbox: str) -> None:
@@ -107,7 +117,7 @@ def test_a_pipeline_that_rejects_its_input(cloud: Cloud, mended: Path, inbox: st
     assert record.products == ()
     assert cloud.dead("tiny/fails") == []
     assert "no wind" in cloud.log(record)
-    text = goes_off(cloud, inbox, "tiny/fails", "failures", told)
+    text = failures_alarm(cloud, inbox, "tiny/fails")
     assert "tidegate runs --failed --target aws" in text
     assert Path(key).name in cloud.tidegate("runs", "--failed")
     mended.touch()
@@ -116,9 +126,11 @@ def test_a_pipeline_that_rejects_its_input(cloud: Cloud, mended: Path, inbox: st
     assert (record.state, len(record.products)) == ("succeeded", 2)
 
 
-@pytest.mark.parametrize("how", ["offline", "die"])
-def test_a_failure_that_may_pass(cloud: Cloud, mended: Path, inbox: str, how: str) -> None:
-    """Tried again as often as the config says, then given up."""
+@pytest.mark.parametrize(("how", "swept"), [("offline", True), ("die", False)])
+def test_a_failure_that_may_pass(
+    cloud: Cloud, mended: Path, inbox: str, how: str, swept: bool
+) -> None:
+    """Tried again as often as the config says, then given up; a sweep removes the dead letter."""
     key = f"tiny/fails/{how}.csv"
     input = cloud.put(key, csv(f"2022-04-{10 + len(how)}T00:00:00", ask=f"{how} unless {mended}"))
     eventually(lambda: cloud.count(cloud.queue("tiny/fails", dead=True)))
@@ -127,12 +139,16 @@ def test_a_failure_that_may_pass(cloud: Cloud, mended: Path, inbox: str, how: st
     assert (record.state, record.failure.kind) == ("failed", "transient")
     assert (record.attempt, record.tries) == (2, 2)
     assert "retry" not in record.failure.next
-    text = goes_off(cloud, inbox, "tiny/fails", "dead-letters", counted)
-    assert "tidegate retry --failed --target aws" in text
     [body] = cloud.dead("tiny/fails")
     assert json.loads(body)["detail"]["object"]["key"] == input.key
+    if swept:
+        assert "tidegate retry --failed --target aws" in dead_letters_alarm(cloud, inbox)
+        eventually(lambda: not cloud.count(cloud.queue("tiny/fails", dead=True)))
+        again = cloud.ended("tiny/fails", key)
+        assert (again.attempt, again.failure) == (record.attempt, record.failure)
     mended.touch()
-    cloud.tidegate("retry", "--failed", codes=(0, 1))
+    done = cloud.tidegate("retry", "--failed", codes=(0, 1))
+    assert ("back to their queues" in done) is not swept
     record = cloud.ended("tiny/fails", key, attempt=3)
     assert (record.state, record.tries) == ("succeeded", 1)
     cloud.rest("tiny/fails")
@@ -155,7 +171,7 @@ def test_a_function_that_runs_out_of_time(cloud: Cloud, mended: Path, inbox: str
     assert (record.state, record.failure.kind, record.attempt) == ("failed", "timeout", 1)
     assert "when the function's time was over" in record.failure.message
     assert cloud.dead("tiny/slow") == []
-    goes_off(cloud, inbox, "tiny/slow", "failures", told)
+    failures_alarm(cloud, inbox, "tiny/slow")
     functions.update_function_configuration(FunctionName=name, Timeout=whole)
     mended.touch()
     cloud.tidegate("retry", "--failed", codes=(0, 1))
@@ -163,7 +179,7 @@ def test_a_function_that_runs_out_of_time(cloud: Cloud, mended: Path, inbox: str
 
 
 def test_a_handler_that_raises(cloud: Cloud, inbox: str) -> None:
-    """Nothing can be recorded: the message ends with the dead letters, and the alarm tells."""
+    """Nothing can be recorded: the message ends in the dead letters, and the sweep records it."""
     functions, name = cloud.clients.client("lambda"), cloud.function("tiny/broken")
     whole = functions.get_function_configuration(FunctionName=name)["Environment"]
     broken = {n: v for n, v in whole["Variables"].items() if n != "TIDEGATE_TABLE"}
@@ -175,14 +191,17 @@ def test_a_handler_that_raises(cloud: Cloud, inbox: str) -> None:
     cloud.put(key, csv())
     eventually(lambda: cloud.count(cloud.queue("tiny/broken", dead=True)))
     assert cloud.record("tiny/broken", key) is None
-    goes_off(cloud, inbox, "tiny/broken", "dead-letters", counted)
+    [body] = cloud.dead("tiny/broken")
+    dead_letters_alarm(cloud, inbox)
+    record = cloud.ended("tiny/broken", key)
+    assert record.failure is not None
+    assert (record.state, record.failure.kind) == ("failed", "transient")
+    assert "tidegate retry" in record.failure.next
     cloud.sqs.set_queue_attributes(QueueUrl=queue, Attributes=hidden["Attributes"])
     functions.update_function_configuration(FunctionName=name, Environment=whole)
-    [body] = cloud.dead("tiny/broken")
-    assert "back to their queues" in cloud.tidegate("retry", "--failed", codes=(0, 1))
-    record = cloud.ended("tiny/broken", key)
-    assert (record.state, record.attempt) == ("succeeded", 1)
+    cloud.tidegate("retry", "--failed", codes=(0, 1))
+    assert cloud.ended("tiny/broken", key, attempt=2).state == "succeeded"
     assert cloud.dead("tiny/broken") == []
     cloud.send("tiny/broken", body)  # by hand, from the console: it does no harm now
     cloud.rest("tiny/broken")
-    assert cloud.ended("tiny/broken", key).attempt == 1
+    assert cloud.ended("tiny/broken", key).attempt == 2

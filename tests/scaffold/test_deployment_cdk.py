@@ -234,6 +234,7 @@ def test_diff_deploy_and_destroy(emulator: MiniStack, released: Path) -> None:
         "pipelines-main-lambda-lidar-humboldt",
         "pipelines-main-lambda-lidar-morro",
         "pipelines-main-lambda-lidar_vap-humboldt",
+        "pipelines-main-lambda--sweep",
     }
 
     cdk(released, "diff", SECOND, "--fail", more=env)
