@@ -77,6 +77,7 @@ def test_packages_that_were_installed_are_a_change(root, tmp_path_factory, insid
     watched = watch(root)
     watched.watch_packages(package_folders(environment / "bin/python"))
     (place / "tsdat/__pycache__").mkdir()
+    (place / "no_package.py").touch()
     assert (watched.settled(), watched.affects(A)) == ("", False)
     (place / "tsdat-0.9.0.dist-info").rename(place / "tsdat-0.10.0.dist-info")
     assert watched.affects(A)

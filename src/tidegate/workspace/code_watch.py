@@ -55,6 +55,7 @@ class CodeWatch:
             for name, files in pipelines.items()
         }
         self._package_folders = tuple(packages)
+        self._packages_at = self._package_times()
         self._packages = self._installed()
         self._start = self._scan()
         self._starts = {name: self._code(folders) for name, folders in self._folders.items()}
@@ -66,6 +67,7 @@ class CodeWatch:
     def watch_packages(self, folders: Iterable[Path]) -> None:
         """Look at the packages in these folders, too; call it before anybody asks."""
         self._package_folders = tuple(folders)
+        self._packages_at = self._package_times()
         self._packages = self._installed()
         self._start.update(self._packages)
         self._last = self._start
@@ -76,10 +78,29 @@ class CodeWatch:
         if folders is None:
             return False
         same = self._code(folders) == self._starts[config.pipeline]
-        if same and self._installed() == self._packages:
+        if same and not self._packages_changed():
             return False
         self.suspected = True
         return True
+
+    def _packages_changed(self) -> bool:
+        # An installation adds and removes names, which changes the folder's own time. Each run asks
+        # twice, so the folder is listed only then.
+        times = self._package_times()
+        if times == self._packages_at:
+            return False
+        if self._installed() != self._packages:
+            return True
+        self._packages_at = times
+        return False
+
+    def _package_times(self) -> list[tuple[int, int]]:
+        times = []
+        for folder in self._package_folders:
+            with suppress(OSError):
+                status = folder.stat()
+                times.append((status.st_mtime_ns, status.st_ino))
+        return times
 
     def settled(self) -> str:
         """What has changed, once it does not change any more; "" for nothing."""
@@ -104,7 +125,6 @@ class CodeWatch:
         return found
 
     def _installed(self) -> Stamps:
-        # Not by `glob` and `Path`, which take ten times as long: each run looks twice.
         found: Stamps = {}
         for folder in self._package_folders:
             with suppress(OSError), os.scandir(folder) as entries:
