@@ -14,16 +14,24 @@ pytestmark = pytest.mark.functional
 
 FILES = 16
 TEXT = config(ingest("one"), rest=VAP.replace('"* * * * *"', '"0 0 1 1 *"'), defaults="settle: 0")
-SLOW = "slow 0.1"
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory):
+def gate(tmp_path_factory):
+    """A file: runs take as long as it is there."""
+    return tmp_path_factory.mktemp("gate") / "closed"
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory, gate):
     """A workspace with 16 files of 8 days that were processed."""
     place = make(tmp_path_factory.mktemp("jobs") / "workspace", TEXT)
     for n in range(FILES):
         begin = f"2022-04-{1 + n // 2:02}T{n % 2 * 12:02}:00:00"
-        place.put(f"tiny/one/one.{begin[:10].replace('-', '')}.{n:02}.csv", csv(begin, ask=SLOW))
+        place.put(
+            f"tiny/one/one.{begin[:10].replace('-', '')}.{n:02}.csv",
+            csv(begin, ask=f"while {gate}"),
+        )
     place.age()
     place.once("--workers", "2")
     return place
@@ -93,20 +101,23 @@ def test_a_job_that_was_killed_goes_on_and_each_run_is_done_once(place):
     assert len(place.records("tiny_vap/one")) == FILES  # the schedule has nothing more to do
 
 
-def test_what_arrives_goes_before_a_job_and_others_can_cancel_it(place):
+def test_what_arrives_goes_before_a_job_and_others_can_cancel_it(place, gate):
     with place.up():
         command = start(place, "tiny/one", "--limit", "1", "--json")
         try:
             eventually(lambda: attempts(place)[2] >= 2)
             place.put("tiny/one/late.20220501.csv", csv("2022-05-01"))
             late = place.ended("tiny/one/late.20220501.csv")
+            gate.touch()  # or else the job may be done before it is cancelled
             again = [r for r in place.records("tiny/one") if r.attempt == 2]
             assert len(again) < FILES
             id = the_job(place)["id"]
             eventually(lambda: place.record(late.run.inputs[0].key) != place.records()[0])
             assert place.run("jobs", "cancel", id).code == 0
+            gate.unlink()
             out, said = command.communicate(timeout=60)
         finally:
+            gate.unlink(missing_ok=True)
             command.kill()
         assert command.returncode == 1, said
         assert '"state": "cancelled"' in out

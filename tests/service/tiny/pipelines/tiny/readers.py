@@ -30,6 +30,10 @@ def misbehave(words: list[str]) -> None:
         os._exit(int(rest[0]))
     elif what in ("hang", "slow"):
         time.sleep(float(rest[0]))
+    elif what == "while":  # that file is there
+        time.sleep(0.1)
+        while Path(rest[0]).exists():
+            time.sleep(0.05)
     elif what == "memory":
         held = []
         while True:
