@@ -123,3 +123,16 @@ def test_an_interpreter_that_is_not_there(tmp_path):
     with pytest.raises(PythonEnvironmentError):
         worker.start()
     server.close()
+
+
+@pytest.mark.functional
+def test_after_an_interrupt_no_worker_starts(repository):
+    """Neither as a copy nor by itself: a run would go on that nobody waits for."""
+    python = [str(PYTHONS["0.10"])]
+    server = fork_server_for(python, repository.root)
+    server.interrupt()
+    worker = WorkerProcess(python, repository.root, server=server)
+    with pytest.raises(WorkerLost):
+        worker.start()
+    assert worker.pid is None
+    server.close()

@@ -82,7 +82,7 @@ class ProcessExecutor:
         """Kill the workers that are at work; each ``perform`` raises Interrupted."""
         with self._lock:
             self._interrupted.set()
-        self._server.kill()
+        self._server.interrupt()
         for worker in list(self._busy):
             worker.interrupt()
 

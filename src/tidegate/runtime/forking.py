@@ -85,6 +85,8 @@ class ForkServer:
         self._control: socket.socket | None = None
         self._imported: set[str] = set()
         self._usable = sys.platform == "linux"
+        self.interrupted = False
+        """Whether no worker may start any more, as a copy or by itself."""
 
     @property
     def pid(self) -> int | None:
@@ -126,6 +128,11 @@ class ForkServer:
         process = self._process
         if process is not None:
             process.kill()
+
+    def interrupt(self) -> None:
+        """Kill the server and its workers, from any thread, for good."""
+        self.interrupted = True
+        self.kill()
 
     def close(self) -> None:
         """End the server and its workers."""

@@ -143,6 +143,7 @@ class WorkerProcess:
 
         Raises:
             PythonEnvironmentError: the interpreter cannot be started.
+            WorkerLost: the executor was interrupted meanwhile.
         """
         given = os.environ if self._credentials else without_credentials(os.environ)
         environment = {**given, **ENVIRONMENT, **self._environment}
@@ -168,6 +169,9 @@ class WorkerProcess:
         os.set_blocking(output, False)
         self._output = output
         self.runs, self.ready = 0, {}
+        if self._server is not None and self._server.interrupted:
+            self.kill()  # it may have begun to start before that
+            raise WorkerLost("the worker was interrupted while it started")
 
     def _wait_until_ready(self, timeout: float) -> None:
         try:
