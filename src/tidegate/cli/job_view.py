@@ -193,6 +193,6 @@ def show_jobs(out: View, jobs: Sequence[Job], *, at_work: bool) -> None:
     for job in jobs:
         if state_of(job, at_work=at_work) == "interrupted":
             out.note(
-                f"nobody is at work on {job.id}: `tidegate up` goes on with it, or"
+                f"job {job.id} is not being carried out: `tidegate up` continues it, and so does"
                 f" `tidegate jobs resume {job.id}`"
             )

@@ -200,7 +200,7 @@ def _show_runs(out: View, runs: Iterable[Run]) -> None:
 
 
 def _is_searched(out: View, opened: Session, config: Config, scope: Scope) -> bool:
-    """Whether somebody else searches for the missing files of a config, and runs them."""
+    """Whether the function of a config was asked to search for missing files, and to run them."""
     if scope.only != "missing" or not opened.request_missing(config, scope.begin, scope.end):
         return False
     out.note(

@@ -18,7 +18,12 @@ from tidegate.deploy.design.arn_patterns import (
     resource_arns,
     role_arns,
 )
-from tidegate.deploy.design.roles import Statement, encryption_statements, ledger_statement
+from tidegate.deploy.design.roles import (
+    Statement,
+    encryption_statements,
+    ledger_statement,
+    queues_statement,
+)
 from tidegate.targets.aws.names import Names
 
 
@@ -151,19 +156,7 @@ def boundary_statements(
         *_bucket_statements(place, inputs, outputs),
         *encryption_statements(place, inputs, outputs),
         ledger_statement(place, names.ledger_table, indexes),
-        Statement(
-            "Queues",
-            (
-                "sqs:ChangeMessageVisibility",
-                "sqs:DeleteMessage",
-                "sqs:GetQueueAttributes",
-                "sqs:GetQueueUrl",
-                "sqs:ReceiveMessage",
-                "sqs:SendMessage",
-            ),
-            queue_arns(names, place),
-            why=ANY_NAME,
-        ),
+        queues_statement(names, place),
         Statement(
             "Sweep",
             ("lambda:InvokeFunction",),

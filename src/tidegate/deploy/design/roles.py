@@ -228,25 +228,30 @@ def scheduler_statements(queues: Sequence[str], sweep: str) -> tuple[Statement, 
     return (Statement("Send", ("sqs:SendMessage",), tuple(queues)), start) if queues else (start,)
 
 
+def queues_statement(names: Names, place: Place) -> Statement:
+    """Messages of all queues of the branch: take, postpone, delete, send and count them."""
+    return Statement(
+        "Queues",
+        (
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:GetQueueUrl",
+            "sqs:ReceiveMessage",
+            "sqs:SendMessage",
+        ),
+        queue_arns(names, place),
+        why=ANY_NAME,
+    )
+
+
 def sweep_statements(
     names: Names, place: Place, indexes: Iterable[str], log_group: str
 ) -> tuple[Statement, ...]:
     """What the sweep may do with the ledger and all queues; it reads no files."""
     return (
         ledger_statement(place, names.ledger_table, indexes),
-        Statement(
-            "Queues",
-            (
-                "sqs:ChangeMessageVisibility",
-                "sqs:DeleteMessage",
-                "sqs:GetQueueAttributes",
-                "sqs:GetQueueUrl",
-                "sqs:ReceiveMessage",
-                "sqs:SendMessage",
-            ),
-            queue_arns(names, place),
-            why=ANY_NAME,
-        ),
+        queues_statement(names, place),
         Statement(
             "Logs",
             ("logs:CreateLogStream", "logs:PutLogEvents"),
