@@ -164,8 +164,8 @@ class ForkServer:
         assert self._control is not None
         requests, stdin = os.pipe()
         stdout, answers = os.pipe()
-        ended, told = os.pipe()
-        given = array.array("i", (requests, answers, output, told))
+        ended, exit_code = os.pipe()
+        given = array.array("i", (requests, answers, output, exit_code))
         assert len(given) == DESCRIPTORS
         pid = 0
         try:
@@ -173,7 +173,12 @@ class ForkServer:
             self._control.sendmsg([b'{"fork": true}'], [rights])
             pid = int(self._receive().get("pid", 0))
         finally:
-            for descriptor in (requests, answers, told, *(() if pid else (stdin, stdout, ended))):
+            for descriptor in (
+                requests,
+                answers,
+                exit_code,
+                *(() if pid else (stdin, stdout, ended)),
+            ):
                 os.close(descriptor)
         if not pid:  # it has threads
             self._usable = False

@@ -44,7 +44,7 @@ class DaskCluster:
         self._say = say
         self._there = True
         self._reconnect_at = 0.0
-        self._lonely_since: float | None = None
+        self._no_worker_since: float | None = None
         self.maximum = maximum
         """How many runs there can be at once."""
         self.wanted = 0
@@ -107,7 +107,7 @@ class DaskCluster:
             self._there = there
             state = "is back" if there else "cannot be reached; runs wait until it is back"
             self._say(f"the Dask scheduler {self._address} {state}")
-        self._say_if_lonely(bool(found))
+        self._say_if_no_worker(bool(found))
         return found
 
     def _reconnect(self) -> None:
@@ -118,17 +118,17 @@ class DaskCluster:
         with suppress(OSError, TimeoutError, asyncio.TimeoutError):
             self._client = _connect(self._address, timeout=2.0)
 
-    def _say_if_lonely(self, found: bool) -> None:
+    def _say_if_no_worker(self, found: bool) -> None:
         if found or not self.wanted or not self._there:
-            self._lonely_since = None
+            self._no_worker_since = None
             return
-        self._lonely_since = self._lonely_since or time.monotonic()
-        if time.monotonic() - self._lonely_since > _NO_WORKER:
+        self._no_worker_since = self._no_worker_since or time.monotonic()
+        if time.monotonic() - self._no_worker_since > _NO_WORKER:
             self._say(
                 f"no Dask worker has joined {self._address} yet; {quantity(self.wanted, 'run')}"
                 " wait: see docs/dask.md, No worker joins"
             )
-            self._lonely_since = time.monotonic() + 10 * _NO_WORKER
+            self._no_worker_since = time.monotonic() + 10 * _NO_WORKER
 
     def unsuitable(self, addresses: Sequence[str]) -> dict[str, TidegateError]:
         """Those workers that have other versions of Python or Dask, and what to do."""
