@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_here import run_here
 from ministack_process import REGION, MiniStack
 from release_samples import TOOL
 
@@ -112,14 +111,10 @@ class Deployed:
 
     def tidegate(self, *arguments: str, code: int = 0, **environment: str) -> Done:
         """A command; its exit code is checked."""
-        done = subprocess.run(
-            [sys.executable, "-m", "tidegate", *arguments],
-            cwd=self.folder, capture_output=True, text=True, check=False, timeout=300,
-            env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
+        done = Done(*run_here(arguments, self.folder, environment))
+        assert done.code == code, f"{arguments}\n{done.out}\n{done.err}"
+        assert "Traceback" not in done.err
+        return done
 
     def plan(self, **more: Any) -> Plan:
         reading = configuration.read(self.folder / "pipelines_config.yml", files=False)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from aws_bench import INGEST, VAP, Bench
+from command_here import run_here
 from ministack_process import REGION, MiniStack
 
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
@@ -104,6 +105,8 @@ class Branch:
     folder: Path
     name: str
     benches: dict[str, Bench] = field(default_factory=dict)
+    at_work: bool = False
+    """Whether its functions are at work."""
 
     @property
     def names(self) -> Names:
@@ -117,13 +120,20 @@ class Branch:
 
     def tidegate(self, *arguments: str, code: int = 0, **environment: str) -> Done:
         """The command, on this branch; its exit code is checked."""
-        here = ("--target", "aws", "--branch", self.name)
+        words = [*arguments, "--target", "aws", "--branch", self.name]
+        if self.at_work or "PYTHONPATH" in environment:  # functions print what they log
+            done = self._run_apart(words, environment)
+        else:
+            done = Done(*run_here(words, self.folder, environment))
+        assert done.code == code, f"{arguments}\n{done.out}\n{done.err}"
+        return done
+
+    def _run_apart(self, words: list[str], environment: dict[str, str]) -> Done:
         done = subprocess.run(
-            [sys.executable, "-m", "tidegate", *arguments, *here],
+            [sys.executable, "-m", "tidegate", *words],
             cwd=self.folder, capture_output=True, text=True, check=False, timeout=120,
             env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return Done(done.returncode, done.stdout, done.stderr)
 
     def deploy(self, *configs: Config) -> None:
@@ -153,7 +163,7 @@ class Branch:
 
     def working(self) -> Working:
         """The functions, at work for as long as it is entered."""
-        return Working(list(self.benches.values()))
+        return Working(self)
 
     def arrive(self, key: str, content: bytes = b"raw") -> None:
         """A raw file arrives and is run."""
@@ -163,24 +173,26 @@ class Branch:
 class Working:
     """What Lambda's event source mapping does: polls queues, and invokes."""
 
-    def __init__(self, benches: list[Bench]) -> None:
-        self._benches = benches
+    def __init__(self, branch: Branch) -> None:
+        self._branch = branch
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work)
 
     def _work(self) -> None:
         while not self._stop.is_set():
-            for bench in self._benches:
+            for bench in self._branch.benches.values():
                 if bench.visible():
                     bench.poll()
             time.sleep(0.1)
 
     def __enter__(self) -> None:
+        self._branch.at_work = True
         self._thread.start()
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._branch.at_work = False
 
 
 def _zip() -> bytes:
