@@ -50,17 +50,17 @@ class Start:
 
 def measure_cold(folder: Path, quick: bool) -> list[Figure]:
     """Turn and turn about; then where the time goes."""
-    count = 1 if quick else 12
+    warm_up, count = (0, 1) if quick else (1, 12)
     cores = len(os.sched_getaffinity(0))
     figures: list[Figure] = []
     with emulator(folder / "emulator") as aws:
         site = _Site(aws, folder / "off", "off")
-        for number in (cores, 1) if cores > 1 else (1,):
-            starts = [site.pair(number, turn) for turn in range(count + 1)][1:]
+        for number in (cores, 1) if cores > 1 and not quick else (1,):
+            starts = [site.pair(number, turn) for turn in range(warm_up + count)][warm_up:]
             name = "one core" if number == 1 else f"{number} cores"
             figures += _figures(*zip(*starts), name)
         plots = _Site(aws, folder / "on", "on")
-        figures += _fonts(plots, folder, 1 if quick else 5)
+        figures += _fonts(plots, folder, warm_up, 1 if quick else 5)
     return [*figures, *_imports(1 if quick else 5)]
 
 
@@ -82,10 +82,11 @@ def _figures(ours: Sequence[Start], plain: Sequence[Start], name: str) -> list[F
     ]
 
 
-def _fonts(site: _Site, folder: Path, count: int) -> list[Figure]:
+def _fonts(site: _Site, folder: Path, warm_up: int, count: int) -> list[Figure]:
     """With plots: matplotlib's list of fonts in the image, or looked for at each start."""
     cores = len(os.sched_getaffinity(0))
-    site.start("ours", cores)
+    for _ in range(warm_up):
+        site.start("ours", cores)
     pairs = [
         (
             site.start("ours", cores).cpu,
