@@ -24,8 +24,9 @@ from tidegate.deploy.design.image_lifecycle import lifecycle_policy
 from tidegate.deploy.design.roles import Statement
 from tidegate.deploy.design.templates import synthesize
 from tidegate.errors import ConfigurationError
+from tidegate.runtime.code_files import SHARED
 from tidegate.targets.aws.names import Names
-from tidegate.workspace.repository import ENVIRONMENT_FILES, SHARED
+from tidegate.workspace.repository import ENVIRONMENT_FILES
 
 PIPELINES = ("buoy", "wave_vap", "tides")
 LONG = CODEPIPELINE.model_copy(update={"pipelines_repo_name": "a-rather-long-name-of-pipelines"})

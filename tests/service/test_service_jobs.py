@@ -86,6 +86,7 @@ def test_a_job_that_was_killed_goes_on_and_each_run_is_done_once(place):
     done = place.tidegate("jobs", "resume", job["id"], "--json").json
     assert (done["state"], done["ended"]) == ("done", FILES + FILES // 2)
     runs = done["ended"]
+    assert done["expected"] == {"tiny/one": FILES, "tiny_vap/one": FILES // 2}
     assert done["counts"] == {"planned": runs, "succeeded": runs, "equal": runs}
     again = attempts(place)
     assert again[2] + again[3] == FILES

@@ -1,6 +1,7 @@
 """Which executor carries runs out: what the command line says, else the config."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,13 @@ import pytest
 
 from tidegate.config.models import PipelinesConfig
 from tidegate.errors import UsageError
-from tidegate.workspace.executor_choice import NOTHING_SAID, ExecutorArguments, choose_executor
+from tidegate.workspace.executor_choice import (
+    NOTHING_SAID,
+    ExecutorArguments,
+    choose_executor,
+    from_record,
+    to_record,
+)
 from tidegate.workspace.folder import Workspace
 
 
@@ -74,3 +81,26 @@ def test_how_many_runs_at_once_by_default(tmp_path):
 def test_what_does_not_fit_is_refused(tmp_path, arguments):
     with pytest.raises(UsageError):
         choose(tmp_path, arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "where"), [(None, ""), (b"queue: [", ":1"), (b"\xff\xfe", ""), (b"- a", "")]
+)
+def test_a_file_of_options_that_cannot_be_used(tmp_path, content, where):
+    file = tmp_path / "slurm.yml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError) as raised:
+        choose(tmp_path, ExecutorArguments("dask", dask_options=file))
+    assert str(file) in str(raised.value)
+    assert raised.value.next
+    assert raised.value.where == (f"{file}{where}" if where else "")
+    assert "Errno" not in str(raised.value)
+
+
+def test_a_job_keeps_what_was_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = ExecutorArguments(dask_cluster="slurm", dask_options=Path("slurm.yml"), dask_max=20)
+    kept = from_record(json.loads(json.dumps(to_record(said))))
+    assert kept == replace(said, dask_options=tmp_path / "slurm.yml")
+    assert from_record(to_record(NOTHING_SAID)) == NOTHING_SAID

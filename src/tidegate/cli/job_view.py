@@ -18,7 +18,7 @@ from tidegate.cli.view import View, plain
 from tidegate.runtime.jobs import OPEN, Job, JobCounts, time_left
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
-from tidegate.workspace.jobs import JobEstimate
+from tidegate.workspace.job_estimate import JobEstimate
 
 _EVERY = 60.0
 _SHOWN = 3

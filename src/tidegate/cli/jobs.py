@@ -9,9 +9,11 @@ import typer
 from tidegate.cli.job_view import job_data, show_jobs, show_summary
 from tidegate.cli.options import CPUS, HERE, In, Json, Python, Workers
 from tidegate.cli.reprocess import follow
+from tidegate.cli.run_options import takes_executor
 from tidegate.cli.view import View
 from tidegate.runtime.jobs import Job
 from tidegate.workspace import session
+from tidegate.workspace.executor_choice import NOTHING_SAID, ExecutorArguments
 from tidegate.workspace.jobs import LocalJobs, jobs_of
 from tidegate.workspace.session import RunOptions, TargetOptions
 
@@ -55,18 +57,25 @@ def cancel(id: Id, directory: In = HERE, as_json: Json = False) -> None:
     _print(View(as_json=as_json), jobs, jobs.cancel(jobs.find(id).id))
 
 
-@app.command(epilog="Example: tidegate jobs resume 3f9a0c")
+@app.command(
+    epilog="Examples: tidegate jobs resume 3f9a0c   ·   tidegate jobs resume 3f9a0c --dask-max 20"
+)
+@takes_executor
 def resume(
     id: Id,
     directory: In = HERE,
     python: Python = None,
     workers: Workers = CPUS,
     as_json: Json = False,
+    executor: ExecutorArguments = NOTHING_SAID,
 ) -> None:
-    """Go on with a job that was paused or interrupted: in the service, or else here."""
+    """Go on with a job that was paused or interrupted: in the service, or else here.
+
+    Without options for the executor it uses those that the job was begun with.
+    """
     out = View(as_json=as_json)
     job = _open(directory).find(id)
-    options = RunOptions(python, workers, say=out.note)
+    options = RunOptions(python, workers, say=out.note, executor=executor)
     opened = session.open_session(TargetOptions(directory), options)
     jobs = jobs_of(opened)
     assert jobs is not None

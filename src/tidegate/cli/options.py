@@ -92,12 +92,16 @@ def restore_signals() -> None:
 
 @contextmanager
 def stopping(
-    stop: Callable[[], object], out: View, received: list[int] | None = None
+    stop: Callable[[], object],
+    out: View,
+    received: list[int] | None = None,
+    *,
+    at_work: Callable[[], bool] = lambda: True,
 ) -> Iterator[None]:
     """Call ``stop`` on the first Ctrl-C, SIGTERM or SIGHUP; end the process on the second.
 
     A terminal that closes sends SIGHUP. `nohup` ignores it, and then it stays ignored. The signal
-    is added to ``received``.
+    is added to ``received``. ``at_work`` says whether there are runs that are waited for.
     """
     received = [] if received is None else received
 
@@ -109,9 +113,10 @@ def stopping(
         threading.Thread(target=stop_and_say, daemon=True).start()
 
     def stop_and_say() -> None:
+        after = " after the runs that are at work" if at_work() else ""
         stop()
         with suppress(OSError):  # the terminal may be gone
-            out.note("stopping after the runs that are at work; press Ctrl-C again to stop now")
+            out.note(f"stopping{after}; press Ctrl-C again to stop now")
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

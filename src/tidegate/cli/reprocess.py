@@ -13,25 +13,9 @@ import typer
 
 from tidegate.cli import view
 from tidegate.cli.asking import has_terminal
-from tidegate.cli.executor_options import takes_executor
 from tidegate.cli.job_view import JobProgress, estimate_lines, job_data, show_summary
-from tidegate.cli.options import (
-    AN_HOUR,
-    CPUS,
-    HERE,
-    MAIN,
-    Branch,
-    In,
-    Json,
-    Profile,
-    Python,
-    Region,
-    Target,
-    Wait,
-    Workers,
-    Yes,
-    stopping,
-)
+from tidegate.cli.options import Yes, stopping
+from tidegate.cli.run_options import RunArguments, takes_run_options
 from tidegate.cli.runs import carry_out
 from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
@@ -41,9 +25,8 @@ from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.scope import Scope
 from tidegate.runtime.wording import quantity
 from tidegate.workspace import rerun, session
-from tidegate.workspace.executor_choice import NOTHING_SAID, ExecutorArguments
-from tidegate.workspace.jobs import JobRequest, LocalJobs, expected_of, jobs_of, named
-from tidegate.workspace.session import RunOptions, Session, TargetOptions
+from tidegate.workspace.jobs import JobRequest, LocalJobs, jobs_of, named
+from tidegate.workspace.session import Session
 from tidegate.workspace.verification import lost_runs
 
 app = typer.Typer()
@@ -61,7 +44,7 @@ OnlyRuns = Annotated[
     epilog="Examples: tidegate reprocess lidar/humboldt --begin 20201201 --end 20210101 --only"
     " stale   ·   tidegate reprocess lidar --with-vaps --yes"
 )
-@takes_executor
+@takes_run_options
 def reprocess(
     configs: Annotated[
         list[str],
@@ -90,33 +73,24 @@ def reprocess(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Only show what would run.")
     ] = False,
-    directory: In = HERE,
-    python: Python = None,
-    workers: Workers = CPUS,
-    target: Target = "local",
-    branch: Branch = MAIN,
-    profile: Profile = None,
-    region: Region = None,
-    wait: Wait = AN_HOUR,
-    as_json: Json = False,
-    executor: ExecutorArguments = NOTHING_SAID,
+    *,
+    given: RunArguments,
 ) -> None:
     """Run configs or whole pipelines again, for example after a change of their code.
 
     On this machine this is a job: it survives a restart, and `tidegate jobs` pauses or cancels it.
     """
-    out = View(as_json=as_json)
-    where = TargetOptions(directory, target, branch, profile, region)
-    options = RunOptions(python, workers, wait, out.note, executor)
+    out = View(as_json=given.as_json)
     since, until = (rerun.parse_time(text) if text else None for text in (begin, end))
     if since is not None and until is not None and since >= until:
         raise UsageError("--end is not after --begin", next="swap them")
-    opened = session.open_session(where, options)
+    options = given.run_options(out.note)
+    opened = session.open_session(given.where, options)
     ids = named(configs, lambda n: [c.id for c in rerun.named_configs(opened.manifest, n)])
     request = JobRequest(ids, since, until, only, with_vaps, limit)
     jobs = jobs_of(opened)
     if jobs is None:
-        _request(out, opened, request, None if dry_run else wait)
+        _request(out, opened, request, None if dry_run else options.wait)
     elif dry_run:
         _show_runs(out, jobs.runs(jobs.new_job(request)))
     else:
@@ -138,7 +112,7 @@ def _start(out: View, jobs: LocalJobs, job: Job, *, yes: bool) -> Job:
         raise typer.Exit
     if not yes and has_terminal() and not typer.confirm("Start?", default=True, err=True):
         raise typer.Exit(1)
-    job = replace(job, expected=expected_of(estimate))
+    job = replace(job, expected=estimate.expected)
     jobs.start(job)
     out.note(f"job {job.id}: `tidegate jobs` shows, pauses, resumes and cancels it")
     return job
@@ -150,7 +124,8 @@ def follow(out: View, jobs: LocalJobs, id: str) -> None:
     received: list[int] = []
     with jobs.carrying_out(id, progress.seen, _print_failure(out), out.note) as work:
         if work.by_service:
-            out.note("the service carries it out; Ctrl-C ends the waiting, and then asks")
+            own = ", with its own executor" if jobs.names_executor() else ""
+            out.note(f"the service carries it out{own}; Ctrl-C ends the waiting, and then asks")
         with stopping(work.stop, out, received), progress.shown():
             work.run()
         by_service = work.by_service

@@ -11,10 +11,8 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import view
-from tidegate.cli.executor_options import takes_executor
 from tidegate.cli.options import (
     AN_HOUR,
-    CPUS,
     HERE,
     MAIN,
     Branch,
@@ -23,14 +21,12 @@ from tidegate.cli.options import (
     OnlyConfig,
     OnlyDatastream,
     Profile,
-    Python,
     Region,
     Target,
-    Wait,
-    Workers,
     stopping,
 )
 from tidegate.cli.run_list import show_products, show_runs
+from tidegate.cli.run_options import RunArguments, takes_run_options
 from tidegate.cli.view import View
 from tidegate.errors import UsageError
 from tidegate.runtime.open_failures import open_failures
@@ -44,9 +40,8 @@ from tidegate.workspace import (
     rerun,
     session,
 )
-from tidegate.workspace.executor_choice import NOTHING_SAID, ExecutorArguments
 from tidegate.workspace.newest_products import ProductFilter, newest_products
-from tidegate.workspace.session import RunOptions, TargetOptions
+from tidegate.workspace.session import TargetOptions
 
 app = typer.Typer()
 
@@ -60,7 +55,7 @@ Full = Annotated[
     "tidegate run lidar_vap/humboldt --begin 20220405 --end 20220406.120000   ·   "
     "tidegate run --from-bundle failed.zip"
 )
-@takes_executor
+@takes_run_options
 def run(
     files: Annotated[
         list[str] | None,
@@ -89,48 +84,39 @@ def run(
             " own. That runs the code in it.",
         ),
     ] = None,
-    directory: In = HERE,
-    python: Python = None,
-    workers: Workers = CPUS,
-    target: Target = "local",
-    branch: Branch = MAIN,
-    profile: Profile = None,
-    region: Region = None,
-    wait: Wait = AN_HOUR,
-    as_json: Json = False,
-    executor: ExecutorArguments = NOTHING_SAID,
+    *,
+    given: RunArguments,
 ) -> None:
     """Process raw files, or one window of a VAP, now, even if that was done before."""
-    out = View(as_json=as_json)
+    out = View(as_json=given.as_json)
     if from_bundle is not None:
-        if files or target != "local":
+        if files or given.where.target != "local":
             what = "--from-bundle runs what is in the bundle, on this machine"
             raise UsageError(what, next="leave out the files and --target")
-        _run_bundle(out, from_bundle, directory, RunOptions(python, workers, wait, out.note))
+        _run_bundle(out, from_bundle, given)
         return
     if not files:
         raise UsageError("name the files to run", next="or a VAP, or --from-bundle FILE.zip")
-    where = TargetOptions(directory, target, branch, profile, region)
     is_vap = begin is not None or end is not None
-    options = RunOptions(python, workers, wait, out.note, executor, files[0] if is_vap else config)
-    opened = session.open_session(where, options)
+    options = given.run_options(out.note, about=files[0] if is_vap else config)
+    opened = session.open_session(given.where, options)
     if is_vap:
         with opened.ledger() as ledger:
             now = datetime.now(timezone.utc)
             runs = rerun.window_run(opened.manifest, ledger, files, (begin, end), now)
     else:
         runs = opened.file_runs(files, config=config, clump=clump, all=multidispatch)
-    carry_out(out, opened, runs, wait)
+    carry_out(out, opened, runs, options.wait)
 
 
-def _run_bundle(out: View, file: Path, directory: Path, options: RunOptions) -> None:
+def _run_bundle(out: View, file: Path, given: RunArguments) -> None:
     """Unpack a bundle, and run what is in it as on the machine that it comes from."""
-    folder = Path(file.stem) if directory == HERE else directory
+    folder = Path(file.stem) if given.where.directory == HERE else given.where.directory
     bundle = bundle_extraction.unpack(file, folder)
     out.note(f"unpacked {file} into {folder}; it runs the code in there")
     for problem in bundle.problems:
         out.note(f"not in the bundle: {problem}")
-    opened = session.open_session(TargetOptions(folder), options)
+    opened = session.open_session(TargetOptions(folder), given.run_options(out.note))
     wanted = bundle.runs(opened, datetime.now(timezone.utc))
     failure = bundle.record.failure
     if failure is not None:
@@ -286,7 +272,7 @@ def products(
 
 
 @app.command(epilog="Examples: tidegate retry 3f9a 77c0   ·   tidegate retry --failed")
-@takes_executor
+@takes_run_options
 def retry(
     keys: Annotated[
         list[str] | None, typer.Argument(metavar="RUN", help="The first digits of keys.")
@@ -297,26 +283,17 @@ def retry(
     plots: Annotated[
         bool, typer.Option("--plots", help="All runs that succeeded except for their plots.")
     ] = False,
-    directory: In = HERE,
-    python: Python = None,
-    workers: Workers = CPUS,
-    target: Target = "local",
-    branch: Branch = MAIN,
-    profile: Profile = None,
-    region: Region = None,
-    wait: Wait = AN_HOUR,
-    as_json: Json = False,
-    executor: ExecutorArguments = NOTHING_SAID,
+    *,
+    given: RunArguments,
 ) -> None:
     """Run failed runs again."""
-    out = View(as_json=as_json)
+    out = View(as_json=given.as_json)
     if bool(keys) + failed + plots != 1:
         raise UsageError(
             "name the runs to retry, or use --failed or --plots",
             next="`tidegate runs --failed` lists open failures",
         )
-    where = TargetOptions(directory, target, branch, profile, region)
-    opened = session.open_session(where, RunOptions(python, workers, wait, out.note, executor))
+    opened = session.open_session(given.where, given.run_options(out.note))
     with opened.ledger() as ledger:
         now = datetime.now(timezone.utc)
         wanted = rerun.to_retry(opened.manifest, ledger, keys or [], now, plots=plots)
@@ -327,7 +304,7 @@ def retry(
         )
     elif not wanted:
         out.note("no run with failed plots" if plots else "no failed runs")
-    carry_out(out, opened, wanted, wait)
+    carry_out(out, opened, wanted, given.options.wait)
 
 
 # --- shared by commands ------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.activity import Activity
-from tidegate.cli.executor_options import takes_executor
 from tidegate.cli.options import CPUS, HERE, Dir, Json, Python, Workers, stopping
+from tidegate.cli.run_options import takes_executor
 from tidegate.cli.view import View
 from tidegate.cli.web import PORT, dashboard
 from tidegate.notify import Notifications

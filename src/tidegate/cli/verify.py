@@ -9,28 +9,14 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import view
-from tidegate.cli.options import (
-    AN_HOUR,
-    CPUS,
-    HERE,
-    MAIN,
-    Branch,
-    In,
-    Json,
-    Profile,
-    Python,
-    Region,
-    Target,
-    Wait,
-    Workers,
-    stopping,
-)
+from tidegate.cli.options import stopping
+from tidegate.cli.run_options import RunArguments, takes_run_options
 from tidegate.cli.view import View, plain
 from tidegate.runtime.runs import RunRecord
 from tidegate.runtime.wording import quantity
 from tidegate.workspace import session, verification
 from tidegate.workspace.adoption import command as adoption
-from tidegate.workspace.session import RunOptions, Session, TargetOptions
+from tidegate.workspace.session import Session
 from tidegate.workspace.verification import Verification
 
 app = typer.Typer()
@@ -41,6 +27,7 @@ _SHOWN = 100
     epilog="Examples: tidegate verify   ·   tidegate verify --repair   ·   "
     "tidegate verify --target aws --quick --json"
 )
+@takes_run_options
 def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Compare names and sizes only, not the content.")
@@ -53,21 +40,13 @@ def verify(
             " names fit a config.",
         ),
     ] = False,
-    directory: In = HERE,
-    python: Python = None,
-    workers: Workers = CPUS,
-    target: Target = "local",
-    branch: Branch = MAIN,
-    profile: Profile = None,
-    region: Region = None,
-    wait: Wait = AN_HOUR,
-    as_json: Json = False,
+    *,
+    given: RunArguments,
 ) -> None:
     """Compare the products in storage with those on record; exit code 1 if they differ."""
-    out = View(as_json=as_json)
-    where = TargetOptions(directory, target, branch, profile, region)
-    options = RunOptions(python, workers, wait, out.note)
-    opened = (session.open_session if repair else session.open_for_reading)(where, options)
+    out = View(as_json=given.as_json)
+    open_it = session.open_session if repair else session.open_for_reading
+    opened = open_it(given.where, given.run_options(out.note))
     found = _verify(opened, out, quick=quick)
     if repair:
         before = found
@@ -75,10 +54,10 @@ def verify(
             _repair(opened, out, found)
             found = _verify(opened, out, quick=quick)
         opened.bind_outputs()
-        if not as_json:
+        if not given.as_json:
             done = len(before.differences) - len(found.differences)
             out.note(f"{quantity(max(done, 0), 'difference')} repaired")
-    if as_json:
+    if given.as_json:
         out.data(asdict(found))
     else:
         _show(out, found)

@@ -92,7 +92,7 @@ def web(
 
     with (
         WebServer(where, options, python=python, workers=workers) as server,
-        stopping(server.stop, out),
+        stopping(server.stop, out, at_work=lambda: server.at_work),
     ):
         out.line(f"the dashboard is at {server.url}")
         out.note("press Ctrl-C to stop")

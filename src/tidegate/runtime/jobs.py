@@ -82,6 +82,8 @@ class Job:
     """How many of its runs go on at once, at most; None: as many as there are workers."""
     who: str = ""
     """Who asked, where that is known."""
+    executor: Mapping[str, str] = field(default_factory=dict)
+    """What the command line said about the executor, by the name of the option."""
     holds: tuple[str, ...] = ()
     """The ids of VAPs that read what it makes: their schedules leave its windows out meanwhile."""
     expected: Mapping[str, int] = field(default_factory=dict)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import watchfiles
 
-from tidegate.workspace.repository import SHARED, digest, folder_files, pipeline_folders
+from tidegate.runtime.code_files import SHARED
+from tidegate.workspace.repository import digest, folder_files, pipeline_folders
 
 _STEP = 50
 """How often changes are collected, ms: an edit is seen after about two of these."""

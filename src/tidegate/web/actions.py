@@ -21,7 +21,7 @@ from tidegate.runtime.scope import Only, Scope
 from tidegate.runtime.wording import quantity
 from tidegate.web.site import Site
 from tidegate.workspace import rerun, session
-from tidegate.workspace.jobs import JobRequest, LocalJobs, expected_of, jobs_of
+from tidegate.workspace.jobs import JobRequest, LocalJobs, jobs_of
 from tidegate.workspace.session import Job, RunOptions, Session
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,11 @@ class Actions:
         self._job: Job | None = None
         self._stopping = False
         self._thread: threading.Thread | None = None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether runs are being carried out."""
+        return self._job is not None
 
     def start(self) -> None:
         """Start the thread; what was left by an earlier dashboard is marked as stopped."""
@@ -242,7 +247,7 @@ class Actions:
         id = work.job
         if work.request is not None:
             job = jobs.new_job(work.request)
-            job = replace(job, expected=expected_of(jobs.estimate(job, lambda count: None)))
+            job = replace(job, expected=jobs.estimate(job, lambda count: None).expected)
             jobs.start(job)
             id = job.id
         self._site.forget()

@@ -68,6 +68,11 @@ class WebServer:
         host = self._options.host if not _is_any(host) else "127.0.0.1"
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
+    @property
+    def at_work(self) -> bool:
+        """Whether runs are being carried out that a reader asked for."""
+        return self._actions.at_work
+
     def __enter__(self) -> WebServer:
         self._actions.start()
         self._thread.start()

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from tidegate.runtime.code_files import SHARED, walk
 from tidegate.runtime.manifest import Config
-from tidegate.workspace.repository import ENVIRONMENT_FILES, SHARED, pipeline_folders, walk
+from tidegate.workspace.repository import ENVIRONMENT_FILES, pipeline_folders
 
 EVERY = 1.0
 """The time between two looks at all files, s. A change is taken over when two looks in a row find

@@ -175,7 +175,8 @@ def carrying_out(
                 next=f"copy {next(iter(outside.values()))} into input/, or stop the service",
             )
         with loaded.ledger() as ledger:
-            yield _ByService(ledger, list(runs), listener, loaded.workspace.busy)
+            own = ", with its own executor" if executor != NOTHING_SAID else ""
+            yield _ByService(ledger, list(runs), listener, loaded.workspace.busy, own)
         return
     with service(loaded, workers, listener, outside, executor=executor) as own:
         yield _ByThisProcess(own, list(runs))
@@ -205,6 +206,8 @@ class _ByService:
     listener: Listener
     busy: Callable[[], bool]
     """Whether the service still runs."""
+    note: str = ""
+    """What to say about how it carries them out."""
     _checked: float = 0.0
     _queued: set[str] = field(default_factory=set)
 
@@ -218,7 +221,9 @@ class _ByService:
         SqliteQueue(self.ledger).put(self.runs, now, priority=REQUESTED)
         self._queued = {run.key for run in self.runs}
         self._checked = time.monotonic()
-        self.listener.say("the service carries them out; Ctrl-C ends the waiting, not the runs")
+        self.listener.say(
+            f"the service carries them out{self.note}; Ctrl-C ends the waiting, not the runs"
+        )
         self._following.wait(self.ledger)
 
     def stop(self) -> None:

@@ -37,6 +37,21 @@ class ExecutorArguments:
 NOTHING_SAID = ExecutorArguments()
 
 
+def to_record(arguments: ExecutorArguments) -> dict[str, str]:
+    """What was said, to be kept with a job; a file's name from any folder."""
+    said = {name: value for name, value in vars(arguments).items() if value is not None}
+    return {
+        name: str(value.absolute() if isinstance(value, Path) else value)
+        for name, value in said.items()
+    }
+
+
+def from_record(record: Mapping[str, str]) -> ExecutorArguments:
+    """What was said, from what was kept with a job."""
+    types: Mapping[str, type] = {"dask_options": Path, "dask_min": int, "dask_max": int}
+    return ExecutorArguments(**{name: types.get(name, str)(text) for name, text in record.items()})
+
+
 def choose_executor(
     loaded: LoadedWorkspace, arguments: ExecutorArguments, workers: int, say: Say
 ) -> ExecutorChoice:
@@ -77,13 +92,28 @@ def choose_executor(
 
 def read_options(file: Path) -> Mapping[str, Any]:
     """The keys and values of a YAML file; raises UsageError."""
+    example = "write keys and values, for example `walltime: 02:00:00` (docs/dask.md)"
     try:
         found = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except FileNotFoundError:
         raise UsageError(
-            f"cannot read {file}",
-            why=str(error),
-            next="write keys and values, for example `walltime: 02:00:00` (docs/dask.md)",
+            f"there is no file {file}",
+            why="it should say what a job asks for",
+            next=f"correct its name, or {example}",
+        ) from None
+    except OSError as error:
+        what, why = f"cannot read {file}", error.strerror or str(error)
+        raise UsageError(what, why=why, next="name a file that you can read") from error
+    except UnicodeDecodeError as error:
+        why = f"byte {error.start + 1} is not UTF-8 text"
+        raise UsageError(f"cannot read {file}", why=why, next=example) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise UsageError(
+            f"{file} is not valid YAML",
+            why=str(getattr(error, "problem", "") or error),
+            next=example,
+            where=f"{file}:{mark.line + 1}" if mark is not None else "",
         ) from error
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise UsageError(

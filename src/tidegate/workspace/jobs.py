@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from itertools import islice
-from pathlib import Path
 
 from tidegate.errors import UsageError
 from tidegate.runtime.jobs import Job, stages_of
@@ -24,12 +22,18 @@ from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.listener import Listener
 from tidegate.targets.local.sightings import Sightings
 from tidegate.workspace import commands
-from tidegate.workspace.executor_choice import choose_executor
+from tidegate.workspace.executor_choice import (
+    NOTHING_SAID,
+    ExecutorArguments,
+    choose_executor,
+    from_record,
+    to_record,
+)
+from tidegate.workspace.job_estimate import JobEstimate, estimate_job
 from tidegate.workspace.loading import LoadedWorkspace
 from tidegate.workspace.local_session import LocalSession
 from tidegate.workspace.session import Ended, Say, Session
 
-_JUDGED_BY = 50
 _LOOK = 0.5
 
 
@@ -51,56 +55,6 @@ class JobRequest:
     """How many of its runs go on at once, at most."""
     who: str = ""
     """Who asks."""
-
-
-@dataclass(frozen=True)
-class ConfigEstimate:
-    """What a job has to do for one config."""
-
-    config: str
-    """The config's id."""
-    runs: int
-    """How many runs."""
-    repeated: int
-    """How many of these have succeeded before, so that their products are replaced."""
-    seconds: float | None
-    """How long one takes, by the latest runs on record, s; None without any."""
-    size: float | None
-    """How large the products of one are, bytes; None where no run is on record."""
-
-
-@dataclass(frozen=True)
-class JobEstimate:
-    """What a job would take."""
-
-    configs: tuple[ConfigEstimate, ...]
-    """For each config, in the order in which they are run."""
-    free: int | None
-    """Bytes that are free on the disk of the products; None if that cannot be read."""
-
-    @property
-    def runs(self) -> int:
-        """How many runs."""
-        return sum(one.runs for one in self.configs)
-
-    def time(self, at_once: int) -> timedelta | None:
-        """How long with so many runs at once; None where no run is on record."""
-        known = [one.seconds * one.runs for one in self.configs if one.seconds is not None]
-        if len(known) < len(self.configs):
-            return None
-        return timedelta(seconds=round(sum(known) / max(1, min(at_once, self.runs))))
-
-    @property
-    def size(self) -> float | None:
-        """How large all products are, bytes; None where no run is on record."""
-        known = [one.size * one.runs for one in self.configs if one.size is not None]
-        return sum(known) if len(known) == len(self.configs) else None
-
-    @property
-    def more(self) -> float | None:
-        """How many bytes more than now the products take."""
-        known = [o.size * (o.runs - o.repeated) for o in self.configs if o.size is not None]
-        return sum(known) if len(known) == len(self.configs) else None
 
 
 class LocalJobs:
@@ -127,25 +81,17 @@ class LocalJobs:
             request.only,
             request.limit,
             request.who,
+            to_record(self._session.run_options.executor),
             vaps,
         )
 
     def estimate(self, job: Job, counted: Callable[[int], None]) -> JobEstimate:
         """What a job takes, from the runs on record; ``counted`` gets how many runs were found."""
-        found: list[ConfigEstimate] = []
-        total = 0
+        scopes = [self._scope(job, id) for id in job.configs]
         with self._session.ledger() as ledger:
             planner = self._planner(ledger)
-            for id in job.configs:
-                runs = repeated = 0
-                for batch in planner.batches(self._scope(job, id), job.asked, read=False):
-                    runs += len(batch.runs)
-                    repeated += batch.repeated
-                    counted(total + runs)
-                total += runs
-                size = _average_size(ledger, id)
-                found.append(ConfigEstimate(id, runs, repeated, ledger.average_seconds(id), size))
-        return JobEstimate(tuple(found), _free(self._loaded.workspace.output))
+            output = self._loaded.workspace.output
+            return estimate_job(scopes, job.asked, ledger, planner, output, counted)
 
     def runs(self, job: Job) -> Iterator[Run]:
         """All runs of a job that has not begun, one at a time."""
@@ -197,9 +143,13 @@ class LocalJobs:
             return _changed(JobQueue(ledger).pause(id, _now()), "paused")
 
     def resume(self, id: str) -> Job:
-        """Let a job go on."""
+        """Let a job go on; what the command line says about the executor is kept with it."""
+        said = to_record(self._session.run_options.executor)
         with self._session.ledger() as ledger:
-            return _changed(JobQueue(ledger).resume(id, _now()), "running")
+            job = _changed(JobQueue(ledger).resume(id, _now()), "running")
+            if said:
+                ledger.jobs.update(id, lambda job: replace(job, executor=said))
+        return replace(job, executor=said or job.executor)
 
     def cancel(self, id: str) -> Job:
         """End a job early; those of its runs that are at work end."""
@@ -211,9 +161,22 @@ class LocalJobs:
         options = self._session.run_options
         return choose_executor(self._loaded, options.executor, options.workers, options.say).most
 
+    def names_executor(self) -> bool:
+        """Whether the command line says which executor to use."""
+        return self._session.run_options.executor != NOTHING_SAID
+
     def at_work(self) -> bool:
         """Whether a service, or a command that runs something, is at work in the workspace."""
         return self._loaded.workspace.busy()
+
+    def _executor(self, id: str) -> ExecutorArguments:
+        """What this command line says about the executor, or else the one that began the job."""
+        said = self._session.run_options.executor
+        if said != NOTHING_SAID:
+            return said
+        with self._session.ledger() as ledger:
+            job = ledger.jobs.get(id)
+        return from_record(job.executor) if job is not None else said
 
     # --- until it ends ----------------------------------------------------------------------
 
@@ -227,7 +190,7 @@ class LocalJobs:
             return
         listener = Listener(record=ended, message=say)
         workers = self._session.run_options.workers
-        executor = self._session.run_options.executor
+        executor = self._executor(id)
         with commands.service(self._loaded, workers, listener, executor=executor) as service:
             stop = service.stop
             work = JobWork(self._session, id, seen, say, lambda: service.carry_out_job(id))
@@ -315,30 +278,8 @@ def _changed(job: Job | None, wanted: str) -> Job:
     return job
 
 
-def _average_size(ledger: SqliteLedger, config: str) -> float | None:
-    """How large the products of a run are, by the latest that succeeded, bytes."""
-    sizes = [
-        sum(product.size for product in record.products)
-        for record in ledger.records(config=config, states=("succeeded",), limit=_JUDGED_BY)
-        if not record.run.adopted
-    ]
-    return sum(sizes) / len(sizes) if sizes else None
-
-
-def _free(folder: Path) -> int | None:
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None
-
-
 def _now() -> datetime:
     return datetime.now(timezone.utc)
-
-
-def expected_of(estimate: JobEstimate) -> dict[str, int]:
-    """For each config how many runs are expected."""
-    return {one.config: one.runs for one in estimate.configs}
 
 
 def named(names: Sequence[str], ids: Callable[[str], Sequence[str]]) -> tuple[str, ...]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-SHARED = ("shared", "utils")
-"""Folders that all pipelines of a repository may use."""
+from tidegate.runtime.code_files import IGNORED_FOLDERS, SHARED, TEXT_ENDINGS, walk
+
 ENVIRONMENT_FILES = ("requirements.txt", "environment.yml", "environment.yaml", ".python-version")
 """Files that define the pipelines' environment."""
 RELEASE_PATHS = (
@@ -23,9 +22,6 @@ RELEASE_PATHS = (
 )
 """The files that releases are made from, as CodePipeline's triggers name them: a push that changes
 one of them starts a release. ``*`` stands for no ``/``; CodePipeline takes eight of these."""
-_IGNORED_FOLDERS = {"__pycache__", ".git", ".venv", ".ipynb_checkpoints", "tests", "test"}
-_IGNORED_ENDINGS = (".pyc", ".md", "~", ".swp", ".DS_Store")
-_TEXT_ENDINGS = (".py", ".yaml", ".yml", ".json", ".toml")
 
 
 def releases(
@@ -110,12 +106,12 @@ def _referenced(repository: Path, folder: str) -> list[str]:
     beside = sorted(
         path.name
         for path in (repository / parent).iterdir()
-        if path.is_dir() and path.name not in _IGNORED_FOLDERS and path.name != Path(folder).name
+        if path.is_dir() and path.name not in IGNORED_FOLDERS and path.name != Path(folder).name
     )
     text = "\n".join(
         path.read_text("utf-8", "replace")
         for path in walk(repository / folder)
-        if path.suffix in _TEXT_ENDINGS and path.is_file()
+        if path.suffix in TEXT_ENDINGS and path.is_file()
     )
     above = "[./]".join(map(re.escape, parent.parts))
     return [str(parent / name) for name in beside if _refers_to(text, above, re.escape(name))]
@@ -125,15 +121,6 @@ def _refers_to(text: str, above: str, name: str) -> bool:
     named = rf"(?:\b{above}[./]|from\s+\.\.){name}(?![\w-])"
     imported = rf"from\s+(?:{above}|\.\.)\s+import\b[^\n]*\b{name}\b"
     return re.search(f"{named}|{imported}", text) is not None
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """The relevant files below ``folder``, in a fixed order."""
-    for here, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in _IGNORED_FOLDERS)
-        for name in sorted(names):
-            if not name.endswith(_IGNORED_ENDINGS):
-                yield Path(here) / name
 
 
 def digest(root: Path, files: Iterable[Path]) -> str:

@@ -16,13 +16,13 @@ from tidegate.deploy.design.plan import Options, plan_release
 from tidegate.deploy.design.templates import synthesize
 from tidegate.deploy.images.content import PACKAGE, runtime_files
 from tidegate.errors import StorageError
+from tidegate.runtime.code_files import walk
 from tidegate.runtime.runs import FINISHED, RunRecord
 from tidegate.targets.aws.clients import Clients, explained
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.names import Names
 from tidegate.targets.local.inputs import FolderInputs, RawFile
 from tidegate.workspace.loading import LoadedWorkspace
-from tidegate.workspace.repository import walk
 
 Say = Callable[[str], None]
 OnEnd = Callable[[RunRecord], None]

@@ -20,16 +20,15 @@ from typing import Literal
 import tidegate
 from tidegate.deploy.images import dockerfile
 from tidegate.errors import ConfigurationError
+from tidegate.runtime.code_files import SHARED, walk
 from tidegate.runtime.manifest import Manifest
 from tidegate.targets.aws.names import fit
 from tidegate.workspace.recipe import Recipe
 from tidegate.workspace.repository import (
-    SHARED,
     digest,
     folder_files,
     pipeline_folders,
     starts_release,
-    walk,
 )
 
 Architecture = Literal["x86_64", "arm64"]

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from tidegate.deploy.images.context import prepare
 from tidegate.deploy.images.pythons import asked_versions
+from tidegate.runtime.code_files import SHARED, walk
 from tidegate.workspace.recipe import Recipe
-from tidegate.workspace.repository import SHARED, folder_files, walk
+from tidegate.workspace.repository import folder_files
 
 MICROMAMBA = "docker.io/mambaorg/micromamba:2.3.0"
 """The image that contains micromamba, for environments that need conda; builds get its digest."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
-FOLDERS = ("pipelines", "shared", "utils")
-"""The folders of a pipelines repository with code and configs."""
-_ENDINGS = (".py", ".yaml", ".yml", ".json", ".toml")
+from tidegate.runtime.code_files import SHARED, TEXT_ENDINGS, walk
+
 _LARGEST = 1_000_000
 """Of larger files, which are data, only the size counts, B."""
 
@@ -27,10 +26,10 @@ def code_hash(repository: Path) -> str:
     return digest.hexdigest()
 
 
-def _files(repository: Path) -> list[Path]:
-    found = []
-    for root in FOLDERS:
-        for folder, folders, names in os.walk(repository / root):
-            folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
-            found += [Path(folder, name) for name in names if name.endswith(_ENDINGS)]
-    return sorted(found)
+def _files(repository: Path) -> Iterator[Path]:
+    for root in ("pipelines", *SHARED):
+        for path in walk(repository / root):
+            # Programs keep caches in hidden folders, which change at any time.
+            hidden = any(part.startswith(".") for part in path.relative_to(repository).parts[:-1])
+            if path.suffix in TEXT_ENDINGS and not hidden:
+                yield path
