@@ -8,7 +8,7 @@ from dask_processes import DaskProcesses
 
 sys.path.append(str(Path(__file__).parents[1] / "service"))
 
-from service_workspace import SHARED, make, make_repository
+from service_workspace import SHARED, make, make_repository, mounting
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,3 +30,10 @@ def dask_cluster(tmp_path_factory):
 def place(tmp_path):
     """A workspace of the tiny pipelines, with one config."""
     return make(tmp_path / "workspace")
+
+
+@pytest.fixture
+def mount():
+    """Mounts something on a folder for the time of a test."""
+    with mounting() as mount:
+        yield mount

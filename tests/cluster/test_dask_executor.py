@@ -1,18 +1,23 @@
 """The executor over a real Dask worker: versions that differ, and folders that are not shared."""
 
 import errno
+import platform
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
+import distributed
 import pytest
-from service_workspace import SHARED, csv
 
-from tidegate.errors import ClusterError, NodeLost, RunTimeout, StorageError, WorkerLost
+from tidegate.errors import ClusterError, NodeLost, PythonEnvironmentError, StorageError
 from tidegate.executors import EXECUTORS, DaskOptions, ExecutorChoice, ExecutorOptions
 from tidegate.executors.dask import executor as module
 from tidegate.executors.dask import messages, remote
-from tidegate.executors.dask.messages import Expected, Request
+from tidegate.executors.dask.clusters import DaskCluster
+from tidegate.executors.dask.code_hash import code_hash
+from tidegate.executors.dask.messages import Expected, Refused, Request
 from tidegate.runtime.attempt import failure_from
 from tidegate.runtime.disk_space import explain_full_disk, is_full_disk
 from tidegate.runtime.manifest import Config
@@ -73,30 +78,6 @@ def test_a_work_folder_that_is_not_shared_is_refused(dask_cluster, impatient, tm
     dask_cluster.workers.clear()
 
 
-def test_limits_hold_on_a_dask_worker(dask_cluster, tmp_path):
-    worker = dask_cluster.start_worker()
-
-    def staged(name, ask=""):
-        work = tmp_path / name
-        file = work / "in/tiny/one/a.csv"
-        for folder in (file.parent, work / "store", work / "tmp"):
-            folder.mkdir(parents=True)
-        file.write_text(csv(ask=ask))
-        return Task(RUN, CONFIG, (str(file),), str(work))
-
-    with opened(dask_cluster.address, SHARED[0]) as (executor, _):
-        with pytest.raises(RunTimeout):
-            executor.perform(staged("slow", "hang 600"), Limits(2.0, 4000))
-        with pytest.raises(WorkerLost):
-            executor.perform(staged("crash", "die 3"), LIMITS)
-        outcome = executor.perform(staged("good"), LIMITS)
-        assert outcome.failure is None
-        for product in outcome.products:
-            assert (tmp_path / "good/store" / product.key).exists()
-    worker.end()
-    dask_cluster.workers.clear()
-
-
 def test_a_scheduler_that_is_not_there(monkeypatch):
     monkeypatch.setattr("tidegate.executors.dask.clusters.CONNECT", 1.0)
     with pytest.raises(ClusterError) as raised, opened("tcp://127.0.0.1:9"):
@@ -104,30 +85,137 @@ def test_a_scheduler_that_is_not_there(monkeypatch):
     assert "127.0.0.1:9" in raised.value.what
 
 
+EXPECTED = Expected(remote.__version__, "3.10.1", "0.8.5", ("python",), "", "", 1, "first")
+
+
 @pytest.fixture
-def request_text(tmp_path):
-    """A request for a worker, and the folder by which it may go on."""
-    (tmp_path / "store").mkdir()
-    expected = Expected(remote.__version__, "", "", (), "", "", 1)
-    permit = tmp_path / "begun-1"
-    task = Task(RUN, CONFIG, (), str(tmp_path))
-    return messages.request_text(Request(task, LIMITS, expected, str(permit))), permit
+def permit(tmp_path):
+    """The folder by which a worker may go on with a run."""
+    (tmp_path / "run/store").mkdir(parents=True)
+    return tmp_path / "run/begun-1"
 
 
-def test_a_run_that_dask_starts_twice_is_carried_out_once(request_text):
-    text, permit = request_text
+def ask(permit, **expected):
+    """What the worker answers to a request; raises what it says."""
+    task = Task(RUN, CONFIG, (), str(permit.parent))
+    request = Request(task, LIMITS, replace(EXPECTED, **expected), str(permit))
+    return messages.read_answer(remote.carry_out(messages.request_text(request)))
+
+
+class OtherWorker:
+    """A worker process of an environment with other versions."""
+
+    ready: ClassVar = {"python": "3.13.0", "tsdat": "0.10.0"}
+
+    def __init__(self, *arguments, **more):
+        pass
+
+    def start(self):
+        pass
+
+    def close(self):
+        pass
+
+    def interrupt(self):
+        pass
+
+
+def test_another_python_or_tsdat_is_refused(permit, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "WorkerProcess", OtherWorker)
+    code = code_hash(tmp_path / "repository")
+    with pytest.raises(Refused) as raised:
+        ask(permit, repository=str(tmp_path / "repository"), code=code)
+    error = raised.value.error
+    assert isinstance(error, PythonEnvironmentError)
+    for version in ("3.13.0", "0.10.0"):
+        assert version in error.what
+    for version in ("3.10.1", "0.8.5"):
+        assert version in error.why
+    assert "tidegate env" in error.next
+
+
+def test_other_code_is_refused(permit, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "SAME_CODE_WITHIN", 0.0)
+    repository = tmp_path / "repository"
+    file = repository / "pipelines/tiny/pipeline.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("old = 1\n")
+    code = code_hash(repository)
+    (repository / "pipelines/.cache").mkdir()  # what programs keep there is not code
+    (repository / "pipelines/.cache/x.json").write_text("{}")
+    assert code_hash(repository) == code
+    file.write_text("new = 1\n")
+    with pytest.raises(Refused) as raised:
+        ask(permit, repository=str(repository), code=code)
+    assert str(repository) in raised.value.error.what
+    assert raised.value.error.next
+
+
+class Client:
+    """A client of a cluster with workers of these versions."""
+
+    class scheduler:
+        address = "tcp://head:8786"
+        broadcast = None
+
+    def __init__(self, versions):
+        self._versions = versions
+
+    def sync(self, function, **more):
+        return {address: {"packages": packages} for address, packages in self._versions.items()}
+
+
+def test_workers_with_another_python_or_dask_are_refused():
+    here = {
+        "python": f"{platform.python_version()}.final.0",
+        "distributed": distributed.__version__,
+    }
+    client = Client({
+        "same": here,
+        "python": {**here, "python": "3.9.18.final.0"},
+        "dask": {**here, "distributed": "2021.1.0"},
+    })  # fmt: skip
+    cluster = DaskCluster(client, None, 1, print)
+    found = cluster.unsuitable(["same", "python", "dask"])
+    assert set(found) == {"python", "dask"}
+    assert "3.9.18" in found["python"].why
+    assert "2021.1.0" in found["dask"].why
+    assert all(error.next for error in found.values())
+
+
+def test_each_executor_has_worker_processes_of_its_own(permit):
+    """Packages may have been installed since the one before it started."""
+
+    def request(executor, service="a"):
+        task = Task(RUN, CONFIG, (), str(permit.parent / service / "run"))
+        return Request(task, LIMITS, replace(EXPECTED, executor=executor), "")
+
+    pools = remote._Pools()
+
+    def used(*about):
+        with pools.used(request(*about)) as pool:
+            return pool
+
+    first, other = used("first"), used("second", "b")
+    assert used("first") is first
+    assert used("third") is not first
+    assert used("first") is not first  # it was closed
+    assert used("second", "b") is other  # another service's
+
+
+def test_a_run_that_dask_starts_twice_is_carried_out_once(permit):
     permit.mkdir()
     with pytest.raises(NodeLost):
-        messages.read_answer(remote.carry_out(text))
+        ask(permit)
 
 
-def test_a_full_shared_disk_waits_for_room(request_text, monkeypatch, tmp_path):
+def test_a_full_shared_disk_waits_for_room(permit, monkeypatch, tmp_path):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(StorageError) as raised:
-        messages.read_answer(remote.carry_out(request_text[0]))
+        ask(permit)
     assert is_full_disk(explain_full_disk(failure_from("transient", raised.value), tmp_path))
 
 

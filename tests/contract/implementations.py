@@ -174,6 +174,33 @@ def process_executor(root: Path, config: Config) -> Iterator[ExecutorUnderTest]:
         executor.close()
 
 
+def dask_executor(root: Path, config: Config) -> Iterator[ExecutorUnderTest]:
+    """A scheduler and a worker with two threads, in this process; workers of Tidegate as always."""
+    import sys
+
+    from distributed import LocalCluster
+
+    from tidegate.executors import EXECUTORS, DaskOptions, ExecutorChoice
+
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=2,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address=None,
+        memory_limit=0,
+    ) as cluster:
+        choice = ExecutorChoice("dask", dask=DaskOptions(cluster.scheduler_address, maximum=2))
+        with EXECUTORS["dask"](choice) as new_executor:
+            executor = new_executor(ExecutorOptions((sys.executable,), root))
+            executor.start()
+            try:
+                yield ExecutorUnderTest(executor, config)
+            finally:
+                executor.close()
+
+
 Factory = Callable[[Path], Iterator[Any]]
 
 LEDGERS: dict[str, Factory] = {"memory": memory_ledger, "sqlite": sqlite_ledger}
@@ -183,4 +210,5 @@ QUEUES: dict[str, Factory] = {"memory": memory_queue, "sqlite": sqlite_queue}
 EXECUTORS: dict[str, Callable[[Path, Config], Iterator[ExecutorUnderTest]]] = {
     "inline": inline_executor,
     "process": process_executor,
+    "dask": dask_executor,
 }

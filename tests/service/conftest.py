@@ -1,7 +1,7 @@
 """Workspaces for the tests of the service."""
 
 import pytest
-from service_workspace import SHARED, make, make_repository
+from service_workspace import SHARED, make, make_repository, mounting
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,3 +14,10 @@ def _repository(tmp_path_factory):
 def place(tmp_path):
     """A workspace of the tiny pipelines, with one config."""
     return make(tmp_path / "workspace")
+
+
+@pytest.fixture
+def mount():
+    """Mounts something on a folder for the time of a test."""
+    with mounting() as mount:
+        yield mount

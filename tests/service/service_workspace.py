@@ -17,6 +17,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tidegate.runtime.memory import descendants
 from tidegate.runtime.publish import content_hash
 from tidegate.runtime.runs import RunRecord
@@ -359,6 +361,30 @@ def contents(place: Place) -> dict[str, Any]:
                 }
             found[key] = (attributes, variables)
     return found
+
+
+@contextlib.contextmanager
+def mounting() -> Iterator[Callable[..., None]]:
+    """Yields a function that mounts something on a folder, for as long as it is entered."""
+    mounted: list[str] = []
+
+    def do(*arguments: str) -> None:
+        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+        if arguments[-1] not in mounted:
+            mounted.append(arguments[-1])
+
+    yield do
+    for folder in reversed(mounted):
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(file: Path) -> None:
+    """Write until the disk is full."""
+    with file.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
+        while stream.write(bytes(4096)):
+            pass
 
 
 def ingest(name: str, path: str | None = None, **more: object) -> str:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -19,6 +18,7 @@ from service_workspace import (
     config,
     csv,
     eventually,
+    fill,
     ingest,
     make,
     product,
@@ -153,30 +153,6 @@ def test_a_worker_that_is_killed_fails_its_run_alone_and_is_replaced(place):
         assert (record.state, record.attempt) == ("succeeded", 2)
         assert "was ended by SIGKILL" in service.said
     place.assert_whole()
-
-
-@pytest.fixture
-def mount():
-    """Mounts something on a folder for the time of a test."""
-    mounted = []
-
-    def do(*arguments):
-        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-        if arguments[-1] not in mounted:
-            mounted.append(arguments[-1])
-
-    yield do
-    for folder in reversed(mounted):
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(file):
-    """Write until the disk is full."""
-    with file.open("wb", buffering=0) as stream, suppress(OSError):
-        while stream.write(bytes(4096)):
-            pass
 
 
 QUICK = config(ingest("one", retries=1), defaults="settle: 0")

@@ -9,6 +9,7 @@ import os
 import subprocess
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -130,6 +131,7 @@ class DaskExecutor:
             repository=str(options.repository),
             code=code_hash(options.repository),
             runs_per_worker=options.runs_per_worker,
+            executor=uuid.uuid4().hex,
         )
         self._cluster.find_idle = self._idle
         self._watcher = threading.Thread(target=self._watch, name="tidegate-dask", daemon=True)

@@ -30,6 +30,9 @@ class Expected:
     """The hash of the repository's code; see ``code_hash``."""
     runs_per_worker: int
     """A worker process is replaced after so many runs."""
+    executor: str
+    """The id of the executor that asks. It gets worker processes of its own, which have imported
+    nothing from before it started: packages may have been installed since."""
 
 
 @dataclass(frozen=True)

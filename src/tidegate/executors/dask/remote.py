@@ -34,7 +34,7 @@ from tidegate.executors.dask.messages import (
     error_text,
     read_request,
 )
-from tidegate.runtime.process import WorkerProcess, is_worn
+from tidegate.runtime.process import WorkerProcess, fork_server_for, is_worn
 from tidegate.runtime.task import Outcome
 
 VISIBLE_WITHIN = 10.0
@@ -54,7 +54,7 @@ def carry_out(text: str) -> str:
         return error_text(ConfigurationError(what, why=str(error), next=_SAME), refused=True)
     try:
         _check_versions(request.expected)
-        with _begun(request), _pools.used(request.expected) as pool:
+        with _begun(request), _pools.used(request) as pool:
             return answer_text(pool.perform(request))
     except Refused as refused:
         return error_text(refused.error, refused=True)
@@ -104,11 +104,14 @@ def _begun(request: Request) -> Iterator[None]:
 
 
 class _Pool:
-    """The worker processes of one version of a repository, on this Dask worker."""
+    """The worker processes of one executor, on this Dask worker."""
 
-    def __init__(self, expected: Expected) -> None:
-        self.expected = expected
+    def __init__(self, request: Request) -> None:
+        self.expected = request.expected
         """What this machine must have."""
+        self.work = Path(request.task.work).parent
+        """The work folder of the service."""
+        self._server = fork_server_for(self.expected.python, Path(self.expected.repository))
         self._lock = threading.Lock()
         self._idle: list[WorkerProcess] = []
         self._checked = False
@@ -131,11 +134,12 @@ class _Pool:
             self._give_back(worker)
 
     def close(self) -> None:
-        """End the processes that are idle."""
+        """End the processes; none is at work."""
         with self._lock:
             idle, self._idle = self._idle, []
         for worker in idle:
             worker.close()
+        self._server.close()
 
     def _take(self) -> WorkerProcess:
         expected = self.expected
@@ -143,7 +147,7 @@ class _Pool:
             if self._idle:
                 return self._idle.pop()
         # Dask's threads live as long as its worker, so they may start processes.
-        return WorkerProcess(expected.python, Path(expected.repository))
+        return WorkerProcess(expected.python, Path(expected.repository), server=self._server)
 
     def _give_back(self, worker: WorkerProcess) -> None:
         with self._lock:
@@ -199,19 +203,21 @@ class _Pool:
 
 
 class _Pools:
-    """The pools of this Dask worker: several services may use it, and code changes."""
+    """The pools of this Dask worker: several services may use it, and each starts executors."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pools: dict[Expected, _Pool] = {}
 
     @contextmanager
-    def used(self, expected: Expected) -> Iterator[_Pool]:
-        """The pool for these versions; those that are not used any more are closed."""
+    def used(self, request: Request) -> Iterator[_Pool]:
+        """The pool for a request; those that are not used any more are closed."""
         with self._lock:
-            pool = self._pools.setdefault(expected, _Pool(expected))
+            if request.expected not in self._pools:
+                self._pools[request.expected] = _Pool(request)
+            pool = self._pools[request.expected]
             pool.busy += 1
-            over = [other for other, one in self._pools.items() if self._is_over(one, expected)]
+            over = [other for other, one in self._pools.items() if self._is_over(one, pool)]
             closed = [self._pools.pop(other) for other in over]
         for one in closed:
             one.close()
@@ -222,11 +228,10 @@ class _Pools:
                 pool.busy -= 1
                 pool.ended = time.monotonic()
 
-    def _is_over(self, pool: _Pool, newest: Expected) -> bool:
+    def _is_over(self, pool: _Pool, newest: _Pool) -> bool:
         if pool.busy:
             return False
-        replaced = pool.expected.repository == newest.repository
-        return replaced or time.monotonic() - pool.ended > _IDLE
+        return pool.work == newest.work or time.monotonic() - pool.ended > _IDLE
 
 
 class _Watch:
