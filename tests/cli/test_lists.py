@@ -10,7 +10,9 @@ from rich.console import Console
 
 from tidegate.cli import run_list
 from tidegate.cli.activity import FEW, Activity
+from tidegate.cli.job_view import show_summary
 from tidegate.cli.view import View, readable_log
+from tidegate.runtime.jobs import Job, JobCounts
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.runs import Failure, Input, Product, Run, RunRecord, Window
 from tidegate.runtime.testing import MemoryLedger
@@ -210,3 +212,33 @@ def test_a_run_is_found_by_as_many_digits_as_tell_it_from_others():
         find_record(ledger, "0" * 63)
     with pytest.raises(UsageError, match="does not name a run"):
         find_record(ledger, "tiny/one")
+
+
+def test_what_came_of_a_job(screen):
+    counts = JobCounts(
+        planned=1200,
+        succeeded=1100,
+        equal=900,
+        changed=150,
+        new=40,
+        failed={"bad-input": 3, "timeout": 1},
+        examples={"bad-input": "3f9a0c1: no time in line 2"},
+    )
+    job = Job("abc123", NOON, (("lidar/one",), ("vap/one",)), counts=counts, worked=3700.0)
+    show_summary(screen, replace(job, expected={"lidar/one": 1200}), at_work=False)
+    text = "\n".join(screen.lines)
+    assert max(map(len, screen.lines)) <= 80
+    assert "interrupted" in screen.lines[0]
+    for part in ("1,104 of 1,200", "1:01:40", "900 equal to before", "150 changed", "40 new",
+                 "10 not comparable", "failed, bad-input: 3", "no time in line 2",
+                 "failed, timeout: 1"):  # fmt: skip
+        assert part in text
+    assert "jobs resume abc123" in screen.err.file.getvalue()
+
+
+def test_jobs_are_on_this_machine_only(capsys):
+    from tidegate.cli import main
+
+    for words in ([], ["show", "3f9a0c"], ["cancel", "3f9a0c"], ["resume", "3f9a0c"]):
+        assert main(["jobs", *words, "--target", "aws"]) == 2
+        assert "no jobs on AWS" in capsys.readouterr().err

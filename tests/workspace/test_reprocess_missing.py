@@ -66,3 +66,13 @@ def test_a_run_of_several_files_that_failed_and_records_that_expired() -> None:
     files = [*together, old, file(4, "2")]
     found = to_reprocess(Scope(CONFIG, only="missing"), ledger, "1", lambda: files, NOW)
     assert [run.inputs[0] for run in found] == list(together)
+
+
+def test_to_run_all_files_nothing_is_asked_for() -> None:
+    ledger = Counted()
+    files = [file(n) for n in range(30)]
+    for one in files[:10]:
+        ledger.end(Run(CONFIG.id, (one,)), "succeeded")
+    found = to_reprocess(Scope(CONFIG), ledger, "1", lambda: files, NOW)
+    assert [run.inputs for run in found] == [(one,) for one in files]
+    assert ledger.requests == 0

@@ -146,6 +146,32 @@ def test_reprocess(branch):
     assert branch.tidegate(*stale).json == []
 
 
+def test_vaps_are_reprocessed_after_the_ingests_that_they_read(branch):
+    def named(task):
+        outcome = writes(task)
+        made = [
+            replace(p, datastream="humboldt.lidar.a1" if p.begin else "") for p in outcome.products
+        ]
+        return replace(outcome, products=tuple(made))
+
+    branch.benches["lidar/humboldt"].worker.behaviour = named
+    branch.arrive(KEY)
+    both = ("reprocess", "lidar/humboldt", "--with-vaps")
+    assert "wind/humboldt" in branch.tidegate(*both, "--wait", "0", code=2).err
+    assert list(branch.ledger.records(config="wind/humboldt")) == []
+    with branch.working():
+        done = branch.tidegate(*both, "--json").json
+    assert [run["run"]["config"] for run in done] == ["lidar/humboldt", "wind/humboldt"]
+    (ingest,) = branch.ledger.records(config="lidar/humboldt")
+    (vap,) = branch.ledger.records(config="wind/humboldt")
+    assert ingest.attempt == 2
+    assert vap.started >= ingest.finished
+    # Nobody waits for the ingest any more: the VAP is not requested, and the command says so.
+    left = branch.tidegate(*both, "--wait", "0.5", code=1)
+    assert "wind/humboldt" in left.err.splitlines()[-1]
+    assert branch.benches["wind/humboldt"].visible() == 0
+
+
 def test_asking_without_waiting(branch):
     bench = branch.benches["lidar/humboldt"]
     bench.put(KEY)

@@ -22,7 +22,13 @@ from tidegate.workspace.job_estimate import JobEstimate
 
 _EVERY = 60.0
 _SHOWN = 3
-STATE_COLOURS = {"running": "cyan", "paused": "yellow", "cancelled": "yellow", "done": "green"}
+STATE_COLOURS = {
+    "running": "cyan",
+    "paused": "yellow",
+    "interrupted": "yellow",
+    "cancelled": "yellow",
+    "done": "green",
+}
 
 
 def estimate_lines(estimate: JobEstimate, workers: int) -> list[str]:
@@ -96,13 +102,14 @@ class JobProgress:
         return Text(text, no_wrap=True, overflow="ellipsis")
 
 
-def show_summary(out: View, job: Job) -> None:
+def show_summary(out: View, job: Job, *, at_work: bool) -> None:
     """Print what came of a job, or how far it is."""
     counts = job.counts
-    colour = STATE_COLOURS[job.state]
+    state = state_of(job, at_work=at_work)
+    colour = STATE_COLOURS[state]
     took = timedelta(seconds=round(job.worked))
     out.line(
-        f"job [bold]{job.id}[/] is [{colour}]{job.state}[/]: "
+        f"job [bold]{job.id}[/] is [{colour}]{state}[/]: "
         f"{counts.ended:,} of {quantity(job.total, 'run')} in {took} (h:mm:ss)"
     )
     rows = [("succeeded", counts.succeeded, "green"), ("empty", counts.empty, "yellow")]
@@ -118,7 +125,7 @@ def show_summary(out: View, job: Job) -> None:
                 out.line(f"    {_compared(counts)}")
     if job.message:
         out.line(f"[yellow]{plain(job.message)}[/]")
-    if next_step := _next_step(job):
+    if next_step := _next_step(job, state):
         out.note(next_step)
 
 
@@ -131,11 +138,17 @@ def _compared(counts: JobCounts) -> str:
     return ", ".join(words)
 
 
-def _next_step(job: Job) -> str:
-    if job.state == "paused":
+def _next_step(job: Job, state: str) -> str:
+    if state == "paused":
         return f"`tidegate jobs resume {job.id}` goes on, `tidegate jobs cancel {job.id}` ends it"
+    if state == "interrupted":
+        return (
+            f"`tidegate jobs resume {job.id}` goes on with it, and so does `tidegate up`;"
+            f" `tidegate jobs cancel {job.id}` ends it"
+        )
     if job.counts.failures:
-        return f"`tidegate runs --failed --config {job.configs[0]}` lists failures"
+        one = f" --config {job.configs[0]}" if len(job.configs) == 1 else ""
+        return f"`tidegate runs --failed{one}` lists failures"
     return ""
 
 
@@ -150,7 +163,7 @@ def job_row(job: Job, *, at_work: bool) -> tuple[str, ...]:
     state = state_of(job, at_work=at_work)
     return (
         job.id,
-        f"[{STATE_COLOURS[job.state]}]{state}[/]",
+        f"[{STATE_COLOURS[state]}]{state}[/]",
         view.moment(job.asked)[:16],
         escape(configs + more),
         f"{job.counts.ended:,} of {job.total:,}",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timezone
-from functools import partial
 from typing import Annotated, Literal
 
 import typer
@@ -16,18 +14,16 @@ from tidegate.cli.asking import has_terminal
 from tidegate.cli.job_view import JobProgress, estimate_lines, job_data, show_summary
 from tidegate.cli.options import Yes, stopping
 from tidegate.cli.run_options import RunArguments, takes_run_options
-from tidegate.cli.runs import carry_out
+from tidegate.cli.runs import carried_out
 from tidegate.cli.view import View, plain
 from tidegate.errors import UsageError
 from tidegate.runtime.jobs import Job
-from tidegate.runtime.manifest import Config
 from tidegate.runtime.runs import Run, RunRecord
-from tidegate.runtime.scope import Scope
 from tidegate.runtime.wording import quantity
 from tidegate.workspace import rerun, session
 from tidegate.workspace.jobs import JobRequest, LocalJobs, jobs_of, named
 from tidegate.workspace.session import Session
-from tidegate.workspace.verification import lost_runs
+from tidegate.workspace.stage_requests import StageRequests
 
 app = typer.Typer()
 OnlyRuns = Annotated[
@@ -90,7 +86,11 @@ def reprocess(
     request = JobRequest(ids, since, until, only, with_vaps, limit)
     jobs = jobs_of(opened)
     if jobs is None:
-        _request(out, opened, request, None if dry_run else options.wait)
+        requests = StageRequests(opened, request, wait=dry_run or options.wait > 0)
+        if dry_run:
+            _show_runs(out, [run for stage in requests.all() for run in stage.runs])
+        else:
+            _request(out, opened, requests, yes=yes)
     elif dry_run:
         _show_runs(out, jobs.runs(jobs.new_job(request)))
     else:
@@ -135,7 +135,7 @@ def follow(out: View, jobs: LocalJobs, id: str) -> None:
     if out.as_json:
         out.data(job_data(job, at_work=jobs.at_work()))
     else:
-        show_summary(out, job)
+        show_summary(out, job, at_work=jobs.at_work())
     if job.state != "done" or job.counts.failures:
         raise typer.Exit(1)
 
@@ -158,8 +158,6 @@ def _ask_after_interrupt(out: View, jobs: LocalJobs, job: Job, *, by_service: bo
         return jobs.cancel(job.id)
     if by_service:
         out.note(f"the service goes on with it; `tidegate jobs cancel {job.id}` ends it")
-    else:
-        out.note(f"`tidegate jobs resume {job.id}` goes on with it, and so does `tidegate up`")
     return job
 
 
@@ -174,44 +172,40 @@ def _show_runs(out: View, runs: Iterable[Run]) -> None:
 # --- on AWS ------------------------------------------------------------------------------------
 
 
-def _is_searched(out: View, opened: Session, config: Config, scope: Scope) -> bool:
-    """Whether the function of a config was asked to search for missing files, and to run them."""
-    if scope.only != "missing" or not opened.request_missing(config, scope.begin, scope.end):
-        return False
-    out.note(
-        f"{config.id}: its function searches for files without products, and runs them;"
-        " `tidegate runs --target aws` shows what it does"
-    )
-    return True
-
-
-def _request(out: View, opened: Session, request: JobRequest, wait: float | None) -> None:
-    """Request all runs at once, and ``wait`` for their ends; None: only show them."""
-    if request.with_vaps or request.limit is not None:
-        raise UsageError(
-            "--with-vaps and --limit work on this machine only",
-            next="on AWS, the concurrency of the function is the limit; name the VAPs too",
+def _request(out: View, opened: Session, requests: StageRequests, *, yes: bool) -> None:
+    """Ask, then request the runs of each stage, and wait for them; exit 1 if one failed."""
+    stages = requests.all(ask_functions=True)
+    for id in stages[0].searched:
+        out.note(
+            f"{id}: its function searches for files without products, and runs them;"
+            " `tidegate runs --target aws` shows what it does"
         )
-    wanted: list[Run] = []
-    counts: dict[str, int] = {}
-    with opened.ledger() as ledger:
-        for id in request.configs:
-            one = opened.manifest.config(id)
-            scope = Scope(one, request.begin, request.end, request.only)
-            if wait is not None and _is_searched(out, opened, one, scope):
-                continue
-            lost: frozenset[str] = frozenset()
-            if scope.only == "missing":
-                with opened.product_files(exclusive=False) as store:
-                    lost = lost_runs(ledger.products(config=id), store)
-            release, now = opened.manifest.release(one), datetime.now(timezone.utc)
-            files = partial(opened.raw_files, one)
-            found = rerun.to_reprocess(replace(scope, lost=lost), ledger, release, files, now)
-            wanted += found
-            counts[id] = len(found)
-    if wait is None:
-        _show_runs(out, wanted)
-        return
-    for id, count in counts.items():
+    for id, count in (item for stage in stages for item in stage.counts.items()):
         out.note(f"{id}: {quantity(count, 'run')}{opened.estimate(id, count)}")
-    carry_out(out, opened, wanted, wait)
+    asks = any(stage.runs for stage in stages) and not yes and has_terminal()
+    if asks and not typer.confirm("Start?", default=True, err=True):
+        raise typer.Exit(1)
+    records: list[RunRecord] = []
+    complete = True
+    for number, planned in enumerate(stages):
+        stage = requests.choose(number) if number else planned
+        ended = carried_out(out, opened, stage.runs)
+        records += ended
+        complete = not requests.wait or len(ended) >= len(stage.runs)
+        if not complete:
+            _say_what_is_left(out, requests, number)
+            break
+    if out.as_json:
+        out.data([view.run_data(record) for record in records])
+    if not complete or any(record.state == "failed" for record in records):
+        raise typer.Exit(1)
+
+
+def _say_what_is_left(out: View, requests: StageRequests, number: int) -> None:
+    """Say which VAPs were not requested, because runs that they wait for have not ended."""
+    left = [id for ids in requests.stages[number + 1 :] for id in ids]
+    if left:
+        out.note(
+            f"not requested, because runs before them have not ended: {', '.join(left)};"
+            f" later on: `tidegate reprocess {' '.join(left)} --target aws`"
+        )

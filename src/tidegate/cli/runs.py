@@ -314,6 +314,16 @@ def carry_out(
     out: View, opened: session.Session, wanted: Sequence[Run], wait: float = AN_HOUR
 ) -> None:
     """Have runs carried out; exit 1 if one failed, or did not end while waiting."""
+    records = carried_out(out, opened, wanted)
+    if out.as_json:
+        out.data([view.run_data(record) for record in records])
+    missing = len(records) < len(wanted) and wait > 0
+    if missing or any(record.state == "failed" for record in records):
+        raise typer.Exit(1)
+
+
+def carried_out(out: View, opened: session.Session, wanted: Sequence[Run]) -> list[RunRecord]:
+    """Have runs carried out, with a line for each; returns the records of those that have ended."""
     records: list[RunRecord] = []
     with out.progress() as progress:
         task = progress.add_task("runs", total=len(wanted))
@@ -330,8 +340,4 @@ def carry_out(
             stopping(job.stop, out),
         ):
             job.run()
-    if out.as_json:
-        out.data([view.run_data(record) for record in records])
-    missing = len(records) < len(wanted) and wait > 0
-    if missing or any(record.state == "failed" for record in records):
-        raise typer.Exit(1)
+    return records

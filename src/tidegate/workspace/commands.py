@@ -175,8 +175,8 @@ def carrying_out(
                 next=f"copy {next(iter(outside.values()))} into input/, or stop the service",
             )
         with loaded.ledger() as ledger:
-            own = ", with its own executor" if executor != NOTHING_SAID else ""
-            yield _ByService(ledger, list(runs), listener, loaded.workspace.busy, own)
+            note = ", with its own executor" if executor != NOTHING_SAID else ""
+            yield _ByService(ledger, list(runs), listener, loaded.workspace.busy, note)
         return
     with service(loaded, workers, listener, outside, executor=executor) as own:
         yield _ByThisProcess(own, list(runs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ def to_record(arguments: ExecutorArguments) -> dict[str, str]:
 def from_record(record: Mapping[str, str]) -> ExecutorArguments:
     """What was said, from what was kept with a job."""
     types: Mapping[str, type] = {"dask_options": Path, "dask_min": int, "dask_max": int}
-    return ExecutorArguments(**{name: types.get(name, str)(text) for name, text in record.items()})
+    known = [field.name for field in fields(ExecutorArguments) if field.name in record]
+    return ExecutorArguments(**{name: types.get(name, str)(record[name]) for name in known})
 
 
 def choose_executor(
