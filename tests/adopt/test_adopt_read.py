@@ -23,7 +23,6 @@ xr.Dataset({"x": x, "qc_x": qc}, attrs=attrs).to_netcdf(sys.argv[1])
 
 @pytest.fixture(scope="module")
 def worker():
-    pytest.importorskip("tsdat")
     worker = WorkerProcess([sys.executable], SHARED[0])
     yield worker
     worker.close()

@@ -45,7 +45,6 @@ def old(tmp_path_factory):
 
     Tsdat has run as people run it: in the repository, on paths of theirs.
     """
-    pytest.importorskip("tsdat")
     root = tmp_path_factory.mktemp("old") / "workspace"
     workspace = demo.make_workspace(root)
     demo.write_raw_files(workspace, [sys.executable])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -131,4 +132,24 @@ def test_the_commands_of_the_readme(tmp_path):
     for line in lines:
         # The file that was cut off is still cut off.
         fails = " retry " in line or " emulate " in line
-        run(line.replace("RUN", failed), expected=int(fails))
+        with few_files(tmp_path) if " emulate " in line else contextlib.nullcontext():
+            run(line.replace("RUN", failed), expected=int(fails))
+
+
+@contextlib.contextmanager
+def few_files(folder: Path) -> Iterator[None]:
+    """Meanwhile, the demo has two raw files: a good one, and the one that was cut off."""
+    files = {path: path.stat().st_size for path in (folder / "demo/input/lidar").rglob("*.7z")}
+    humboldt = sorted((path for path in files if path.parent.name == "humboldt"), key=files.get)
+    away = {
+        path: folder / f"{path.parent.name}-{path.name}"
+        for path in files
+        if path not in (humboldt[0], humboldt[-1])
+    }
+    for path, place in away.items():
+        path.rename(place)
+    try:
+        yield
+    finally:
+        for path, place in away.items():
+            place.rename(path)

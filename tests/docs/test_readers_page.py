@@ -35,7 +35,6 @@ print("used")
 
 @pytest.mark.functional
 def test_the_code_on_the_page(tmp_path):
-    pytest.importorskip("tsdat")
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(blocks) == 3
     script = tmp_path / "page.py"

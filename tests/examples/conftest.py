@@ -48,7 +48,6 @@ def real_data():
 @pytest.fixture(scope="session")
 def run_tsdat():
     """Run jobs (config, inputs, storage root) in one Tsdat process and return their results."""
-    pytest.importorskip("tsdat")
     runner = Path(__file__).with_name("tsdat_runner.py")
     process = subprocess.Popen(
         [sys.executable, str(runner), str(PIPELINES)],

@@ -10,7 +10,6 @@ import pytest
 # Harmless, and NumPy's own advice is to ignore it: netCDF4 built for another NumPy.
 pytestmark = pytest.mark.filterwarnings("ignore:numpy.ndarray size changed:RuntimeWarning")
 xr = pytest.importorskip("xarray")
-pytest.importorskip("tsdat")
 
 REPOSITORY = Path(__file__).parents[2]
 PIPELINES = REPOSITORY / "examples" / "pipelines"

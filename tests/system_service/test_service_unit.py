@@ -137,7 +137,6 @@ def test_install_status_and_remove(tmp_path: Path, environment: dict[str, str]) 
     from tidegate.scaffold.demo import make_workspace
     from tidegate.workspace.folder import Workspace
 
-    pytest.importorskip("tsdat", reason="the demo's pipelines need Tsdat: make test")
     folder = tmp_path / "my station"
     make_workspace(folder)
     with (folder / "pipelines_config.yml").open("a") as config:
