@@ -2,11 +2,16 @@
 
 import io
 import json
+import os
+import re
+import sys
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from tidegate.cli import run_list
 from tidegate.cli.activity import FEW, Activity
@@ -242,3 +247,19 @@ def test_jobs_are_on_this_machine_only(capsys):
     for words in ([], ["show", "3f9a0c"], ["cancel", "3f9a0c"], ["resume", "3f9a0c"]):
         assert main(["jobs", *words, "--target", "aws"]) == 2
         assert "no jobs on AWS" in capsys.readouterr().err
+
+
+def test_a_line_is_printed_above_the_progress(monkeypatch):
+    ours, theirs = os.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setattr(sys, "stderr", terminal)
+        out = View()
+        with Live(Text("half done"), console=out.err, auto_refresh=False, transient=True):
+            out.line("a run has failed")
+        shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    lines = re.split(r"[\r\n]|\x1b\[2K", shown)
+    assert any(line.startswith("half done") for line in lines)
+    assert any(line.startswith("a run has failed") for line in lines), lines

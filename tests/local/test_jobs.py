@@ -186,6 +186,24 @@ def test_what_arrives_goes_first_and_outlives_the_job(bench: Bench) -> None:
     assert len(bench.carry_out(50)) == 19
 
 
+def test_a_run_that_two_jobs_want_is_done_once_and_counts_for_both(bench: Bench) -> None:
+    bench.files(4)
+    bench.start((INGEST.id,))
+    bench.runner.step()
+    bench.carry_out(1)
+    bench.now += timedelta(minutes=1)
+    bench.ledger.jobs.add(Job("second", bench.now, ((INGEST.id,),)))
+    for _ in range(6):
+        bench.runner.step()
+        bench.carry_out(10)
+    jobs = [bench.job(), bench.ledger.jobs.get("second")]
+    assert [job and (job.state, job.counts.succeeded, job.counts.dropped) for job in jobs] == [
+        ("done", 4, 0),
+        ("done", 4, 0),
+    ]
+    assert sum(record.attempt for record in bench.ledger.records()) == 4 + 1
+
+
 def test_cancelled_a_job_leaves_nothing_in_the_queue(bench: Bench) -> None:
     bench.files(20)
     bench.start((INGEST.id,), limit=3)

@@ -63,6 +63,16 @@ def end_output() -> None:
         discard_output()
 
 
+def _share_a_terminal() -> bool:
+    """Whether standard output and standard error are the same terminal."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return os.ttyname(sys.stdout.fileno()) == os.ttyname(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+
+
 class View:
     """Prints results to standard output, notes and errors to standard error."""
 
@@ -71,6 +81,8 @@ class View:
         self.out = _Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         # A terminal would break lines within words; in a pipe, lines have no limit.
         self.err = _Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        if _share_a_terminal():  # only one console can print above a progress line
+            self.err = self.out
 
     def note(self, text: str) -> None:
         """Print a note, which is not part of the result."""

@@ -280,10 +280,15 @@ def put_entry(
     """Add one entry, or turn a waiting one into one to run again; whether either was done."""
     entries = dict(db.execute("SELECT taken, again FROM queue WHERE key = ?", (key,)).fetchall())
     if entries and (not run.again or entries.get(0) == 1):
-        # It is wanted by someone else too: it goes as early as he wants, and outlives a job.
+        # It is wanted by someone else too: it goes as early as he wants, and outlives a job. With
+        # the time of the latest request it is an answer to all of them.
         db.execute(
-            "UPDATE queue SET priority = ? WHERE key = ? AND taken = 0 AND priority < ?",
-            (priority, key, priority),
+            """
+            UPDATE queue SET priority = max(priority, :priority),
+                run = CASE WHEN :again THEN :run ELSE run END
+            WHERE key = :key AND taken = 0
+            """,
+            {"priority": priority, "again": run.again, "run": text, "key": key},
         )
         return False
     if 0 in entries:
