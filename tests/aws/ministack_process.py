@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tidegate.deploy.emulator import guard
 from tidegate.targets.aws.clients import Clients
 
 REGION = "us-west-2"
@@ -29,7 +30,7 @@ CREDENTIALS = {
     "AWS_REGION": REGION,
 }
 _READY = 180.0
-WATCHDOG = [sys.executable, "-S", str(Path(__file__).with_name("watchdog.py"))]
+WATCHDOG = [sys.executable, "-S", str(Path(guard.__file__))]
 """Before a command: it ends when its standard input ends, as it does with the tests."""
 
 

@@ -12,7 +12,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WATCHDOG = str(Path(__file__).parents[1] / "aws" / "watchdog.py")
+from tidegate.deploy.emulator import guard
+
+WATCHDOG = str(Path(guard.__file__))
 READY = 120.0
 SETTINGS = {
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "8s",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -24,7 +24,8 @@ Say = Callable[[str], None]
 NEEDED = ("ministack", "boto3", "aws_lambda_powertools")
 """Modules that the functions' interpreter must be able to import, besides Tsdat."""
 _PACKAGES = ("ministack>=1.5", "boto3", "aws-lambda-powertools>=3.3")
-_READY = 60.0
+_GUARD = str(Path(__file__).with_name("guard.py"))
+_READY, _END = 60.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,14 @@ def run_emulator(
     port, log = _free_port(), folder / "emulator.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*python, "-m", "ministack"],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-I", _GUARD, *python, "-m", "ministack"],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             env=_environment(folder, port, region, extra),
             cwd=folder,
             start_new_session=True,  # so that Ctrl-C reaches only this process, which then ends it
+            bufsize=0,
         )
     running = Emulator(f"http://127.0.0.1:{port}", account, region, log)
     try:
@@ -159,9 +161,11 @@ def _wait_until_ready(running: Emulator, process: subprocess.Popen[bytes]) -> No
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-            return
+    """Close the guard's standard input: it ends the emulator, and then itself."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

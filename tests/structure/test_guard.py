@@ -1,4 +1,4 @@
-"""The emulators that tests start end with the tests, however those end."""
+"""What tests, or `tidegate emulate`, start under the guard ends with them, however those end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-WATCHDOG = Path(__file__).parents[1] / "aws" / "watchdog.py"
+from tidegate.deploy.emulator import guard
+
 PARENT = """
 import subprocess, sys, time
 watched = [sys.executable, sys.argv[1], sys.executable, "-c", sys.argv[2]]
@@ -29,9 +30,11 @@ time.sleep(600)
 
 @pytest.mark.functional
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_all_end_when_the_tests_are_killed(number: signal.Signals) -> None:
-    """SIGTERM goes to all processes of the tests' group, as from `timeout` or Ctrl-C."""
-    hurry = WATCHDOG.read_text().replace("GRACE = 10.0", "GRACE = 0.5")
+def test_all_end_when_the_parent_is_killed(number: signal.Signals) -> None:
+    """SIGTERM goes to all processes of the parent's group, as from `timeout` or Ctrl-C."""
+    text = Path(guard.__file__).read_text()
+    hurry = text.replace("_GRACE = 5.0", "_GRACE = 0.5")
+    assert hurry != text
     with subprocess.Popen(
         [sys.executable, "-c", PARENT.replace("sys.argv[1],", f"'-c', {hurry!r},", 1), "", CHILD],
         stdout=subprocess.PIPE, text=True, start_new_session=True,
