@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime
 
 import pytest
 from service_workspace import COMMAND, PATIENCE, VAP, config, csv, ingest, make
 
 from tidegate import cli
+from tidegate.targets.local.look import LookProgress
+from tidegate.workspace.folder import Workspace
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +104,18 @@ def test_status_of_this_machine(done, tidegate):
     code, out, _ = tidegate("status")
     assert code == 0
     assert any(line.endswith("tiny/one") and "\t1\t" in line for line in out.splitlines())
+
+
+def test_status_shows_how_far_a_running_service_has_looked_for_files(done, tidegate):
+    with Workspace(done.root).lock(), done.ledger() as ledger:
+        before = ledger.state("intake/look")
+        progress = LookProgress(ledger, lambda: datetime.now(UTC))
+        look = json.loads(tidegate("status", "--json")[1])["look"]
+        assert look["expected"] == 4
+        assert "of about 4" in tidegate("status")[1]
+        progress.end()
+        assert "look" not in json.loads(tidegate("status", "--json")[1])
+        ledger.set_state("intake/look", before)
 
 
 def test_a_config_that_does_not_exist_is_an_error_everywhere(tidegate):

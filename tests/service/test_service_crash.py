@@ -9,6 +9,8 @@ import time
 import pytest
 from service_workspace import command_line, config, contents, csv, eventually, ingest, make
 
+from tidegate.targets.local.look import read_look
+
 FILES = 120
 CONFIG = config(ingest("one"), defaults="settle: 0, retries: 9")
 TRAPS = (
@@ -81,3 +83,23 @@ def test_crashes_lose_nothing_and_double_nothing(tmp_path):
     assert {record.state for record in records} == {"succeeded"}
     eventually(lambda: not any(b"tidegate.runtime" in command_line(p) for p in torment.workers))
     assert any(record.attempt > 1 for record in records)
+
+
+@pytest.mark.slow
+def test_killed_while_it_looks_for_files_the_next_start_takes_them_all(place):
+    for number in (1, 2):
+        place.put(f"tiny/one/{number}.csv", csv(f"2022-04-0{number}T00:00:00"))
+    place.age()
+    trap = "tidegate.targets.local.look:LookProgress.end:0"
+    service = place.start(workers=1, TIDEGATE_TEST_DIE=trap)
+    try:
+        eventually(lambda: service.code is not None, lambda: service.said)
+    finally:
+        service.close()
+    assert service.code == -signal.SIGKILL
+    assert place.queued() == 0
+    with place.ledger() as ledger:
+        assert read_look(ledger).ended is None
+    place.once()
+    assert [record.state for record in place.records()] == ["succeeded"] * 2
+    place.assert_whole()

@@ -8,6 +8,7 @@ from tidegate.cli import view
 from tidegate.cli.listing import Row, print_list
 from tidegate.cli.view import View, plain
 from tidegate.runtime.records import to_json
+from tidegate.targets.local.look import Look
 from tidegate.workspace import local_session
 from tidegate.workspace.config_summary import MOST_FAILURES
 from tidegate.workspace.local_status import (
@@ -30,6 +31,8 @@ def show_local_status(out: View, where: TargetOptions) -> None:
         return
     service = f"runs ({found.service})" if found.service else "[yellow]does not run[/]"
     out.line(f"[bold]{plain(found.workspace)}[/]: the service {service}")
+    if found.look is not None:
+        out.line(_look(found.look))
     out.line("")
     _show_configs(out, found, now)
     out.line("")
@@ -43,6 +46,14 @@ def show_local_status(out: View, where: TargetOptions) -> None:
         out.note(
             "`tidegate runs --failed` lists open failures, `tidegate retry --failed` runs them"
         )
+
+
+def _look(look: Look) -> str:
+    of = f" of about {look.expected:,}" if look.expected > look.files else ""
+    return (
+        f"[bold]input[/]  looking through the files that were there at the start:"
+        f" {look.files:,}{of} so far, {look.new:,} to run; files that arrive now go first"
+    )
 
 
 def _show_configs(out: View, found: LocalStatus, now: datetime) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tidegate.runtime.binding import explain
 from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.targets.local.look import Look, read_look
 from tidegate.targets.local.skipped import Skipped, find_skipped
 from tidegate.workspace.binding import describe_folder
 from tidegate.workspace.folder import Workspace
@@ -76,23 +77,28 @@ class LocalStatus:
     outputs: str = ""
     """What is wrong with the output folder: it is not the one that the ledger describes, or its
     products are gone."""
+    look: Look | None = None
+    """How far the running service has looked through ``input/``, if it has not finished yet."""
 
 
 def collect_local_status(session: LocalSession, now: datetime) -> LocalStatus:
     """The state of the workspace; reads the ledger and lists folders, and starts nothing."""
     workspace, configs = session.loaded.workspace, session.manifest.configs
+    running = workspace.busy()
     with session.ledger() as ledger:
+        look = read_look(ledger) if running else None
         states = config_states(session, SummaryRefresh(ledger), now)
         judgement = describe_folder(ledger, workspace.output)
         statuses = tuple(_config_status(state, ledger) for state in states)
     return LocalStatus(
         str(workspace.root),
-        workspace.service_process() if workspace.busy() else "",
+        workspace.service_process() if running else "",
         statuses,
         tuple(find_skipped(workspace.input, configs)),
         tuple(_disk(workspace)),
         shutil.disk_usage(workspace.root).free,
         explain(judgement, "output/"),
+        look if look and look.ended is None else None,
     )
 
 

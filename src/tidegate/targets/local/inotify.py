@@ -31,6 +31,8 @@ class Kind(Enum):
     """A file was deleted or renamed away."""
     FOLDER = auto()
     """A folder appeared; files that were in it already are not reported, so scan it."""
+    FOUND = auto()
+    """A file was found by a scan; ``Inotify`` does not report this."""
     LOST = auto()
     """Some changes were lost: scan everything."""
 

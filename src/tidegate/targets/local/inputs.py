@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 OnError = Callable[[str, OSError], None]
 """Called with the key of a file or folder that cannot be read, and the error."""
 
+LeftOut = Callable[[str, "os.stat_result | None"], None]
+"""Called with the key of what does not count as arrived: its status, or None for its name."""
+
 LARGE = 32 << 20
 """Files of this size and more, in bytes, are hashed aside, and copied without being read again."""
 _REMEMBERED = 4096
@@ -114,10 +117,20 @@ class FolderInputs:
         except OSError:
             return False
 
-    def scan(self, prefix: str = "", on_error: OnError | None = None) -> Iterator[RawFile]:
+    def as_listed(self, key: str) -> RawFile | None:
+        """A file as ``scan`` would list it; much quicker than ``find``."""
+        return self._listed(key, self._on_error)
+
+    def scan(
+        self,
+        prefix: str = "",
+        on_error: OnError | None = None,
+        left_out: LeftOut = lambda key, status: None,
+    ) -> Iterator[RawFile]:
         """All files that count as arrived and have keys with that prefix, in no particular order.
 
-        ``on_error`` is called for what cannot be read; what vanishes meanwhile is left out.
+        ``on_error`` is called for what cannot be read, ``left_out`` for what does not count, once
+        for a hidden folder. What vanishes meanwhile is left out without a call.
         """
         on_error = on_error or self._on_error
         folder = prefix.rpartition("/")[0]
@@ -137,7 +150,9 @@ class FolderInputs:
                         if self._is_folder(entry):
                             if not entry.name.startswith("."):
                                 stack.append(key)
-                        elif (found := self._entry(key, entry, on_error)) is not None:
+                            else:
+                                left_out(key, None)
+                        elif (found := self._entry(key, entry, on_error, left_out)) is not None:
                             yield found
             except OSError as error:
                 if error.errno not in GONE:
@@ -196,17 +211,30 @@ class FolderInputs:
         except OSError:
             return False
 
-    def _entry(self, key: str, entry: os.DirEntry[str], on_error: OnError) -> RawFile | None:
-        return self._listed(key, on_error, lambda: entry.stat(follow_symlinks=False))
-
-    def _listed(
-        self, key: str, on_error: OnError, status_of: Callable[[], os.stat_result] | None = None
+    def _entry(
+        self, key: str, entry: os.DirEntry[str], on_error: OnError, left_out: LeftOut
     ) -> RawFile | None:
         """A file that a folder lists; None if it does not count, or has vanished."""
         if not counts(key):
+            left_out(key, None)
             return None
         try:
-            status = status_of() if status_of else os.lstat(self.root / key)
+            status = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in GONE:
+                on_error(key, error)
+            return None
+        if stat.S_ISREG(status.st_mode):
+            return to_raw_file(key, status)
+        left_out(key, status)
+        return None
+
+    def _listed(self, key: str, on_error: OnError) -> RawFile | None:
+        """As ``_entry``, for a file whose folder is not being read any more."""
+        if not counts(key):
+            return None
+        try:
+            status = os.lstat(self.root / key)
         except OSError as error:
             if error.errno not in GONE:
                 on_error(key, error)

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 from tidegate.errors import StorageError, TidegateError
 from tidegate.runtime.dispatch import BACKLOG, Dispatcher
@@ -17,11 +16,13 @@ from tidegate.runtime.manifest import Config
 from tidegate.runtime.protocols import Interrupted
 from tidegate.runtime.records import dumps
 from tidegate.runtime.related_files import has_related
-from tidegate.runtime.select import takes
+from tidegate.runtime.select import takes, under
+from tidegate.targets.local.arrivals import Arrivals
 from tidegate.targets.local.inputs import LARGE, FolderInputs, RawFile
 from tidegate.targets.local.large_files import LargeFileQueue, LargeFiles
 from tidegate.targets.local.ledger import SeenFile, SqliteLedger
 from tidegate.targets.local.listener import StorageTrouble, internal_error
+from tidegate.targets.local.look import InputLook
 from tidegate.targets.local.open_files import OpenFiles
 from tidegate.targets.local.queue import SqliteQueue
 from tidegate.targets.local.reading import LookAgain, Reader
@@ -43,7 +44,8 @@ class Intake:
     """Queues the runs of files that arrived; has a thread of its own once it is started.
 
     A file counts as seen from the transaction on in which its runs are queued. Large files are
-    hashed on other threads.
+    hashed on other threads. Files that arrive go before those that were there at the start, also
+    while it looks for the latter. ``not_run`` are further configs, of which no runs are queued now.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class Intake:
         dispatcher: Dispatcher,
         trouble: StorageTrouble,
         say: Callable[[str], None],
+        not_run: Sequence[Config] = (),
     ) -> None:
         configs = dispatcher.context.manifest.configs
+        self._all_configs = (*configs, *not_run)
         self._configs = [config for config in configs if config.trigger == "S3"]
         self._with_related = [config for config in self._configs if has_related(config)]
         self._inputs = inputs
@@ -67,7 +71,7 @@ class Intake:
         self._dispatcher = dispatcher
         self._trouble = trouble
         self._say = say
-        self._arrivals: SimpleQueue[list[str] | None] = SimpleQueue()
+        self._arrivals = Arrivals(functools.partial(_config_of, self._configs))
         self._unfinished = 0
         self._again = LookAgain()
         self._large = LargeFileQueue(self._take_large, self._large_taken)
@@ -99,7 +103,7 @@ class Intake:
                 while (keys := self._next(watcher)) is not None:
                     self._until_stored(functools.partial(self.take, keys))
                     queued()
-                    self._count(-1)
+                    self._count(-len(keys))
             except Exception as error:
                 self._fail(error)
 
@@ -108,8 +112,19 @@ class Intake:
 
     def arrived(self, keys: Iterable[str]) -> None:
         """The watcher calls this when files are complete."""
-        self._count(1)
-        self._arrivals.put(list(keys))
+        keys = list(keys)
+        self._count(len(keys))
+        self._arrivals.put(keys)
+
+    def done(self, keys: Sequence[str]) -> set[str]:
+        """Which of these files need not be taken in: nothing takes them, or they are unchanged."""
+        unwanted = {key for key in keys if not self._sightings.is_wanted(key)}
+        found = (self._inputs.as_listed(key) for key in keys if key not in unwanted)
+        try:
+            unchanged = self._ledger.seen_files.unchanged(f for f in found if f is not None)
+        except TidegateError:  # whoever takes them in says so
+            return unwanted
+        return unwanted | unchanged
 
     def busy(self) -> bool:
         """Whether there are files whose runs are not queued yet."""
@@ -122,8 +137,8 @@ class Intake:
     def close(self) -> None:
         """End the thread."""
         self.stop()
+        self._arrivals.close()
         if self._thread is not None:
-            self._arrivals.put(None)
             self._thread.join(_END)
         self._large.close(_END)
         self._reader.close()
@@ -133,15 +148,15 @@ class Intake:
 
         Whoever gets them counts them as finished.
         """
-        while True:
-            try:
-                return self._arrivals.get(timeout=self._again.seconds())
-            except Empty:
-                keys = [*self._again.take_changed(), *self._again.take_overdue()]
+        while not self._arrivals.closed:
+            if arrived := self._arrivals.take(BATCH, self._again.seconds()):
+                return arrived
+            keys = [*self._again.take_changed(), *self._again.take_overdue()]
             found = [file for key in keys if (file := self._inputs.find(key)) is not None]
             if settled := watcher.settled(found):  # the watcher reports the others
-                self._count(1)
+                self._count(len(settled))
                 return [file.key for file in settled]
+        return None
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, TidegateError):
@@ -173,17 +188,9 @@ class Intake:
         rules = dumps(sorted([c.id, c.input_path or ""] for c in self._configs))
         before = json.loads(self._ledger.state(_RULES) or "[]")
         new = [c for c in self._configs if [c.id, c.input_path or ""] not in before]
-        settled: list[RawFile] = []
-        being_written: list[str] = []
-        for batch in self._sightings.scan():
-            if self._stopping.is_set():
-                return
-            found = self._not_done(batch, new)
-            if watcher is not None:
-                settled += watcher.settled(found)
-            else:
-                settled += [file for file in found if self._has_settled(file)]
-                being_written += [file.key for file in found if not self._has_settled(file)]
+        settled, being_written = self._look_through(new, watcher)
+        if self._stopping.is_set():
+            return
         settled.sort(key=_arrival)
         for batch in batched(settled, BATCH):
             if self._stopping.is_set():
@@ -199,34 +206,39 @@ class Intake:
                     "that `companions` names; run `tidegate up --once` again when they are there"
                 )
 
-    def _not_done(self, batch: Sequence[RawFile], new: Sequence[Config]) -> list[RawFile]:
-        """The files that start runs, without those that were taken in before and are unchanged."""
-        known = self._ledger.seen_files.at(file.key for file in batch)
-        wanted = [file for file in batch if self._sightings.is_wanted(file.key)]
-        return [
-            file
-            for file in wanted
-            if (before := known.get(file.key)) is None
-            or before[:5] != tuple(file)
-            or any(takes(config, file.key) for config in new)
-        ]
+    def _look_through(
+        self, new: Sequence[Config], watcher: Watcher | None
+    ) -> tuple[list[RawFile], list[str]]:
+        """Look for files that have not been taken in: those that have settled, and other keys.
+
+        With a watcher, files that arrive meanwhile are taken in, and it reports the others.
+        """
+        settled: list[RawFile] = []
+        being_written: list[str] = []
+        look = InputLook(self._inputs.root, self._sightings, self._ledger, self._all_configs)
+        for found in look.new_files(new, self._dispatcher.context.now):
+            if self._stopping.is_set():
+                return [], []
+            if watcher is not None:
+                settled += watcher.settled(found)
+                self._take_waiting()
+            else:
+                settled += [file for file in found if self._has_settled(file)]
+                being_written += [file.key for file in found if not self._has_settled(file)]
+        for files in look.skipped.found():
+            self._say(f"in {self._inputs.root.name}/: {files}")
+        return settled, being_written
 
     def _take_waiting(self) -> None:
         """Take in the files that arrived meanwhile: they need not wait for all older ones."""
-        while True:
-            try:
-                keys = self._arrivals.get_nowait()
-            except Empty:
-                return
-            if keys is None:  # it is time to end
-                self._arrivals.put(None)
-                return
+        while keys := self._arrivals.take(BATCH, 0.0):
             try:
                 self.take(keys)
             except BaseException:
                 self._arrivals.put(keys)
                 raise
-            self._count(-1)
+            self._count(-len(keys))
+            self._queued()
 
     def take(self, keys: Iterable[str]) -> None:
         """Take in files by their keys; those that were removed or do not count are skipped."""
@@ -331,7 +343,7 @@ class Intake:
         """Look at files again that may have changed while they were hashed."""
         for file in large.files:
             self._again.add(file.key, 0.0)
-        self.arrived([])  # so that the thread sees this
+        self._arrivals.wake()
 
     def _is_present(self, row: SeenFile) -> bool:
         """Whether a file is still the one that was hashed; it may have grown."""
@@ -355,6 +367,11 @@ class Intake:
             put=functools.partial(self._queue.put, seen=taken),
             priority=priority,
         )
+
+
+def _config_of(configs: Sequence[Config], key: str) -> str:
+    """The first config with an input path above that file."""
+    return next((c.id for c in configs if under(c.input_path or "", key)), "")
 
 
 def _arrival(file: RawFile) -> tuple[int, str]:

@@ -142,13 +142,24 @@ class FolderOutputs:
             self._prune(place.parent)
         return f"{aside.parent.name}/{aside.name}/"
 
-    def sweep(self) -> int:
+    def restore(self, keys: Iterable[str]) -> None:
+        """Put back old folders where a process died while it replaced one at one of these keys."""
+        for folder in {self._place(key).parent for key in keys if stays_inside(key)}:
+            with suppress(OSError):  # the run that publishes there says what is wrong
+                for name in os.listdir(folder):
+                    if name.startswith(HIDDEN) and _left_behind(name):
+                        self._put_back(folder / name)
+
+    def sweep(self, stopped: Callable[[], bool] = lambda: False) -> int:
         """Delete what dead processes left under hidden names; returns how many there were.
 
-        If one died while it replaced a folder, the old folder is put back. Reads every folder.
+        If one died while it replaced a folder, the old folder is put back. Reads every folder; ends
+        early once ``stopped()`` is true.
         """
         swept = 0
         for folder, folders, files in os.walk(self.root):
+            if stopped():
+                break
             for name in [name for name in (*folders, *files) if name.startswith(HIDDEN)]:
                 if name in folders:
                     folders.remove(name)
@@ -257,8 +268,9 @@ class FolderOutputs:
     def _put_back(self, hidden: Path) -> None:
         if "-old-" in hidden.name:
             for child in hidden.iterdir():
-                if not os.path.lexists(hidden.parent / child.name):
-                    child.rename(hidden.parent / child.name)
+                with self._lock:  # a run may publish the next one meanwhile
+                    if not os.path.lexists(hidden.parent / child.name):
+                        child.rename(hidden.parent / child.name)
 
     def _prune(self, folder: Path) -> None:
         """Remove folders that became empty, up to but without the root."""

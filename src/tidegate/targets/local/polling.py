@@ -1,4 +1,4 @@
-"""Changes below folders by watchfiles: by polling, or by events on systems other than Linux."""
+"""Changes below folders by the events of systems other than Linux, and by events and polling."""
 
 from __future__ import annotations
 
@@ -6,35 +6,33 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from watchfiles import Change as WatchfilesChange
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
+from tidegate.targets.local.folder_polling import FolderPolling
 from tidegate.targets.local.inotify import Change, Inotify, Kind
 
 _STEP = 20
 
 
 class Notifications:
-    """Changes from watchfiles, by events or by polling.
+    """Changes from watchfiles, by the system's events.
 
     It does not tell a rename from a write, and may lose what happens between two calls.
 
     Args:
-        root: What keys are relative to.
-        folders: What to watch: the root, or folders below it.
-        poll_every: Scan the folders this often, s; None to rely on events.
+        root: The folder.
 
     Raises:
-        OSError: a folder cannot be read.
+        OSError: it cannot be read.
     """
 
-    def __init__(self, root: Path, folders: Sequence[Path], *, poll_every: float | None) -> None:
+    def __init__(self, root: Path) -> None:
         self._root = root
-        polling, delay = poll_every is not None, int((poll_every or 0.3) * 1000)
-        self._arguments = ([str(f) for f in folders], False, polling, delay, True, True)
+        self._arguments = ([str(root)], False, False, 300, True, True)
         self._rust = self._listen()
         self._wake = threading.Event()
 
@@ -92,7 +90,7 @@ class WithPolling:
     Polling has a thread of its own: a server that does not answer must not hold up the rest.
     """
 
-    def __init__(self, events: Inotify, polled: Notifications) -> None:
+    def __init__(self, events: Inotify, polled: FolderPolling) -> None:
         self._events = events
         self._polled = polled
         self._lock = threading.Lock()

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tidegate.errors import StorageError
+from tidegate.errors import StorageError, TidegateError
 from tidegate.runtime.context import Context
 from tidegate.runtime.dispatch import Dispatcher
 from tidegate.runtime.events import Requested
@@ -36,6 +36,7 @@ from tidegate.targets.local.job_planning import Planner
 from tidegate.targets.local.job_runner import JobRunner, JobSurroundings
 from tidegate.targets.local.ledger import SqliteLedger
 from tidegate.targets.local.listener import Listener, StorageTrouble
+from tidegate.targets.local.output_sweep import OutputSweep
 from tidegate.targets.local.outputs import FolderOutputs
 from tidegate.targets.local.outside_inputs import Outside, OutsideInputs
 from tidegate.targets.local.places import Places
@@ -43,7 +44,6 @@ from tidegate.targets.local.queue import SqliteQueue
 from tidegate.targets.local.run_loops import RunLoops
 from tidegate.targets.local.scheduler import Scheduler
 from tidegate.targets.local.sightings import Sightings
-from tidegate.targets.local.skipped import find_skipped
 from tidegate.targets.local.staleness import Staleness
 from tidegate.targets.local.watch import Watcher
 
@@ -92,6 +92,7 @@ class Service:
         self._ledger = SqliteLedger(places.ledger)
         self._queue = SqliteQueue(self._ledger)
         self._outputs = FolderOutputs(places.output, places.work)
+        self._sweep = OutputSweep(self._outputs, self._ledger)
         self._cleaner = Cleaner()
         inputs = FolderInputs(places.input, seen=self._ledger.seen_files)
         target = Target(OutsideInputs(inputs, outside or {}), self._outputs, self._ledger)
@@ -110,15 +111,10 @@ class Service:
             hold=lambda: self._code.suspected,
             not_run=[config.id for config in not_run],
         )
-        self._intake = Intake(
-            inputs,
-            self._sightings,
-            self._ledger,
-            self._queue,
-            self._dispatcher,
-            self._trouble,
-            self._listener.say,
-        )
+        self._intake = self._new_intake(inputs)
+        stores = self._dispatcher, self._ledger, self._queue, self._sightings
+        say, wake = self._listener.say, self._loops.wake
+        self._scheduler = Scheduler(*stores, self._trouble, say, queued=wake)
         self._housekeeping = Housekeeping(places, self._ledger, keep, self._listener.say)
         self._stop = threading.Event()
 
@@ -141,6 +137,18 @@ class Service:
             say=self._listener.say,
             room=lambda: room_on(self._places.work, max(1, self._executor.capacity)),
             held=self._jobs.is_held,
+        )
+
+    def _new_intake(self, inputs: FolderInputs) -> Intake:
+        return Intake(
+            inputs,
+            self._sightings,
+            self._ledger,
+            self._queue,
+            self._dispatcher,
+            self._trouble,
+            self._listener.say,
+            self._not_run,
         )
 
     def _ended(self, record: RunRecord) -> None:
@@ -172,8 +180,6 @@ class Service:
             TidegateError: the service cannot go on.
         """
         with self._started():
-            self._say_skipped()
-            scheduler = self._scheduler()
             staleness = Staleness(self._manifest.configs, self._ledger, self._now())
             begun = time.monotonic()
             with self._watching():
@@ -186,7 +192,7 @@ class Service:
                     caught_up = caught_up or waited or idle
                     if caught_up:
                         self._jobs.start()
-                        self._tick(scheduler, staleness)
+                        self._tick(staleness)
                     self._loops.wake()  # commands queue runs from processes of their own
                     self._stop.wait(_TICK)
         self._raise_failure()
@@ -198,12 +204,12 @@ class Service:
             TidegateError: the service cannot go on.
         """
         with self._started():
-            self._say_skipped()
             self._intake.take_all()
             if self._drain() and self._finish_jobs():
-                self._scheduler().submit_until_done(self._drain)
+                self._scheduler.submit_until_done(self._drain)
             if not self._over():
                 self._housekeeping.run_if_due(self._now())
+                self._sweep.wait(self._over)
         self._raise_failure()
 
     def carry_out(self, runs: Iterable[Run]) -> None:
@@ -239,6 +245,7 @@ class Service:
         self._stop.set()
         self._loops.stop()
         self._intake.stop()
+        self._scheduler.stop()
         self._jobs.stop()
 
     # --- start and end ----------------------------------------------------------------------
@@ -258,7 +265,7 @@ class Service:
         self._ledger.abandon()
         self._queue.requeue_taken()
         self._queue.recover(self._now())
-        self._outputs.sweep()
+        self._sweep.start()
         self._jobs.look()
         self._cleaner.start()
         self._executor.start()
@@ -274,28 +281,33 @@ class Service:
         self._executor.close()  # what still runs goes back to the queue
         self._loops.join(GRACE)
         self._intake.close()
+        self._scheduler.close()
         self._jobs.close()
         self._cleaner.close()
         self._housekeeping.close()
         try:
+            self._sweep.close(at_work=self._loops.at_work())
             self._ledger.abandon()
             self._queue.requeue_taken()
         finally:
             self._ledger.close()
 
     def _over(self) -> bool:
-        failed = self._intake.failure is not None or self._jobs.failure is not None
-        if self._stop.is_set() or failed or self._loops.over():
+        if self._stop.is_set() or self._failure() is not None or self._loops.over():
             return True
         self._ledger.database.check_in_place()
         # It is asked again while the service ends, and a change is reported once.
         self.code_change = self.code_change or self._code.settled()
         return bool(self.code_change)
 
+    def _failure(self) -> TidegateError | None:
+        """Why a part has ended before it was asked to."""
+        parts = (self._loops, self._intake, self._scheduler, self._jobs)
+        return next((part.failure for part in parts if part.failure is not None), None)
+
     def _raise_failure(self) -> None:
-        for failure in (self._loops.failure, self._intake.failure, self._jobs.failure):
-            if failure is not None:
-                raise failure
+        if (failure := self._failure()) is not None:
+            raise failure
 
     # --- what it does -----------------------------------------------------------------------
 
@@ -316,25 +328,17 @@ class Service:
             arrived=self._intake.arrived,
             settle=settle_of,
             max_wait=max_wait_of,
+            done=self._intake.done,
             say=self._listener.say,
             force_polling=self._poll,
         )
         self._intake.start(watcher, self._loops.wake)
         return watcher
 
-    def _say_skipped(self) -> None:
-        for skipped in find_skipped(self._places.input, (*self._manifest.configs, *self._not_run)):
-            self._listener.say(f"in {self._places.input.name}/: {skipped}")
-
-    def _scheduler(self) -> Scheduler:
-        return Scheduler(
-            self._dispatcher, self._ledger, self._queue, self._sightings, self._listener.say
-        )
-
-    def _tick(self, scheduler: Scheduler, staleness: Staleness) -> None:
+    def _tick(self, staleness: Staleness) -> None:
         try:
             self._housekeeping.start_if_due(self._now())
-            if scheduler.submit_due():
+            if self._scheduler.submit_due():
                 self._loops.wake()
             for problem in staleness.changes(self._now()):
                 self._listener.report(problem)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.runtime.manifest import Config
 from tidegate.runtime.select import is_ignored, under
-from tidegate.runtime.temporary_names import is_temporary
 from tidegate.runtime.wording import quantity
+from tidegate.targets.local.inputs import FolderInputs, RawFile
 
 _EXAMPLES = 3
 _CLOCKS_DIFFER = 60.0
@@ -55,66 +55,77 @@ class Skipped:
         return f"{self.reason}: {files}; {self.next}"
 
 
+class SkippedFiles:
+    """Collects, by reason, what a look through the input folder finds and is not taken."""
+
+    def __init__(
+        self, root: Path, configs: Sequence[Config], *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._root = root
+        self._configs = configs
+        self._latest = now() + _CLOCKS_DIFFER
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, list[str]] = {}
+        self._folder: tuple[str | None, list[Config]] = (None, [])
+
+    def left_out(self, key: str, status: os.stat_result | None) -> None:
+        """Note what does not count as arrived; see ``FolderInputs.scan``."""
+        if status is None:
+            self._add(TEMPORARY, key)
+        else:
+            self._add(LINK if stat.S_ISLNK(status.st_mode) else SPECIAL, key)
+
+    def unreadable(self, key: str, error: OSError) -> None:
+        """Note a file or folder that cannot be read."""
+        self._add(UNREADABLE, key or ".")
+
+    def note(self, file: RawFile, *, known: bool = False) -> bool:
+        """Note a file if it is not taken, or not as expected; whether any config takes it.
+
+        One that is ``known`` was read before, and has not changed since.
+        """
+        takers = self._takers(file.key.rpartition("/")[0])
+        if all(is_ignored(config, file.key) for config in takers):
+            self._add(IGNORED if takers else NO_CONFIG, file.key)
+            return False
+        if not known and not os.access(self._root / file.key, os.R_OK):
+            self._add(UNREADABLE, file.key)
+        elif file.mtime_ns / 1e9 > self._latest:
+            self._add(FUTURE, file.key)
+        return True
+
+    def _takers(self, folder: str) -> list[Config]:
+        """The configs with an input path above the files of a folder, whatever they ignore."""
+        if self._folder[0] != folder:
+            below = f"{folder}/x" if folder else "x"
+            configs = [c for c in self._configs if c.input_path is not None]
+            takers = [c for c in configs if under(c.input_path or "", below)]
+            self._folder = folder, takers
+        return self._folder[1]
+
+    def found(self) -> list[Skipped]:
+        """What was noted so far."""
+        return [
+            Skipped(reason, self._counts[reason], tuple(self._examples[reason]), _NEXT[reason])
+            for reason in _NEXT
+            if reason in self._counts
+        ]
+
+    def _add(self, reason: str, key: str) -> None:
+        """Count a file; the first ones by name are examples, in whatever order they are found."""
+        self._counts[reason] = self._counts.get(reason, 0) + 1
+        examples = self._examples.setdefault(reason, [])
+        if len(examples) < _EXAMPLES or key < examples[-1]:
+            examples.append(key)
+            examples.sort()
+            del examples[_EXAMPLES:]
+
+
 def find_skipped(
     root: Path, configs: Sequence[Config], *, now: Callable[[], float] = time.time
 ) -> list[Skipped]:
     """All files below ``root`` that are not taken, by reason; none if it is no folder."""
-    found: dict[str, list[str]] = {}
-    counts: dict[str, int] = {}
-    latest = now() + _CLOCKS_DIFFER
-    for key, entry in _entries(root):
-        reason = _reason(key, entry, configs, latest)
-        if reason:
-            counts[reason] = counts.get(reason, 0) + 1
-            found.setdefault(reason, []).append(key)
-            del found[reason][_EXAMPLES:]
-    return [Skipped(r, counts[r], tuple(found[r]), _NEXT[r]) for r in _NEXT if r in found]
-
-
-def _entries(root: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
-    """Each file, link and hidden folder, in order; None for a folder that cannot be read."""
-    stack = [""]
-    while stack:
-        folder = stack.pop()
-        try:
-            with os.scandir(root / folder) as listed:
-                entries = sorted(listed, key=lambda entry: entry.name)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            yield folder or ".", None
-            continue
-        for entry in entries:
-            key = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False) and not is_temporary(key):
-                stack.append(key)
-            else:
-                yield key, entry
-
-
-def _reason(
-    key: str, entry: os.DirEntry[str] | None, configs: Sequence[Config], latest: float
-) -> str:
-    """Why a file is not taken; "" if it is."""
-    if entry is None:
-        return UNREADABLE
-    if is_temporary(key):
-        return TEMPORARY
-    if entry.is_symlink():
-        return LINK
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return ""
-    except OSError:
-        return UNREADABLE
-    if not stat.S_ISREG(status.st_mode):
-        return SPECIAL
-    takers = [c for c in configs if c.input_path is not None and under(c.input_path, key)]
-    if not takers:
-        return NO_CONFIG
-    if all(is_ignored(config, key) for config in takers):
-        return IGNORED
-    if not os.access(entry.path, os.R_OK):
-        return UNREADABLE
-    return FUTURE if status.st_mtime > latest else ""
+    skipped = SkippedFiles(root, configs, now=now)
+    for file in FolderInputs(root).scan("", skipped.unreadable, skipped.left_out):
+        skipped.note(file)
+    return skipped.found()

@@ -2,8 +2,8 @@
 
 One thread waits for changes, and for files to settle. On Linux it uses inotify, which tells renames
 from writes and says when it has lost events (see ``inotify.py``). It uses watchfiles on other
-systems, and for file systems that must be polled (see ``polling.py``). Events get lost everywhere,
-so all files are looked at every few minutes.
+systems; file systems without events are polled (see ``folder_polling.py``). Events get lost
+everywhere, so all files are looked at every few minutes (``scanning.py``).
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from tidegate.runtime.select import counts
+from tidegate.targets.local.folder_polling import FolderPolling
 from tidegate.targets.local.inotify import Change, Inotify, Kind
 from tidegate.targets.local.inputs import RawFile
 from tidegate.targets.local.mounts import network_folders
 from tidegate.targets.local.open_files import OpenFiles
 from tidegate.targets.local.polling import Notifications, WithPolling
+from tidegate.targets.local.scanning import Scanner
 from tidegate.targets.local.settling import Settling, Stamp
 
 POLL_EVERY = 5.0
-"""How often a file system without events is scanned, s."""
+"""How often a file system without events is polled, s."""
 SWEEP_EVERY = 300.0
-"""How often all files are scanned, because a change may have been missed, s."""
+"""How often all files are scanned, because a change may have been missed, s; see ``Scanner``."""
 _RETRY = 1.0
 _CALM = 0.005
 _MANY_REPEATS = 10
@@ -64,6 +66,7 @@ class Watcher:
         settle: For how long the file of that key must stay unchanged, s.
         max_wait: A file that does not settle, or stays open for writing, is reported this often, s.
         arrives: Whether a file of that key counts at all.
+        done: Which of some files need not be reported when a scan finds them.
         say: Called with sentences for a person.
         force_polling: Scan the folder regularly, for file systems without events.
 
@@ -79,6 +82,7 @@ class Watcher:
         settle: Callable[[str], float] = lambda key: 2.0,
         max_wait: Callable[[str], float] = lambda key: 3600.0,
         arrives: Callable[[str], bool] = counts,
+        done: Callable[[list[str]], Collection[str]] = lambda keys: (),
         say: Callable[[str], None] = lambda text: None,
         force_polling: bool = False,
     ) -> None:
@@ -91,11 +95,16 @@ class Watcher:
         self._open_files = OpenFiles(self._root)
         self._lock = threading.Lock()  # over what other threads hand in
         self._given: list[tuple[str, Stamp, float]] = []
+        self._found: list[str] = []
         self._stopping = threading.Event()
         self._said: set[str] = set()
         self._repeats = 0  # how many times in a row only known files changed
         self._failed: tuple[float, list[str]] | None = None
-        self._next_sweep = time.monotonic() + SWEEP_EVERY
+        self._next_mounts = time.monotonic() + SWEEP_EVERY
+        self._done = done
+        self._scanner = Scanner(
+            self._root, arrives=arrives, done=done, found=self._take_found, every=SWEEP_EVERY
+        )
         self._network: dict[Path, str] = {}
         self.polling = force_polling
         """Whether the whole folder is scanned regularly."""
@@ -105,10 +114,12 @@ class Watcher:
     def start(self) -> None:
         """Begin to report."""
         self._thread.start()
+        self._scanner.start()
 
     def stop(self) -> None:
         """Stop; files that have not settled are left to the next start."""
         self._stopping.set()
+        self._scanner.close()
         with self._lock:
             if self._source is not None:
                 self._source.wake()
@@ -159,8 +170,8 @@ class Watcher:
                     changes = self._read()
                 except OSError as error:
                     changes = self._reopen(error)
-                if time.monotonic() >= self._next_sweep:
-                    changes = [*changes, *self._sweep()]
+                if time.monotonic() >= self._next_mounts:
+                    changes = [*changes, *self._look_at_mounts()]
                 self._note(changes)
                 self._take_given()
                 now, open_keys = time.monotonic(), self._open_files.current
@@ -179,17 +190,17 @@ class Watcher:
 
     def _read(self) -> list[Change]:
         retry = self._failed[0] if self._failed else None
-        deadlines = [self._next_sweep, self._settling.next_deadline(), retry]
+        deadlines = [self._next_mounts, self._settling.next_deadline(), retry]
         waits = [deadline - time.monotonic() for deadline in deadlines if deadline is not None]
         assert self._source is not None
         return self._source.read(max(0.0, min(waits)))
 
-    def _sweep(self) -> list[Change]:
-        """Scan everything; a network drive may have been mounted since the last time."""
-        self._next_sweep = time.monotonic() + SWEEP_EVERY
+    def _look_at_mounts(self) -> list[Change]:
+        """Open the source again if a network drive has been mounted or unmounted."""
+        self._next_mounts = time.monotonic() + SWEEP_EVERY
         if network_folders(self._root) != self._network:
             return self._reopen(OSError(errno.ESTALE, "file systems were mounted or unmounted"))
-        return [Change(Kind.LOST, "")]
+        return []
 
     def _note(self, changes: list[Change]) -> None:
         now = time.monotonic()
@@ -201,27 +212,34 @@ class Watcher:
                 self._settling.moved(key, now)
             elif kind is Kind.GONE:
                 self._settling.gone(key)
-            elif kind is Kind.FOLDER and key in self._settling:
+            elif kind is Kind.FOUND and key in self._settling:
                 continue
             elif (stamp := self._stamp(key)) is not None:
                 # A file found by a scan may be old; one that was reported has just changed.
-                age = (time.time_ns() - stamp.mtime_ns) / 1e9 if kind is Kind.FOLDER else 0.0
+                age = (time.time_ns() - stamp.mtime_ns) / 1e9 if kind is Kind.FOUND else 0.0
                 self._settling.changed(key, stamp, now, rested=age)
         if self._repeats >= _MANY_REPEATS:
             # A fast writer causes an event at each write: wait, so that they come together.
             self._stopping.wait(_CALM)
 
     def _last(self, changes: Iterable[Change]) -> dict[str, Kind]:
-        """The last change of each file; FOLDER if the file was found by a scan of its folder."""
-        last: dict[str, Kind] = {}
+        """The last change of each file; FOUND if a scan has found it."""
+        with self._lock:
+            found, self._found = self._found, []
+        last = dict.fromkeys(found, Kind.FOUND)
         for kind, key in changes:
             if kind in (Kind.LOST, Kind.FOLDER):
-                for found in self._below(key):
-                    if last.get(found) is not Kind.MOVED:
-                        last[found] = Kind.FOLDER
+                self._scanner.scan(key)
             elif self._arrives(key):
                 last[key] = kind
         return last
+
+    def _take_found(self, keys: list[str]) -> None:
+        """The scanner calls this with files that it has found."""
+        with self._lock:
+            self._found += keys
+            if self._source is not None:
+                self._source.wake()
 
     def _take_given(self) -> None:
         with self._lock:
@@ -252,14 +270,6 @@ class Watcher:
             return None
         return Stamp(status.st_size, status.st_mtime_ns)
 
-    def _below(self, folder: str) -> Iterator[str]:
-        """The keys of all files in and below a folder that count."""
-        for path, folders, names in os.walk(self._root / folder):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            prefix = os.path.relpath(path, self._root) + "/"
-            prefix = "" if prefix == "./" else prefix
-            yield from (prefix + name for name in names if self._arrives(prefix + name))
-
     # --- where changes come from ----------------------------------------------------------------
 
     def _open(self) -> Source:
@@ -281,15 +291,17 @@ class Watcher:
                 for folder in sorted(source.unreadable):
                     self._say_once(f"{folder} cannot be watched: permission denied")
                 return self._with_polling(source)
-        polling = self.polling or self._root in self._network
-        return Notifications(self._root, [self._root], poll_every=POLL_EVERY if polling else None)
+        if self.polling or self._root in self._network:
+            return FolderPolling(self._root, [self._root], every=POLL_EVERY, done=self._done)
+        return Notifications(self._root)
 
     def _with_polling(self, source: Inotify) -> Source:
         """The source, and the network file systems that are mounted below the folder."""
         if not self._network:
             return source
         try:
-            polled = Notifications(self._root, list(self._network), poll_every=POLL_EVERY)
+            folders = list(self._network)
+            polled = FolderPolling(self._root, folders, every=POLL_EVERY, done=self._done)
         except OSError as error:  # such as a server that does not answer: sweeps find the files
             self._say_once(f"{error.filename} cannot be scanned: {error.strerror}")
             return source

@@ -70,6 +70,23 @@ class SeenFiles:
                 found[file.key] = file
         return found
 
+    def unchanged(self, files: Iterable[tuple[str, int, int, int, int]]) -> set[str]:
+        """The keys of those files that were hashed as they are now.
+
+        Each is (key, size, mtime_ns, ctime_ns, inode), as a ``RawFile`` is.
+        """
+        found = set()
+        for batch in batches(files):
+            now = {to_sql(file[0]): file for file in batch}
+            marks = ",".join("?" * len(now))
+            columns = "key, size, mtime_ns, ctime_ns, inode"
+            statement = f"SELECT {columns} FROM seen WHERE key IN ({marks})"
+            for row in self._database.rows(statement, list(now)):
+                file = now[row[0]]
+                if row[1:] == tuple(file[1:]):
+                    found.add(file[0])
+        return found
+
     def add(self, files: Iterable[SeenFile]) -> None:
         """Note files that were hashed, in one transaction."""
         files = list(files)  # if they are hashed only now, that must not block other writers
