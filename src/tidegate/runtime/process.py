@@ -69,6 +69,8 @@ TOO_LARGE = 0.6
 """A worker is replaced earlier if, between two runs, it holds more than this part of its memory
 limit: the next run would soon be stopped for what earlier runs have left behind."""
 _MEMORY_CHECK = 0.1
+_DYING = 10.0
+"""How long a worker that has closed its answers may take to end, s; a crash may dump its memory."""
 
 
 def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
@@ -419,7 +421,7 @@ class WorkerProcess:
     def _lost(self, output: RunOutput | None = None) -> WorkerLost:
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(2.0)
+            self._process.wait(_DYING)
         code = self._process.returncode
         self._stop(output or RunOutput())
         return _died(code)
