@@ -20,7 +20,6 @@ from tidegate.workspace.folder import Workspace
 TARGET = 1.7
 WORKERS = 2
 SITES = {"humboldt": workspaces.HUMBOLDT, "morro": workspaces.MORRO}
-_WARM_UP = 8
 _SETTLED = 60.0
 
 
@@ -44,11 +43,11 @@ class Block:
 
 def measure(folder: Path, quick: bool) -> list[Figure]:
     """Ratios: with warm workers block by block, and as a whole with all that starting costs."""
-    count, blocks = (8, 2) if quick else (500, 10)
+    warm, count, blocks = (2, 4, 1) if quick else (8, 500, 10)
     folder.mkdir(exist_ok=True)
     raw = folder / "raw"
-    files = workspaces.raw_files(raw, (count + _WARM_UP) // 2, sites=tuple(SITES))
-    warm_up, files = files[:_WARM_UP], files[_WARM_UP:]
+    files = workspaces.raw_files(raw, (count + warm) // 2, sites=tuple(SITES))
+    warm_up, files = files[:warm], files[warm:]
     measured = list(_blocks(folder, raw, warm_up, files, blocks))
     whole, inner = _whole(folder, raw, files)
     return [*_warm(measured, count), *_started(measured, whole, inner)]

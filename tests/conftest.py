@@ -63,6 +63,9 @@ _TOGETHER = {
 }
 """Folders and modules of which all tests share something expensive: one process runs them all."""
 
+_APART = {"benchmarks/test_benchmarks.py"}
+"""Modules of which the tests share nothing: any process runs any of them."""
+
 _EMULATORS = {"ministack", "moto.server", "buildah", "docker-registry", "debootstrap"}
 """Words in a command that only integration tests may run."""
 
@@ -110,6 +113,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, o
 def _group(nodeid: str) -> str:
     """What one process of pytest-xdist runs: a module, or all that share something."""
     module = nodeid.split("::")[0].removeprefix("tests/")
+    if module in _APART:
+        return nodeid
     return _TOGETHER.get(module) or _TOGETHER.get(module.split("/")[0]) or module
 
 
