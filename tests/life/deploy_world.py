@@ -189,7 +189,8 @@ def make_repository(root: Path) -> Path:
         path = root / f"pipelines/{name}/config/dataset.yaml"
         path.write_text(path.read_text().replace("location_id: site", f"location_id: {site}"))
     # The same environment as the example's: it is built once for all tests of images with Tsdat.
-    shutil.copyfile(EXAMPLE / "requirements.txt", root / "requirements.txt")
+    for name in ("requirements.txt", ".python-version"):
+        shutil.copyfile(EXAMPLE / name, root / name)
     (root / "README.md").write_text("Tides.\n")
     git(root, "init", "--quiet", "--initial-branch", BRANCH)
     git(root, "add", "--all")
