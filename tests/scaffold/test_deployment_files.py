@@ -248,8 +248,11 @@ def test_the_json_files(deployment):
     ((schema_file, config),) = workspace["settings"]["yaml.schemas"].items()
     assert (deployment / schema_file).is_file()
     assert (deployment / config).is_file()
-    assert all((deployment / folder["path"]).is_dir() for folder in workspace["folders"])
-    assert len(workspace["folders"]) == 2
+    *own, profiles = workspace["folders"]
+    assert all((deployment / folder["path"]).is_dir() for folder in own)
+    assert len(own) == 2
+    mounted = [volume.split(":") for volume in compose["services"]["tidegate-cdk"]["volumes"]]
+    assert ["${HOME}/.aws", profiles["path"]] in mounted
 
 
 def test_lines_end_as_on_linux_in_a_checkout_as_on_windows(deployment, git, tmp_path):

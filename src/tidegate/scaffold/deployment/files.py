@@ -189,15 +189,20 @@ SETTINGS: Mapping[str, Any] = {
     "yaml.schemas": {f"./{SCHEMA}": CONFIG},
     "yaml.validate": True,
     "[yaml]": {"editor.tabSize": 2, "editor.insertSpaces": True},
+    "search.exclude": {"**/credentials": True, "**/sso/cache": True, "**/cli/cache": True},
 }
-"""VS Code's settings: line feeds as on Linux, and the schema of the config."""
+"""VS Code's settings: line feeds as on Linux, the schema of the config, and no search in
+credentials."""
+PROFILES = {"name": "~/.aws, in the container", "path": "/home/tidegate/.aws"}
+"""The folder of AWS's profiles, where the container has it; VS Code knows no ``~``."""
 
 
 def _workspace(answers: Answers) -> dict[str, Any]:
-    """VS Code's workspace: this folder, and the pipelines repository if it is known."""
+    """VS Code's workspace: this folder, the pipelines repository if it is known, and profiles."""
     folders = [{"path": "."}]
     if answers.pipelines_path and answers.pipelines_path != ".":
         folders.append({"path": answers.pipelines_path})
+    folders.append(PROFILES)
     return {
         "folders": folders,
         "settings": SETTINGS,
