@@ -187,6 +187,19 @@ def test_requirements_that_cannot_be_met(tmp_path: Path, base: str, served: Serv
         repository.release()
 
 
+def test_configs_are_checked_in_the_environment_before_anything_else_is_built(
+    tmp_path: Path, base: str, registry: Registry
+) -> None:
+    """This environment has no Tsdat, which is the answer."""
+    served = Served(registry.host, "checked")
+    repository = Repository(tmp_path / "r", base, served)
+    plan, files = repository.plan(), [config.config_file for config in MANIFEST.configs]
+    with pytest.raises(PythonEnvironmentError, match="tsdat"):
+        build_images(plan, repository.folder, Buildah(), served, files=files)
+    assert served.digests([plan.environment.tag])
+    assert not served.digests([image.tag for image in plan.images])
+
+
 def test_packages_as_they_were_on_a_date(tmp_path: Path, base: str, served: Served) -> None:
     repository = Repository(tmp_path / "r", base, served)
     repository.write(**{"requirements.txt": "six\n"})

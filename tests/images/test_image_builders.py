@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,23 @@ def test_what_docker_is_told(bin: Path, tmp_path: Path) -> None:
     assert said == ["#5 done"]
 
 
+@pytest.mark.functional
+def test_files_of_a_build_are_written_to_a_folder_and_nothing_is_pushed(
+    bin: Path, tmp_path: Path
+) -> None:
+    log = recorded(bin)
+    Buildx().export(build(tmp_path), tmp_path / "out", lambda line: None)
+    [[arguments, _]] = map(json.loads, log.read_text().splitlines())
+    assert arguments[arguments.index("--output") + 1] == f"type=local,dest={tmp_path / 'out'}"
+    assert "--network=none" in arguments
+    assert not {"--push", "--tag"} & set(arguments)
+    recorded(bin, code=1)
+    with pytest.raises(BuildFailed, match="cannot be checked"):
+        Buildx().export(
+            replace(build(tmp_path), failure="it cannot be checked"), tmp_path, lambda line: None
+        )
+
+
 BUILDKIT = """\
 #0 building with "default" instance using docker driver
 #1 [internal] load build definition from Dockerfile
@@ -205,6 +223,7 @@ def test_causes_that_have_a_remedy(bin: Path, tmp_path: Path, line: str, next: s
 
 
 FAILED = 'building at STEP "RUN y": exit status 1'
+LONG = "RUN --mount=type=cache,target=/root/.cache python3 /tidegate/prepare.py"
 
 
 @pytest.mark.parametrize(
@@ -219,6 +238,15 @@ FAILED = 'building at STEP "RUN y": exit status 1'
         (
             ["[1/3] STEP 2/2: RUN y", "a", "[2/3] STEP 1/2: FROM z", f"Error: {FAILED}"],
             ["a"],
+        ),
+        (
+            [
+                f"[3/4] STEP 2/2: {LONG} pipelines",
+                "boom",
+                f"[2/4] STEP 2/2: {LONG} handler",
+                f'Error: building at STEP "{LONG} pipelines": exit status 1',
+            ],
+            ["boom"],
         ),
         (["STEP 1/1: FROM gone", "Error: manifest unknown"], ["Error: manifest unknown"]),
         (["#3 [1/2] FROM gone", "#3 ERROR: gone: not found"], ["ERROR: gone: not found"]),

@@ -75,7 +75,7 @@ def build(
         "UV_CACHE_DIR": cache,
         "CODEBUILD_SRC_DIR": str(sources["deployment"]),
         "CODEBUILD_SRC_DIR_pipelines": str(sources["pipelines"]),
-        "TIDEGATE_ARGUMENTS": f"--builder buildah {' '.join(world.means)}",
+        "TIDEGATE_ARGUMENTS": f"--builder buildah --base {world.base}",
         "TIDEGATE_COMMIT": commit,
     }
     return subprocess.run(

@@ -87,7 +87,7 @@ class World:
 
     @property
     def means(self) -> list[str]:
-        """The base image, and the interpreter that Tsdat is asked with: this one has it."""
+        """Of a plan: the base image, and the interpreter that Tsdat is asked with."""
         return ["--base", self.base, "--python", sys.executable]
 
     def configure(self, text: str) -> None:

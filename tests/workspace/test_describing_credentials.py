@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tidegate.runtime.descriptions import describe_files
 from tidegate.workspace.interpreter import isolated_environment
-from tidegate.workspace.loading import ask_tsdat
 
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "AKIA",
@@ -36,7 +36,7 @@ def test_the_code_that_is_described_finds_no_credentials(
     monkeypatch.setenv("MINE", "kept")
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
-    ask_tsdat(tmp_path, [sys.executable, str(worker)], ["pipelines/a/config/pipeline.yaml"])
+    describe_files([sys.executable, str(worker)], tmp_path, ["pipelines/a/config/pipeline.yaml"])
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert {name: value for name, value in seen.items() if name.startswith("AWS_")} == {
         "AWS_CONFIG_FILE": "/dev/null",

@@ -113,7 +113,7 @@ def plan(
     prepared = deployment = None
     if not stacks_only:
         options = releasing.ReleaseOptions(base=base, python=python)
-        prepared = releasing.prepare(opened, repository, None, options, out.note)
+        prepared = releasing.prepare(opened, repository, None, options, out.note, here=True)
         deployment = releasing.preview(prepared, out.note)
     if as_json:
         data: dict[str, Any] = {

@@ -88,7 +88,7 @@ def release(
     )
     if break_lock:
         opened.history.break_lock()
-    prepared = releasing.prepare(opened, repository, commit, options, out.note)
+    prepared = releasing.prepare(opened, repository, commit, options, out.note, here=plan)
     if plan:
         show_release_plan(out, prepared, releasing.preview(prepared, out.note))
         return

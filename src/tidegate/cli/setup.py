@@ -14,6 +14,7 @@ from tidegate.cli.options import HERE, Dir, Json, Python
 from tidegate.cli.view import View, plain
 from tidegate.config import ConfigFile, ConfigProblems
 from tidegate.errors import PythonEnvironmentError, UsageError
+from tidegate.runtime.descriptions import describe_files
 from tidegate.runtime.records import to_json
 from tidegate.runtime.wording import quantity
 from tidegate.targets.local.skipped import find_skipped
@@ -21,7 +22,7 @@ from tidegate.workspace.environment_options import EnvironmentOptions, conda_not
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.loading import load_workspace, read_config
 from tidegate.workspace.python_choice import date_of_last_commit
-from tidegate.workspace.tsdat_answers import ask_tsdat, failed_imports
+from tidegate.workspace.tsdat_answers import failed_imports
 
 app = typer.Typer()
 
@@ -123,7 +124,7 @@ def _failed_imports(config: ConfigFile, python: Path, out: View) -> dict[str, st
     """Which pipelines cannot be imported in the environment, and why."""
     assert config.repository is not None
     files = configuration.config_files(config.require())
-    failures = failed_imports(ask_tsdat(config.repository.absolute(), [str(python)], files))
+    failures = failed_imports(describe_files([str(python)], config.repository.absolute(), files))
     for error in failures.values():
         out.error(error)
     if failures:

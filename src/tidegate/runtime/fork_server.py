@@ -27,6 +27,7 @@ import sys
 from typing import Any
 
 from tidegate.runtime import tsdat_adapter, worker
+from tidegate.runtime.error_records import error_data
 from tidegate.runtime.forking import DESCRIPTORS, LONGEST
 
 
@@ -39,7 +40,7 @@ def main() -> int:
     try:
         tsdat = tsdat_adapter.load()
     except BaseException as error:
-        _send(control, {"error": worker.error_data(error)})
+        _send(control, {"error": error_data(error)})
         return 3
     _send(control, {"ready": worker.versions(tsdat)})
     server = _Server(control)

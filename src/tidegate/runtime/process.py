@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tidegate import errors
 from tidegate.errors import (
     ConfigurationError,
     PythonEnvironmentError,
@@ -27,6 +26,7 @@ from tidegate.errors import (
     TidegateError,
     WorkerLost,
 )
+from tidegate.runtime.error_records import error_of
 from tidegate.runtime.forking import ForkedProcess, ForkServer
 from tidegate.runtime.log import RAW
 from tidegate.runtime.manifest import Pipeline
@@ -182,7 +182,7 @@ class WorkerProcess:
             raise _broken(self._python[0], error.what) from error
         if not isinstance(answer.get("ready"), dict):
             self.kill()
-            raise _broken(self._python[0], _error(answer).what)
+            raise _broken(self._python[0], error_of(answer).what)
         self.ready = answer["ready"]
 
     def perform(self, task: Task, limits: Limits | None = None) -> Outcome:
@@ -206,7 +206,7 @@ class WorkerProcess:
             output.write_to(Path(task.work) / RAW)
         if "outcome" not in answer:
             self.kill()
-            raise WorkerLost("the worker could not read its task", why=_error(answer).what)
+            raise WorkerLost("the worker could not read its task", why=error_of(answer).what)
         try:
             outcome = from_json(Outcome, answer["outcome"])
         except ValueError as error:
@@ -226,7 +226,7 @@ class WorkerProcess:
         except (WorkerLost, RunTimeout) as error:
             return ConfigurationError(f"Tsdat fails on {config_file}", why=error.what)
         if "pipeline" not in answer:
-            return _error(answer)
+            return error_of(answer)
         try:
             return from_json(Pipeline, answer["pipeline"])
         except ValueError as error:
@@ -259,7 +259,7 @@ class WorkerProcess:
         request = {"op": "call", "function": function, "arguments": arguments}
         answer = self._ask(request, timeout, None)
         if "result" not in answer:
-            raise _error(answer)
+            raise error_of(answer)
         return answer["result"]
 
     def close(self) -> None:
@@ -464,22 +464,6 @@ def _ending(code: int | None) -> str:
     with contextlib.suppress(ValueError):
         return f"was ended by {signal.Signals(-code).name}"
     return f"was ended by signal {-code}"
-
-
-def _error(answer: Mapping[str, Any]) -> TidegateError:
-    """The error that a worker reported."""
-    error = answer.get("error")
-    if not isinstance(error, dict):
-        error = {"what": f"an answer that cannot be read: {str(answer)[:200]}"}
-    cls = getattr(errors, str(error.get("type")), None)
-    if not (isinstance(cls, type) and issubclass(cls, TidegateError)):
-        cls = ConfigurationError
-    return cls(
-        str(error.get("what", "unknown error")),
-        why=str(error.get("why", "")),
-        next=str(error.get("next", "")),
-        where=str(error.get("where", "")),
-    )
 
 
 def _broken(python: str, why: str) -> PythonEnvironmentError:

@@ -38,15 +38,14 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tidegate.errors import TidegateError
 from tidegate.runtime import pipeline_run, tsdat_adapter
+from tidegate.runtime.error_records import error_data
 from tidegate.runtime.log import LOG, RunLog, capture
 from tidegate.runtime.process_state import adopt_orphans, end_children, process_state, restore
 from tidegate.runtime.records import from_json, to_json
@@ -280,21 +279,6 @@ def _answer(answers: BinaryIO, answer: dict[str, Any]) -> None:
     data = json.dumps(answer, separators=(",", ":")).encode() + b"\n"
     while data:
         data = data[answers.write(data) :]
-
-
-def error_data(error: BaseException) -> dict[str, str]:
-    """An error as JSON."""
-    if isinstance(error, TidegateError):
-        kind = type(error).__name__
-        return {
-            "type": kind,
-            "what": error.what,
-            "why": error.why,
-            "next": error.next,
-            "where": error.where,
-        }
-    what = traceback.format_exception_only(type(error), error)[-1].strip()
-    return {"type": type(error).__name__, "what": what, "why": "", "next": "", "where": ""}
 
 
 class _quiet:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tidegate import config as configuration
 from tidegate.config import ConfigFile, ConfigProblems, Note
 from tidegate.errors import TidegateError, UsageError
+from tidegate.runtime.descriptions import describe_files
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import RunRecord
@@ -21,7 +22,6 @@ from tidegate.workspace.code_watch import CodeWatch, package_folders
 from tidegate.workspace.environment_options import find_environment
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.repository import releases
-from tidegate.workspace.tsdat_answers import ask_tsdat
 
 Say = Callable[[str], None]
 
@@ -187,7 +187,7 @@ def _describe(
             return {file: from_json(Pipeline, cached["files"][file]) for file in files}
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    described = ask_tsdat(repository, command, files)
+    described = describe_files(command, repository, files)
     if all(isinstance(answer, Pipeline) for answer in described.values()):
         workspace.state.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"of": name, "files": to_json(described)})

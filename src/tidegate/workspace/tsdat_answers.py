@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tidegate.errors import PythonEnvironmentError, TidegateError
+from tidegate.runtime.descriptions import describe_files
 from tidegate.runtime.manifest import Pipeline
-from tidegate.runtime.process import WorkerProcess
-
-
-def ask_tsdat(
-    repository: Path, command: Iterable[str], files: Iterable[str]
-) -> dict[str, Pipeline | TidegateError]:
-    """For each config file, what Tsdat says about it: its description, or why it is rejected.
-
-    A PythonEnvironmentError means that packages are missing or do not fit each other.
-    """
-    worker = WorkerProcess(list(command), repository, credentials=False)
-    try:
-        return {file: worker.describe(file) for file in files}
-    finally:
-        worker.close()
 
 
 def failed_imports(
@@ -60,4 +46,4 @@ def check_imports(repository: Path, python: Path, files: Sequence[str]) -> None:
     Raises:
         PythonEnvironmentError: see ``refuse_if_none_can_be_imported``; or Tsdat cannot be started.
     """
-    refuse_if_none_can_be_imported(ask_tsdat(repository, (str(python),), files))
+    refuse_if_none_can_be_imported(describe_files((str(python),), repository, files))

@@ -58,6 +58,8 @@ class Build:
     """Its processor: ``x86_64`` or ``arm64``."""
     arguments: Mapping[str, str] = field(default_factory=dict)
     """The Dockerfile's arguments."""
+    failure: str = ""
+    """What failed, in words, if the build fails; otherwise the image is named."""
 
     @property
     def platform(self) -> str:
@@ -80,6 +82,14 @@ class Builder(Protocol):
 
     def build(self, build: Build, say: Say) -> None:
         """Build an image and push it; ``say`` gets all output, a line at a time.
+
+        Raises:
+            BuildFailed: with the cause, as far as it is in the output.
+        """
+
+    def export(self, build: Build, folder: Path, say: Say) -> None:
+        """Build, without a network if the builder can, and write the files of the last stage to a
+        folder; no image is made.
 
         Raises:
             BuildFailed: with the cause, as far as it is in the output.
@@ -158,6 +168,15 @@ class Buildx:
             pushing = any(re.search(r"failed to push|ERROR.*\bexporting\b", x) for x in output)
             raise _failed(build, step, pushing=pushing)
 
+    def export(self, build: Build, folder: Path, say: Say) -> None:
+        """Build with the same layers as images, which are here already if they were just built."""
+        command = ["docker", "buildx", "build", "--progress=plain", "--platform", build.platform]
+        command += ["--provenance=false", "--sbom=false", "--network=none"]
+        command += ["--output", f"type=local,dest={folder}"]
+        code, output = run([*command, *_arguments(build), str(build.context)], say)
+        if code:
+            raise _failed(build, failing_step(output), pushing=False)
+
 
 class Buildah:
     """``buildah``, which needs neither a service nor permission to run containers."""
@@ -194,6 +213,16 @@ class Buildah:
         code, output = run([*buildah, "push", *at, build.image, f"docker://{build.image}"], say)
         if code:
             raise _failed(build, failing_step(output), pushing=True)
+
+    def export(self, build: Build, folder: Path, say: Say) -> None:
+        """Build without keeping layers. Where containers are not allowed, there is no network of
+        their own that could be taken away."""
+        command = ["buildah", *self._storage(), "bud", "--isolation", "chroot"]
+        command += self._at(build.image.split("/")[0])
+        command += ["--platform", build.platform, "--output", f"type=local,dest={folder}"]
+        code, output = run([*command, *_arguments(build), str(build.context)], say)
+        if code:
+            raise _failed(build, failing_step(output), pushing=False)
 
     def _at(self, host: str) -> list[str]:
         tls = [f"--tls-verify={'false' if is_loopback(host) else 'true'}"]
@@ -243,9 +272,8 @@ def _failed(build: Build, step: Sequence[str], *, pushing: bool) -> BuildFailed:
         )
     elif "no space left" in why.lower():
         next = "free some space, as with `docker system prune` or `buildah rmi --prune`"
-    return BuildFailed(
-        f"the image {name} cannot be built", why=why, next=next, output="\n".join(step)
-    )
+    what = build.failure or f"the image {name} cannot be built"
+    return BuildFailed(what, why=why, next=next, output="\n".join(step))
 
 
 # --- the output of builders -----------------------------------------------------------------------
@@ -273,7 +301,7 @@ def _failing_start(output: Sequence[str], starts: Sequence[int]) -> int:
     Another stage may have started before buildah says so.
     """
     for line in reversed(output):
-        named = re.search(r'building at STEP "((?:\\"|[^"]){1,60})', line)
+        named = re.search(r'building at STEP "((?:\\"|[^"]){1,200})', line)
         if named:
             text = named[1].replace('\\"', '"')
             return next((n for n in reversed(starts) if text in output[n]), starts[-1])

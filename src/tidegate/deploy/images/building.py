@@ -11,11 +11,12 @@ that changes one pipeline builds one image.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.deploy.core.history import Release, ReleasedImage
+from tidegate.deploy.images.asking import ImageAnswer, ask_in_image
 from tidegate.deploy.images.base_image import pinned_micromamba
 from tidegate.deploy.images.builders import Build, Builder, BuildFailed
 from tidegate.deploy.images.content import (
@@ -198,10 +199,14 @@ def build_images(
     *,
     say: Say = lambda line: None,
     commit: str = "",
+    files: Sequence[str] = (),
+    check: Callable[[ImageAnswer], None] = lambda answer: None,
 ) -> dict[str, ReleasedImage]:
     """Build and push missing images; returns all images of the plan, by pipeline.
 
-    A ``builder`` is required unless nothing is missing. ``commit`` is recorded for new images.
+    Tsdat is asked about the config ``files`` in the environment, before any pipeline's image is
+    built; ``check`` raises an error if the answer is not good enough. A ``builder`` is required
+    unless no image is missing and there is nothing to ask. ``commit`` is recorded for new images.
 
     Raises:
         BuildsFailed: some could not be built. The others are in the registry: a second attempt only
@@ -214,12 +219,14 @@ def build_images(
         if image.digest is not None
     }
     failures: dict[str, TidegateError] = {}
-    if plan.missing:
+    if plan.missing or files:
         if builder is None:
-            raise ValueError("images are missing, and there is no builder")
+            raise ValueError("images are missing or have to be asked, and there is no builder")
         work = _ImageBuild(plan, repository, builder, registry, say)
         with builder.signed_in(registry.credentials()):
             environment = plan.environment.digest or work.environment()
+            if files:
+                check(work.ask(environment, files))
             for image in plan.missing:
                 say(f"building {image.tag}: {', '.join(image.changes)}")
                 try:
@@ -264,6 +271,18 @@ class _ImageBuild:
                 # No list of conda-only packages is complete: the index has just shown more of them.
                 self.say(f"{explained} is not on PyPI: conda is used for the environment")
                 recipe = recipe.without(explained.names)
+
+    def ask(self, environment: str, files: Sequence[str]) -> ImageAnswer:
+        """What Tsdat says about config files in the environment."""
+        self.say(f"checking {quantity(len(files), 'config file')} in {self.plan.environment.tag}")
+        image = f"{self.registry.address}@{environment}"
+        folders = dict.fromkeys(name for image in self.plan.images for name in image.folders)
+        with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
+            build = Build(
+                Path(folder), image, self.plan.recipe.architecture, {"ENVIRONMENT": image},
+                failure="the configs cannot be checked in the environment's image",
+            )  # fmt: skip
+            return ask_in_image(build, self.repository, folders, files, self.builder, self.say)
 
     def pipeline(self, image: ImagePlan, environment: str) -> str:
         """Build the image of a pipeline; returns its digest."""

@@ -150,11 +150,11 @@ def environment_part(inputs: Mapping[str, str]) -> dict[str, str]:
     return {n: v for n, v in inputs.items() if n != RUNTIME and not n.endswith("/")}
 
 
-def runtime_files() -> tuple[Path, ...]:
+def runtime_files(entry_points: Iterable[str] = _ENTRY_POINTS) -> tuple[Path, ...]:
     """The files of Tidegate in an image: the entry points, and everything that they import."""
     found: set[Path] = set()
     seen: set[str] = set()
-    waiting = {f"tidegate.{name}" for name in _ENTRY_POINTS}
+    waiting = {f"tidegate.{name}" for name in entry_points}
     while waiting:
         name = waiting.pop()
         seen.add(name)

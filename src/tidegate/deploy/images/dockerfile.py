@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tidegate.deploy.images.context import prepare
@@ -75,6 +75,21 @@ COPY --from=compiled /tidegate/runtime/ /var/task/
 COPY --from=compiled /tidegate/pipeline/ /var/task/
 """
 
+# The interpreter of the function's own process asks; the worker is the pipelines' own. A build has
+# no credentials: the code that Tsdat imports is the repository's.
+_ASK = """\
+# What Tsdat says about configs, in the environment that they run in. Made by Tidegate.
+ARG ENVIRONMENT
+FROM ${ENVIRONMENT} AS asked
+COPY files.json /tmp/
+COPY code/ /var/task/
+RUN /opt/python/bin/python -m tidegate.runtime.descriptions \\
+    /tmp/files.json /tmp/answer.json
+
+FROM scratch
+COPY --from=asked /tmp/answer.json /opt/pipelines/packages.txt /
+"""
+
 
 def environment_dockerfile(*, conda: bool) -> str:
     """The Dockerfile of the environment; its argument is ``BASE``."""
@@ -135,15 +150,41 @@ def write_pipeline(
     _put(_TOOLS / "prepare.py", folder / "prepare.py")
     for name in ("repository", "runtime", "pipeline"):
         (folder / name).mkdir()
-    for name in SHARED:
-        for path in walk(repository / name):
-            _put(path, folder / "repository" / path.relative_to(repository))
+    _put_shared(repository, folder / "repository")
     for path in runtime:
         _put(path, folder / "runtime" / "tidegate" / path.relative_to(package))
+    _put_folders(repository, folders, folder / "pipeline")
+    prepare.tidy([folder])
+
+
+def write_question(
+    folder: Path,
+    repository: Path,
+    folders: Iterable[str],
+    package: Path,
+    runtime: Iterable[Path],
+    files: Sequence[str],
+) -> None:
+    """Write the folder from which Tsdat is asked about config files: with what images contain."""
+    (folder / "Dockerfile").write_text(_ASK, "utf-8")
+    (folder / "files.json").write_text(json.dumps(list(files)), "utf-8")
+    _put_shared(repository, folder / "code")
+    _put_folders(repository, folders, folder / "code")
+    for path in runtime:
+        _put(path, folder / "code" / "tidegate" / path.relative_to(package))
+    prepare.tidy([folder])
+
+
+def _put_shared(repository: Path, target: Path) -> None:
+    for name in SHARED:
+        for path in walk(repository / name):
+            _put(path, target / path.relative_to(repository))
+
+
+def _put_folders(repository: Path, folders: Iterable[str], target: Path) -> None:
     for name in folders:
         for path in folder_files(repository, name):
-            _put(path, folder / "pipeline" / path.relative_to(repository))
-    prepare.tidy([folder])
+            _put(path, target / path.relative_to(repository))
 
 
 def _put(source: Path, target: Path) -> None:

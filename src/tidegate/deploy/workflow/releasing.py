@@ -1,8 +1,8 @@
 """A release: images, then stacks, then its record.
 
-    prepared = prepare(branch, repository, …)   what exists, and what a release would change
+    prepared = prepare(branch, repository, …)   what exists
     preview(prepared, …)                        its change sets, which are deleted again
-    release(prepared, …)                        builds missing images, deploys, and records it
+    release(prepared, …)                        builds images, checks configs, deploys, records it
     rollback(branch, …)                         deploys an earlier release again
 
 A release that fails leaves the stacks unchanged (CloudFormation rolls back) and is recorded as
@@ -11,36 +11,36 @@ failed; the next one uses the images that it has built.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 
-from tidegate import __version__
-from tidegate.config import AwsKeys
+from tidegate.config import AwsKeys, ConfigFile
 from tidegate.deploy.cloudformation.changes import ChangeSet, created
-from tidegate.deploy.cloudformation.event_tailing import Interrupted, Progress, WatchingFailed
+from tidegate.deploy.cloudformation.event_tailing import Progress
 from tidegate.deploy.cloudformation.stacks import PlannedDeployment, Stacks, unneeded
 from tidegate.deploy.cloudformation.states import StackState
 from tidegate.deploy.cloudformation.upload import upload_to
 from tidegate.deploy.core.branch import Branch, commit_of
-from tidegate.deploy.core.history import History, Release, ReleasedImage, ended
+from tidegate.deploy.core.history import History, Release, ReleasedImage
 from tidegate.deploy.design.codepipeline import CodePipelineOptions, check_buckets
 from tidegate.deploy.design.image_lifecycle import lifecycle_policy
 from tidegate.deploy.design.model import Code, Image, Plan
 from tidegate.deploy.design.plan import Options, plan_release
 from tidegate.deploy.design.templates import Template, synthesize
+from tidegate.deploy.images.asking import ImageAnswer
 from tidegate.deploy.images.base_image import read_image_recipe
 from tidegate.deploy.images.builders import choose_builder
 from tidegate.deploy.images.building import ImagesPlan, build_images, plan_images
 from tidegate.deploy.images.registry import EcrRegistry
+from tidegate.deploy.workflow.answers import Answers, answers_of_image, known_answers
+from tidegate.deploy.workflow.release_record import begin, on_record, with_manifest
 from tidegate.errors import ConfigurationError, TidegateError, UsageError
-from tidegate.runtime.manifest import Architecture, Manifest
-from tidegate.runtime.records import dumps, loads
+from tidegate.runtime.manifest import Architecture, Manifest, Pipeline
+from tidegate.runtime.records import loads
 from tidegate.workspace import loading
 from tidegate.workspace.environment_options import environment_options
 
@@ -73,7 +73,7 @@ class ReleaseOptions:
     recreate: tuple[str, ...] = ()
     """Resources, by logical id, to recreate although they may exist."""
     python: str | None = None
-    """The Python interpreter that has Tsdat."""
+    """A Python interpreter of this machine to check the configs with, instead of the image's."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,12 @@ class Prepared:
     """The pipelines repository."""
     commit: str
     """Its commit; "" if it has none."""
+    config: ConfigFile
+    """The config file."""
+    answers: Answers
+    """What is known of Tsdat's answers about the configs."""
     manifest: Manifest
-    """The resolved config, with the answers of Tsdat."""
+    """The resolved config, with these answers."""
     images: ImagesPlan
     """Which images exist, and which must be built."""
     registry: EcrRegistry
@@ -119,25 +123,34 @@ class Deployment:
 
 
 def prepare(
-    branch: Branch, repository: Path | None, commit: str | None, options: ReleaseOptions, say: Say
+    branch: Branch,
+    repository: Path | None,
+    commit: str | None,
+    options: ReleaseOptions,
+    say: Say,
+    *,
+    here: bool = False,
 ) -> Prepared:
-    """Read the pipelines, ask Tsdat about them, and find out which images exist.
+    """Read the pipelines, and find out which images exist and what Tsdat says about the configs.
 
-    If ``commit`` is None, git is asked for it.
+    What no earlier release knows, ``release`` asks in the image that it builds. With ``here``, or
+    a ``python`` in the options, it is asked on this machine now. If ``commit`` is None, git is
+    asked for it.
 
     Raises:
         TidegateError: the config has problems, or AWS does not answer.
     """
     check_buckets(branch.keys, os.environ)
-    opened = loading.load_workspace(
-        branch.workspace, python=options.python, repository=repository, say=say
-    )
-    architecture = _architecture(opened.manifest, options.functions)
+    config = loading.read_config(branch.workspace, repository)
+    assert config.repository is not None
+    repository = Path(os.path.abspath(config.repository))
+    manifest, _ = Answers().manifest(config)
+    architecture = _architecture(manifest, options.functions)
     options = replace(options, functions=replace(options.functions, architecture=architecture))
     previous = branch.history.last()
-    environment = environment_options(opened.config.require(), branch.workspace)
+    environment = environment_options(config.require(), branch.workspace)
     recipe = read_image_recipe(
-        opened.repository,
+        repository,
         python=environment.python,
         exclude_newer=environment.exclude_newer,
         architecture=architecture,
@@ -146,13 +159,31 @@ def prepare(
         update_base=options.update_base,
     )
     registry = EcrRegistry(branch.clients, branch.names.image_repository)
-    images = plan_images(opened.repository, opened.manifest, recipe, registry, previous)
-    notes = tuple(str(note) for note in opened.notes)
+    images = plan_images(repository, manifest, recipe, registry, previous)
+    tags = {image.pipeline: image.tag for image in images.images}
+    answers = known_answers(branch.history.all(), tags)
+    if answers.unknown(config) and (here or options.python):
+        answers = answers.over(_answers_here(branch, repository, options, say))
+    manifest, notes = answers.manifest(config)
     if commit is None:
-        commit = commit_of(opened.repository)
+        commit = commit_of(repository)
     return Prepared(
-        branch, opened.repository, commit, opened.manifest, images, registry, options, notes
+        branch, repository, commit, config, answers, manifest, images, registry, options,
+        tuple(str(note) for note in notes),
+    )  # fmt: skip
+
+
+def _answers_here(branch: Branch, repository: Path, options: ReleaseOptions, say: Say) -> Answers:
+    """What Tsdat says in the environment of this machine, which is made if it is missing."""
+    opened = loading.load_workspace(
+        branch.workspace, python=options.python, repository=repository, say=say
     )
+    described: dict[str, Pipeline | TidegateError] = {
+        config.config_file: config.tsdat
+        for config in opened.manifest.configs
+        if config.tsdat is not None
+    }
+    return Answers(described, opened.manifest.releases)
 
 
 def _architecture(manifest: Manifest, options: Options) -> Architecture:
@@ -198,18 +229,20 @@ def preview(prepared: Prepared, say: Say) -> Deployment:
 def release(
     prepared: Prepared, agree: Agree, say: Say, progress: Progress | None = None
 ) -> Release:
-    """Build missing images, deploy, and record the release.
+    """Build missing images, check the configs in one, deploy, and record the release.
 
     Raises:
+        ConfigProblems: Tsdat rejects a config file; no stack was changed.
         Declined: the person did not confirm; images that were built are kept.
         ReleaseInProgress: another release of this branch is in progress.
         TidegateError: a build or a deployment failed.
     """
-    begun = _begin(prepared.branch, prepared.commit, prepared.manifest)
-    with _on_record(prepared.branch, begun) as record:
-        built = _build(prepared, say)
-        record.now(replace(begun, state="deploying", images=built))
-        _deploy(prepared.branch, prepared.manifest, built, prepared.options, agree, say, progress)
+    begun = begin(prepared.branch, prepared.commit, prepared.manifest)
+    with on_record(prepared.branch, begun) as record:
+        manifest, built = _build(prepared, say)
+        begun = replace(with_manifest(begun, manifest), state="deploying", images=built)
+        record.now(begun)
+        _deploy(prepared.branch, manifest, built, prepared.options, agree, say, progress)
         _move_tags(prepared.branch, prepared.registry, built)
         # The stack only knows the pipelines at the time of its deployment.
         keep = CodePipelineOptions().keep_images
@@ -238,9 +271,9 @@ def rollback(
     architecture = _architecture(manifest, options.functions)
     options = replace(options, functions=replace(options.functions, architecture=architecture))
     branch = replace(branch, keys=AwsKeys.model_validate_json(wanted.keys))
-    begun = _begin(branch, wanted.commit, manifest)
+    begun = begin(branch, wanted.commit, manifest)
     begun = replace(begun, images=wanted.images, of=wanted.id, state="deploying")
-    with _on_record(branch, begun) as record:
+    with on_record(branch, begun) as record:
         say(f"deploying the release {wanted.id} again")
         _deploy(branch, manifest, wanted.images, options, agree, say, progress)
         _move_tags(branch, registry, wanted.images)
@@ -250,11 +283,26 @@ def rollback(
 # Stages.
 
 
-def _build(prepared: Prepared, say: Say) -> dict[str, ReleasedImage]:
-    """Build the missing images; returns all images by pipeline, each with its own commit."""
-    builder = choose_builder(prepared.options.builder) if prepared.images.missing else None
-    built = build_images(prepared.images, prepared.repository, builder, prepared.registry, say=say)
-    return {
+def _build(prepared: Prepared, say: Say) -> tuple[Manifest, dict[str, ReleasedImage]]:
+    """Check the configs in the environment, and build the missing images.
+
+    Returns the configs with Tsdat's answers, and all images by pipeline, each with its own commit.
+    """
+    manifest = prepared.manifest
+    files = prepared.answers.unknown(prepared.config)
+    needed = prepared.images.missing or files
+    builder = choose_builder(prepared.options.builder) if needed else None
+
+    def check(answer: ImageAnswer) -> None:
+        nonlocal manifest
+        asked = answers_of_image(prepared.config, prepared.repository, answer)
+        manifest, _ = prepared.answers.over(asked).manifest(prepared.config)
+
+    built = build_images(
+        prepared.images, prepared.repository, builder, prepared.registry,
+        say=say, files=files, check=check,
+    )  # fmt: skip
+    return manifest, {
         pipeline: replace(image, commit=_commit(prepared, image.tag))
         for pipeline, image in built.items()
     }
@@ -361,53 +409,7 @@ def _move_tags(branch: Branch, registry: EcrRegistry, images: Mapping[str, Relea
         registry.move(branch.names.image_tag(pipeline), image.digest)
 
 
-# The recorded release.
-
-
-@dataclass
-class _Record:
-    history: History
-    release: Release
-
-    def now(self, release: Release) -> None:
-        self.release = release
-        self.history.put(release)
-
-    def done(self) -> Release:
-        self.now(ended(self.release, "deployed"))
-        return self.release
-
-
-@contextmanager
-def _on_record(branch: Branch, begun: Release) -> Iterator[_Record]:
-    """Record a release from its beginning to its end, success or failure."""
-    with branch.history.releasing(begun):
-        record = _Record(branch.history, begun)
-        record.now(begun)
-        try:
-            yield record
-        except (WatchingFailed, Interrupted) as error:  # AWS continues: the result is unknown
-            record.now(replace(record.release, error=str(error)))
-            raise
-        except BaseException as error:
-            message = str(error) or type(error).__name__
-            record.now(ended(record.release, "failed", message))
-            raise
-
-
-def _begin(branch: Branch, commit: str, manifest: Manifest) -> Release:
-    now = datetime.now(timezone.utc)
-    text = dumps(manifest)
-    return Release(
-        id=f"{now:%Y%m%dT%H%M%S}-{commit[:7] or 'none'}",
-        commit=commit,
-        who=branch.who,
-        when=now,
-        config_hash=hashlib.sha256(text.encode()).hexdigest()[:16],
-        manifest=text,
-        keys=branch.keys.model_dump_json(exclude_none=True),
-        tidegate=__version__,
-    )
+# Rollbacks.
 
 
 def _earlier(history: History, id: str | None) -> Release:
