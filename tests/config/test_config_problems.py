@@ -30,7 +30,8 @@ KEYS = [
         1, "unknown key 'zebra' at the top",
         "remove it; known keys here: github_org, pipelines_repo_name, aws_repo_name, account_id,"
         " region, input_bucket_name, output_bucket_name, create_buckets, versioning, keep_runs,"
-        " keep_logs, ledger_backups, github_actions, github_codestar_arn,"
+        " keep_logs, ledger_backups, github_actions, micromamba,"
+        " github_codestar_arn,"
         " python, exclude_newer, repository, input, output, executor, dask, notify,"
         " defaults, branches, pipelines",
         id="unknown key like no other",

@@ -7,7 +7,6 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +16,7 @@ from image_kit import Registry, free_port
 from images_samples import DIGEST, write
 
 from tidegate.deploy.core.history import Release, ReleasedImage
-from tidegate.deploy.images import base_image, dockerfile
+from tidegate.deploy.images import base_image
 from tidegate.deploy.images.base_image import read_image_recipe, remote_digest, split_reference
 from tidegate.deploy.images.content import BASE, environment_content
 from tidegate.errors import ConfigurationError, StorageError
@@ -69,26 +68,20 @@ def test_the_python_version_selects_it(
     assert asked == [recipe.base]
 
 
-def test_micromamba_is_pinned_by_digest_and_kept_from_release_to_release(
+def test_where_micromamba_comes_from_counts_where_it_is_used(
     repository: Path, asked: list[str]
 ) -> None:
-    """Its tag on Docker Hub may be moved; a push must not change images for that."""
-    assert read_image_recipe(repository).micromamba == ""
+    mirror = "https://mirror.example.org/micromamba"
+    plain = read_image_recipe(repository, micromamba=mirror)
+    assert environment_content(plain) == environment_content(read_image_recipe(repository))
     (repository / "requirements.txt").unlink()
     write(repository, {"environment.yml": "dependencies: [python=3.11, adi_py]\n"})
-    first = read_image_recipe(repository)
-    assert first.micromamba == f"{dockerfile.MICROMAMBA}@{DIGEST}"
-    assert asked[-1] == dockerfile.MICROMAMBA
-    known = replace(first, micromamba=f"{dockerfile.MICROMAMBA}@{OTHER}")
-    inputs = environment_content(known).inputs
-    assert environment_content(known).tag != environment_content(first).tag
-    release = Release(
-        "1", "1", "me", datetime(2026, 11, 1, tzinfo=timezone.utc), "deployed",
-        {"buoy": ReleasedImage("t", DIGEST, inputs)},
-    )  # fmt: skip
-    assert read_image_recipe(repository, previous=release).micromamba == known.micromamba
-    updated = read_image_recipe(repository, previous=release, update_base=True)
-    assert updated.micromamba == first.micromamba
+    tags = [
+        environment_content(read_image_recipe(repository, micromamba=source)).tag
+        for source in (None, mirror, None)
+    ]
+    assert tags[0] == tags[2] != tags[1]
+    assert all(name.startswith("public.ecr.aws/") for name in asked), "nothing of Docker Hub"
 
 
 def test_the_repository_may_say_the_version(repository: Path, asked: list[str]) -> None:

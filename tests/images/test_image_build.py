@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import struct
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,7 +18,6 @@ from image_kit import Registry, Served, command, container, mounted, says, weak_
 from images_samples import MANIFEST, config, write
 
 from tidegate.deploy.core.history import Release, ReleasedImage
-from tidegate.deploy.images import dockerfile
 from tidegate.deploy.images.base_image import read_image_recipe
 from tidegate.deploy.images.builders import Build, Buildah, Builder, BuildFailed
 from tidegate.deploy.images.building import (
@@ -43,9 +47,13 @@ class Repository:
         self.base, self.served = base, served
         self.last: Release | None = None
         self.said: list[str] = []
+        self.micromamba: str | None = None
 
     def recipe(self, **changed: Any) -> ImageRecipe:
-        given = {"base": self.base, "python": "3.11", "package": "six", "previous": self.last}
+        given = {
+            "base": self.base, "python": "3.11", "package": "six", "previous": self.last,
+            "micromamba": self.micromamba,
+        }  # fmt: skip
         return read_image_recipe(self.folder, **{**given, **changed})
 
     def plan(self, manifest: Manifest = MANIFEST, **changed: Any) -> ImagesPlan:
@@ -210,28 +218,30 @@ def test_packages_as_they_were_on_a_date(tmp_path: Path, base: str, served: Serv
     assert "Python 3.11.2, six 1.13.0" in repository.said
 
 
+STAND_IN = b"""\
+#!/bin/sh
+if [ "$1" = run ]; then CONDA_PREFIX=$3 ESMFMKFILE="$3/a b.mk" exec env -0; fi
+python3 -m venv --without-pip "$4"
+echo "$@" > "$4/told"; cat "${10}" >> "$4/told"
+"""
+
+
 @pytest.fixture
-def micromamba(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for micromamba, which is on no registry of packages that tests reach: it makes a
-    plain environment, and notes what it was told."""
-    name = f"{registry.host}/micromamba:1"
-    (tmp_path / "micromamba").write_text(
-        "#!/bin/sh\n"
-        'if [ "$1" = run ]; then CONDA_PREFIX=$3 ESMFMKFILE="$3/a b.mk" exec env -0; fi\n'
-        'python3 -m venv --without-pip "$4"\n'
-        'echo "$@" > "$4/told"; cat "${10}" >> "$4/told"\n'
-    )
-    (tmp_path / "micromamba").chmod(0o755)
-    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY micromamba /bin/micromamba\n")
-    builder = Buildah()
-    with builder.signed_in(None):
-        builder.build(Build(tmp_path, name, "x86_64"), lambda line: None)
-    monkeypatch.setattr(dockerfile, "MICROMAMBA", name)
-    return tmp_path
+def micromamba(tmp_path: Path) -> Iterator[str]:
+    """The address of a stand-in for micromamba, which is on no registry of packages that tests
+    reach: it makes a plain environment, and notes what it was told."""
+    (tmp_path / "micromamba").write_bytes(STAND_IN)
+    serve = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/micromamba"
+        yield f"{url}#sha256={hashlib.sha256(STAND_IN).hexdigest()}"
+        server.shutdown()
 
 
-def test_what_only_conda_has(tmp_path: Path, base: str, served: Served, micromamba: Path) -> None:
+def test_what_only_conda_has(tmp_path: Path, base: str, served: Served, micromamba: str) -> None:
     repository = Repository(tmp_path / "r", base, served)
+    repository.micromamba = micromamba
     (repository.folder / "requirements.txt").unlink()
     # Not on any list of what is on conda alone: PyPI's own word counts.
     rare = "tidegate-has-no-such-package"

@@ -286,7 +286,7 @@ def test_what_pypi_does_not_have_needs_conda(repository: Path, tmp_path: Path) -
         "python=3.11", "numpy=1.26", "adi_py>=1.14", "pip"
     ]  # fmt: skip
     assert '"conda": true' in files["environment/options.json"]
-    assert "COPY --from=micromamba" in files["Dockerfile"]
+    assert '"micromamba": null' in files["environment/options.json"]
     assert "TIDEGATE_WORKER=/opt/pipelines/bin/worker-python" in files["Dockerfile"]
 
 

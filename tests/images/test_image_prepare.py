@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import subprocess
@@ -47,6 +48,25 @@ def test_tests_and_headers_go_where_nothing_needs_them(
         "single.py",
     }
     assert capsys.readouterr().out == "removed 2 MB of tests and headers\n"
+
+
+def test_micromamba_is_the_file_with_that_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "HERE", tmp_path)
+    there = tmp_path / "mirror"
+    there.write_bytes(b"#!/bin/sh\n")
+    hash = hashlib.sha256(there.read_bytes()).hexdigest()
+    for wrong in (there.as_uri(), f"{there.as_uri()}#sha256={'0' * 64}"):
+        with pytest.raises(prepare.Failed, match=hash):
+            prepare.get_micromamba(wrong)
+    with pytest.raises(prepare.Failed, match="cannot be downloaded"):
+        prepare.get_micromamba((tmp_path / "none").as_uri())
+    assert not (tmp_path / "micromamba").exists()
+    made = prepare.get_micromamba(f"{there.as_uri()}#sha256={hash.upper()}")
+    assert os.access(made, os.X_OK)
+    monkeypatch.setattr(prepare, "MICROMAMBA_SHA256", {"64": hash, "aarch64": hash})
+    assert prepare.get_micromamba(there.as_uri()) == made, "a mirror of the same file"
 
 
 @pytest.mark.functional

@@ -9,7 +9,8 @@
 ``models`` has the keys, ``checks`` compares values, ``repository`` looks for Tsdat's config files.
 """
 
-from tidegate.config.models import AwsKeys, NotifySettings, PipelinesConfig
+from tidegate.config.models import AwsKeys, PipelinesConfig
+from tidegate.config.notify_settings import NotifySettings
 from tidegate.config.problems import ConfigProblems, Note, Problem
 from tidegate.config.reader import FILE_NAME, ConfigFile, read
 from tidegate.config.resolve import Resolution, aws_problems, config_files, resolve

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from tidegate.config import values
 
 
 class Keys(BaseModel):
@@ -24,3 +26,18 @@ def key(description: str, *examples: Any, default: Any = None) -> Any:
     return Field(
         None, description=description, examples=list(examples), json_schema_extra=extra or None
     )
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(values.duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 31_622_400},
+                {"type": "string", "pattern": r"^\d{1,9}\s*(s|min|h|d)?$"},
+            ]
+        }
+    ),
+]
+"""Seconds, or a number with a unit."""

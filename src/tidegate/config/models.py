@@ -14,9 +14,11 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from tidegate.config import aws_values, values
 from tidegate.config.dask_settings import DaskSettings, Executor
+from tidegate.config.keys import Duration
 from tidegate.config.keys import Keys as _Keys
 from tidegate.config.keys import json_schema as _json_schema
 from tidegate.config.keys import key as _key
+from tidegate.config.notify_settings import NotifySettings
 from tidegate.runtime import manifest
 
 _DEFAULTS = {
@@ -78,18 +80,6 @@ Concurrency = Annotated[
     int,
     BeforeValidator(values.whole("", 1, 1000)),
     _json_schema({"minimum": 1, "maximum": 1000}, "integer"),
-]
-Duration = Annotated[
-    int,
-    BeforeValidator(values.duration),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": 31_622_400},
-                {"type": "string", "pattern": r"^\d{1,9}\s*(s|min|h|d)?$"},
-            ]
-        }
-    ),
 ]
 Window = Annotated[
     str,
@@ -153,6 +143,8 @@ _CONNECTION = (
     r":connection/[A-Za-z0-9-]+"
 )
 _CONNECTION_IS = "the ARN of a CodeConnections (CodeStar) connection"
+_PROGRAM = r"https?://[^\s#]+(#sha256=[0-9A-Fa-f]{64})?"
+_PROGRAM_IS = "the address of a file, with '#sha256=' and 64 digits behind it for another version"
 
 Org = Annotated[
     str,
@@ -174,34 +166,11 @@ Connection = Annotated[
     BeforeValidator(aws_values.for_aws(_CONNECTION, _CONNECTION_IS)),
     _json_schema({"pattern": f"^{_CONNECTION}$"}),
 ]
-
-
-class NotifySettings(_Keys):
-    """Who gets messages when something goes wrong."""
-
-    to: list[Annotated[str, BeforeValidator(values.secret_source)]] = Field(
-        description="Where the addresses are: names of environment variables, or file:PATH."
-        " Addresses themselves hold passwords and do not belong into this file.",
-        examples=[["TIDEGATE_NOTIFY"]],
-        min_length=1,
-    )
-    on: (
-        list[
-            Annotated[
-                Literal["failure", "silence", "recovery", "disk", "empty"],
-                BeforeValidator(values.choice("failure", "silence", "recovery", "disk", "empty")),
-            ]
-        ]
-        | None
-    ) = _key("What to tell; everything, when it is left out.", ["failure", "recovery"])
-    at_most_every: Duration | None = _key(
-        "The shortest time between two messages; what happens in between is in the next one.",
-        "1h",
-        default=3600,
-    )
-    quiet: Annotated[str, BeforeValidator(values.quiet)] | None = _key(
-        "Send nothing between these times, in UTC; the message comes afterwards.", "22:00-06:00"
-    )
+Program = Annotated[
+    str,
+    BeforeValidator(aws_values.for_aws(_PROGRAM, _PROGRAM_IS)),
+    _json_schema({"pattern": f"^{_PROGRAM}$"}),
+]
 
 
 class Settings(_Keys):
@@ -397,6 +366,11 @@ class AwsKeys(_Keys):
         " the deployment makes.",
         True,
         default=False,
+    )
+    micromamba: Program | None = _key(
+        "Where images get micromamba, for packages that only conda has, if not from its releases on"
+        " GitHub. The file must be the same; write the SHA-256 of another one after `#sha256=`.",
+        "https://mirror.example.org/micromamba-linux-64",
     )
     github_codestar_arn: Connection | None = _key(
         "The ARN of the connection between AWS and GitHub (CodeConnections, formerly CodeStar).",

@@ -18,11 +18,11 @@ from tidegate.config.models import (
     NUMBERS,
     AwsKeys,
     ConfigEntry,
-    NotifySettings,
     PipelineEntry,
     PipelinesConfig,
     Settings,
 )
+from tidegate.config.notify_settings import NotifySettings
 from tidegate.config.problems import ConfigProblems, Finding, KeyPath, Problem, in_order
 from tidegate.config.repository import check_files
 from tidegate.config.source import INVALID, load

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from tidegate.deploy.core.history import Release
 from tidegate.deploy.core.hosts import is_loopback
-from tidegate.deploy.images import dockerfile
-from tidegate.deploy.images.content import BASE, MICROMAMBA, Architecture, ImageRecipe
+from tidegate.deploy.images.content import BASE, Architecture, ImageRecipe
 from tidegate.deploy.images.pythons import ASSUMED, BESIDE, ON_LAMBDA, fitting_versions
 from tidegate.errors import ConfigurationError, StorageError
 from tidegate.workspace.recipe import Recipe, read_recipe
@@ -47,12 +46,13 @@ def read_image_recipe(
     previous: Release | None = None,
     update_base: bool = False,
     package: str = "tsdat",
+    micromamba: str | None = None,
 ) -> ImageRecipe:
     """Everything that the environment image of a repository is made from.
 
-    ``python`` and ``exclude_newer`` come from the config; ``base`` names another base image than
-    Lambda's, with or without its digest. The digest is that of the ``previous`` release; without
-    one, or with ``update_base``, the registry is asked for it. The same is true of micromamba.
+    ``python``, ``exclude_newer`` and ``micromamba`` come from the config; ``base`` names another
+    base image than Lambda's, with or without its digest. The digest is that of the ``previous``
+    release; without one, or with ``update_base``, the registry is asked for it.
 
     Raises:
         ConfigurationError: there is no base image for that version of Python.
@@ -65,22 +65,11 @@ def read_image_recipe(
     return ImageRecipe(
         environment,
         name,
-        digest or _digest_in(before, BASE, name) or remote_digest(name),
+        digest or _digest_in(before, name) or remote_digest(name),
         architecture,
         package,
-        pinned_micromamba(before) if environment.needs_conda else "",
+        micromamba,
     )
-
-
-def pinned_micromamba(previous: Release | None = None) -> str:
-    """The image with micromamba, with the digest of the ``previous`` release, so that no push
-    changes it; without one, with the digest that its tag has now.
-
-    Raises:
-        StorageError: the registry does not return the digest.
-    """
-    name = dockerfile.MICROMAMBA
-    return f"{name}@{_digest_in(previous, MICROMAMBA, name) or remote_digest(name)}"
 
 
 def _lambda_base(recipe: Recipe) -> str:
@@ -102,10 +91,10 @@ def _version(recipe: Recipe) -> str:
     return next((version for version in fitting if version in ON_LAMBDA), ON_LAMBDA[0])
 
 
-def _digest_in(previous: Release | None, input: str, name: str) -> str:
-    """The digest of an image that is an input of an earlier release; "" if it used another one."""
+def _digest_in(previous: Release | None, name: str) -> str:
+    """The digest of the base image of an earlier release; "" if it used another one."""
     for image in previous.images.values() if previous is not None else ():
-        known, _, digest = image.inputs.get(input, "").partition("@")
+        known, _, digest = image.inputs.get(BASE, "").partition("@")
         if known == name:
             return digest
     return ""

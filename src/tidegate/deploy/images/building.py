@@ -17,7 +17,6 @@ from pathlib import Path
 
 from tidegate.deploy.core.history import Release, ReleasedImage
 from tidegate.deploy.images.asking import ImageAnswer, ask_in_image
-from tidegate.deploy.images.base_image import pinned_micromamba
 from tidegate.deploy.images.builders import Build, Builder, BuildFailed
 from tidegate.deploy.images.content import (
     PACKAGE,
@@ -259,11 +258,11 @@ class _ImageBuild:
         while True:
             try:
                 with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
-                    write_environment(Path(folder), recipe.environment, package=recipe.package)
-                    arguments = {"BASE": recipe.pinned_base}
-                    if recipe.uses_conda:
-                        arguments["MICROMAMBA"] = recipe.micromamba or pinned_micromamba()
-                    return self._build(Path(folder), tag, arguments)
+                    write_environment(
+                        Path(folder), recipe.environment, package=recipe.package,
+                        micromamba=recipe.micromamba,
+                    )  # fmt: skip
+                    return self._build(Path(folder), tag, {"BASE": recipe.pinned_base})
             except BuildFailed as error:
                 explained = _explain(error, recipe)
                 if not isinstance(explained, NotOnPyPI):

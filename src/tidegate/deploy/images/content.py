@@ -33,7 +33,7 @@ from tidegate.workspace.repository import (
 
 Architecture = Literal["x86_64", "arm64"]
 
-BASE, MICROMAMBA, RUNTIME = "the base image", "the image with micromamba", "Tidegate"
+BASE, RUNTIME = "the base image", "Tidegate"
 PACKAGE = Path(tidegate.__file__).resolve().parent
 _ENTRY_POINTS = ("targets.aws.lambda_handler", "targets.aws.sweep_handler", "runtime.worker")
 _FORMAT = 1  # increased when images change in a way that no input shows
@@ -56,8 +56,8 @@ class ImageRecipe:
     """The processor."""
     package: str = "tsdat"
     """A package that must be installed in it."""
-    micromamba: str = ""
-    """The image with micromamba, with its digest, if it is known that conda is needed."""
+    micromamba: str | None = None
+    """The address of micromamba, if not that of its own releases."""
 
     @property
     def pinned_base(self) -> str:
@@ -104,8 +104,8 @@ def environment_content(recipe: ImageRecipe) -> Content:
     conda = recipe.environment.conda_file
     if recipe.uses_conda and conda is not None:
         inputs[conda.name] = _short(conda.read_text("utf-8", "replace"))
-    if recipe.micromamba:
-        inputs[MICROMAMBA] = recipe.micromamba
+    if recipe.uses_conda and recipe.micromamba:
+        inputs["micromamba"] = recipe.micromamba
     if recipe.package != "tsdat":
         inputs["the package that is checked for"] = recipe.package
     return Content(_tag("environment", inputs), inputs)

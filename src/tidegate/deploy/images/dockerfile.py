@@ -21,8 +21,6 @@ from tidegate.runtime.code_files import SHARED, walk
 from tidegate.workspace.recipe import Recipe
 from tidegate.workspace.repository import folder_files
 
-MICROMAMBA = "docker.io/mambaorg/micromamba:2.3.0"
-"""The image that contains micromamba, for environments that need conda; builds get its digest."""
 HANDLER = "tidegate.targets.aws.lambda_handler.handler"
 """The function's entry point."""
 
@@ -34,7 +32,6 @@ _HERE = Path("/tidegate")
 _ENVIRONMENT = """\
 # The environment of one repository's pipelines. Made by Tidegate.
 ARG BASE
-{micromamba}
 FROM ${{BASE}} AS tools
 COPY tools/ /tidegate/
 RUN PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet \\
@@ -44,7 +41,7 @@ FROM tools AS handler
 RUN --mount=type=cache,target=/root/.cache python3 /tidegate/prepare.py handler
 
 FROM tools AS pipelines
-{copy}COPY environment/ /tidegate/
+COPY environment/ /tidegate/
 RUN --mount=type=cache,target=/root/.cache python3 /tidegate/prepare.py pipelines
 
 FROM ${{BASE}}
@@ -94,10 +91,6 @@ COPY --from=asked /tmp/answer.json /opt/pipelines/packages.txt /
 def environment_dockerfile(*, conda: bool) -> str:
     """The Dockerfile of the environment; its argument is ``BASE``."""
     return _ENVIRONMENT.format(
-        micromamba=f"ARG MICROMAMBA={MICROMAMBA}\nFROM ${{MICROMAMBA}} AS micromamba\n"
-        if conda
-        else "",
-        copy="COPY --from=micromamba /bin/micromamba /tidegate/micromamba\n" if conda else "",
         worker="/opt/pipelines/bin/" + ("worker-python" if conda else "python"),
         handler=HANDLER,
     )
@@ -109,8 +102,11 @@ def environment_text() -> str:
     return "\0".join([*(environment_dockerfile(conda=conda) for conda in (False, True)), *files])
 
 
-def write_environment(folder: Path, recipe: Recipe, *, package: str) -> None:
-    """Write the folder from which an environment is built."""
+def write_environment(
+    folder: Path, recipe: Recipe, *, package: str, micromamba: str | None = None
+) -> None:
+    """Write the folder from which an environment is built; ``micromamba`` is where it comes from,
+    if not from its own releases."""
     conda = bool(recipe.needs_conda)
     (folder / "Dockerfile").write_text(environment_dockerfile(conda=conda), "utf-8")
     for name in _FILES:
@@ -134,6 +130,7 @@ def write_environment(folder: Path, recipe: Recipe, *, package: str) -> None:
     options = {
         "conda": conda,
         "exclude_newer": recipe.exclude_newer,
+        "micromamba": micromamba,
         "package": package,
         "pythons": asked_versions(recipe),
         "requirements": listed,

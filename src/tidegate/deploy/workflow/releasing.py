@@ -157,6 +157,7 @@ def prepare(
         base=options.base,
         previous=previous,
         update_base=options.update_base,
+        micromamba=branch.keys.micromamba,
     )
     registry = EcrRegistry(branch.clients, branch.names.image_repository)
     images = plan_images(repository, manifest, recipe, registry, previous)

@@ -7,14 +7,17 @@ the standard library only. A person sees its output in the log of the build.
 from __future__ import annotations
 
 import compileall
+import hashlib
 import json
 import os
+import platform
 import py_compile
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +31,15 @@ SERVICES = ("dynamodb", "s3", "sqs", "sts")
 """The services that this process uses: botocore's descriptions of the other 400 are removed."""
 OLDEST = (3, 8)
 """The oldest Python that the pipelines can run with."""
+MICROMAMBA = (
+    "https://github.com/mamba-org/micromamba-releases/releases/download/2.9.0-0/micromamba-linux-"
+)
+"""Where micromamba's own releases are; the processor follows. Anyone may download without limit."""
+MICROMAMBA_SHA256 = {
+    "64": "366cd9cd8be14df1ab8ed50352a82111082a36686b2d389fdb79a92c3fafb3e3",
+    "aarch64": "9f93b974adcb4d166996af969b6cd371287d1a3e52733704727884d9b74cb7a7",
+}
+"""The SHA-256 of the program, by processor."""
 WHEN = 946_684_800
 """The time of all files: equal content makes equal layers."""
 
@@ -79,7 +91,7 @@ def make_pipelines(options: Mapping[str, object]) -> None:
     """The pipelines' environment, from requirements files or with conda."""
     python = PIPELINES / "bin" / "python"
     if options.get("conda"):
-        make_conda()
+        make_conda(get_micromamba(str(options.get("micromamba") or "")))
     else:
         interpreter = find_python(list(map(str, _list(options.get("pythons")))))
         venv = [str(UV), "venv", "--no-project", "--allow-existing", "--python", interpreter]
@@ -122,13 +134,37 @@ def find_python(versions: Sequence[str]) -> str:
     return str(next(into.glob(f"cpython-{versions[0]}.*/bin/python3")))
 
 
-def make_conda() -> None:
+def get_micromamba(source: str) -> Path:
+    """Download micromamba and check its hash.
+
+    ``source`` is another address of the same program, or of another version, with its hash after
+    ``#sha256=``; "" for micromamba's own releases.
+    """
+    processor = "aarch64" if platform.machine() in ("aarch64", "arm64") else "64"
+    url, _, expected = source.partition("#sha256=")
+    url, expected = url or MICROMAMBA + processor, expected or MICROMAMBA_SHA256[processor]
+    print(f"downloading micromamba from {url}", flush=True)
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            content = answer.read()
+    except (OSError, ValueError) as error:
+        raise Failed(f"micromamba cannot be downloaded from {url}: {error}") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected.lower():
+        raise Failed(f"{url} has the SHA-256 {found}, and not {expected}: it is another file")
+    program = HERE / "micromamba"
+    program.write_bytes(content)
+    program.chmod(0o755)
+    return program
+
+
+def make_conda(micromamba: Path) -> None:
     """The environment by micromamba; its activation is kept in a script that starts its Python."""
     channels = ["--channel", "conda-forge", "--channel", "arm-doe"]
     specification = ["--file", str(HERE / "conda.yml")]
     at = ["--yes", "--prefix", str(PIPELINES)]
-    _run([str(HERE / "micromamba"), "create", *at, *channels, *specification])
-    run = [str(HERE / "micromamba"), "run", "--prefix", str(PIPELINES), "env", "-0"]
+    _run([str(micromamba), "create", *at, *channels, *specification])
+    run = [str(micromamba), "run", "--prefix", str(PIPELINES), "env", "-0"]
     output = subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout
     variables = output.decode("utf-8", "replace").split("\0")
     active = dict(line.split("=", 1) for line in variables if "=" in line)
