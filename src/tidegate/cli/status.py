@@ -183,7 +183,7 @@ def _releases(found: Status) -> Iterator[tuple[str, str, str, str]]:
 
 def _release(release: Release) -> str:
     who = plain(release.who.rsplit("/", 1)[-1])
-    why = f": {plain(release.error)}" if release.error else ""
+    why = f": {plain(release.error.splitlines()[0])}" if release.error else ""
     commit = plain(release.commit[:10]) or "no commit"
     return f"{_coloured(release.state)}, {commit}, by {who}, {view.moment(release.when)}{why}"
 
