@@ -188,7 +188,7 @@ def dask_executor(root: Path, config: Config) -> Iterator[ExecutorUnderTest]:
         processes=False,
         protocol="tcp",
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         memory_limit=0,
     ) as cluster:
         choice = ExecutorChoice("dask", dask=DaskOptions(cluster.scheduler_address, maximum=2))
