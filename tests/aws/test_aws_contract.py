@@ -19,7 +19,7 @@ from aws_bench import INGEST, batch
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from implementations import ExecutorUnderTest, InputsUnderTest, OutputsUnderTest, QueueUnderTest
-from obedient_pipeline import CONFIG, make_repository
+from obedient_pipeline import CONFIG, FAST, make_repository
 from test_contract_ledger_model import LedgerMachine
 
 from tidegate.runtime.events import Requested
@@ -154,7 +154,8 @@ def obedient(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def executor(obedient: Path) -> Iterator[ExecutorUnderTest]:
+def executor(obedient: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExecutorUnderTest]:
+    monkeypatch.setenv("PYTHONPATH", FAST)
     worker = WorkerProcess([sys.executable], obedient)
     made = FunctionExecutor(worker, 8000, CONFIG.memory)
     made.begin_invocation(900.0)

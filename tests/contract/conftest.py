@@ -17,7 +17,7 @@ from implementations import (
     OutputsUnderTest,
     QueueUnderTest,
 )
-from obedient_pipeline import CONFIG, make_repository
+from obedient_pipeline import CONFIG, FAST, make_repository
 
 from tidegate.runtime.protocols import Ledger
 
@@ -48,5 +48,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest, repository: Path) -> Iterator[ExecutorUnderTest]:
+def executor(
+    request: pytest.FixtureRequest, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ExecutorUnderTest]:
+    monkeypatch.setenv("PYTHONPATH", FAST)
     yield from EXECUTORS[request.param](repository, CONFIG)
