@@ -32,6 +32,8 @@ CREDENTIALS = {
 _READY = 180.0
 WATCHDOG = [sys.executable, "-S", str(Path(guard.__file__))]
 """Before a command: it ends when its standard input ends, as it does with the tests."""
+LIKE_AWS = Path(__file__).with_name("ministack_like_aws.py")
+"""MiniStack, with more of AWS's rules."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def ministack(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[M
     }
     with (folder / "ministack.log").open("wb") as log:
         process = subprocess.Popen(
-            [*WATCHDOG, sys.executable, "-m", "ministack"],
+            [*WATCHDOG, sys.executable, str(LIKE_AWS)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -43,10 +43,10 @@ class Sweeping:
             now=lambda: self.now,
         )
 
-    def at(self, now: datetime) -> None:
+    def at(self, now: datetime, undelivered: str = "") -> None:
         self.now = now
         names = [url.rsplit("/", 1)[-1] for url in (self.bench.settings.queue, self.dead_letters)]
-        self._sweep.sweep([SweptConfig(self.bench.config, *names, 400)])
+        self._sweep.sweep([SweptConfig(self.bench.config, *names, 400)], undelivered)
 
 
 @pytest.fixture
@@ -212,6 +212,33 @@ def test_a_config_without_runs_is_reported(
     bench.arrive("lidar/humboldt/a", b"1")
     sweeping.at(NOW + 29 * DAY)
     assert metrics(capsys) == {}
+
+
+def test_events_that_did_not_reach_the_event_bus(
+    bench: Bench, sweeping: Sweeping, new: New, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """EventBridge puts them into a queue of the stack; each goes to the configs that wait for it,
+    and those that are about no file are left."""
+    queue, bucket = new["queue"](), bench.settings.input_bucket
+    name = queue.rsplit("/", 1)[-1]
+    for key in ("lidar/humboldt/a.sta", "lidar/humboldt/b.sta", "elsewhere/c.sta"):
+        body = messages.arrived(bucket, bench.put(key, key.encode()))
+        bench.clients.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(body))
+    sweeping.at(NOW, name)
+    assert metrics(capsys) == {"DeadLetters": 3}
+    assert requests.count_messages(queue, bench.clients) == (0, 0)
+    assert bench.visible() == 2
+    bench.drain()
+    assert {r.run.inputs[0].key for r in bench.records()} == {
+        "lidar/humboldt/a.sta",
+        "lidar/humboldt/b.sta",
+    }
+    bench.clients.sqs.send_message(QueueUrl=queue, MessageBody="no event")
+    sweeping.at(NOW, name)
+    assert metrics(capsys) == {"DeadLetters": 1}
+    assert requests.count_messages(queue, bench.clients) == (0, 1)  # hidden for a while
+    with pytest.raises(SweepFailed):
+        sweeping.at(NOW, "no-such-queue")
 
 
 def test_one_config_that_cannot_be_swept_stops_no_other(

@@ -27,6 +27,8 @@ ONCE = {
     "recovery_rule": (64, r"[A-Za-z0-9_.-]+"),
     "codepipeline_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
     "scheduler_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
+    "event_bus": (256, r"[A-Za-z0-9_.-]+"),
+    "events_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
     "deploy_role": (64, r"[A-Za-z0-9_+=,.@-]+"),
     "boundary": (128, r"[A-Za-z0-9_+=,.@-]+"),
     "build_rule": (64, r"[A-Za-z0-9_.-]+"),
@@ -45,7 +47,7 @@ EACH = {
     "schedule": (64, r"[A-Za-z0-9_.-]+"),
 }
 SHARED = (
-    *("artifacts_bucket", "branch_alarm"),
+    *("artifacts_bucket", "branch_alarm", "arrivals' rule", "arrivals' dead_letter_queue"),
     *("sweep's function", "sweep's role", "sweep's schedule"),
 )
 TAG = (128, r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -62,6 +64,8 @@ def all_names(names: Names, pipeline: str, config: str) -> dict[str, tuple[str, 
     found["branch_alarm"] = (names.branch_alarm("sweep", 2), 255, r"[ -~]+")
     for kind in ("function", "role", "schedule"):
         found[f"sweep's {kind}"] = (names.sweep(kind, 2), *EACH[kind])
+    for kind in ("rule", "dead_letter_queue"):
+        found[f"arrivals' {kind}"] = (names.arrivals(kind, 2), *EACH[kind])
     return found
 
 
@@ -69,7 +73,7 @@ def test_every_name_is_tested():
     public = {n for kind in Names.__mro__[:-1] for n in vars(kind) if not n.startswith("_")}
     assert public == {
         *(*ONCE, *EACH, "image_tag", "alarm", "artifacts_bucket", "base"),
-        *("branch_alarm", "sweep"),
+        *("branch_alarm", "sweep", "arrivals"),
         *("all", "moving_tags", "role_path"),  # patterns of names
     }
 
@@ -165,9 +169,10 @@ def test_branches_that_differ_little_are_named_differently(branch, more, repo):
 def test_no_name_is_used_for_two_things(pipeline, config):
     queues = {NAMES.queue(pipeline, config), NAMES.dead_letter_queue(pipeline, config)}
     roles = {NAMES.role(pipeline, config), NAMES.build_role, NAMES.codepipeline_role,
-             NAMES.deploy_role, NAMES.scheduler_role}  # fmt: skip
-    rules = {NAMES.rule(pipeline, config), NAMES.build_rule, NAMES.codepipeline_rule}
-    assert (len(queues), len(roles), len(rules)) == (2, 5, 3)
+             NAMES.deploy_role, NAMES.scheduler_role, NAMES.events_role}  # fmt: skip
+    rules = {NAMES.rule(pipeline, config), NAMES.build_rule, NAMES.codepipeline_rule,
+             NAMES.recovery_rule, NAMES.arrivals("rule")}  # fmt: skip
+    assert (len(queues), len(roles), len(rules)) == (2, 6, 5)
 
 
 def test_the_artifacts_bucket():
@@ -193,10 +198,13 @@ def test_patterns_take_in_every_name(repo, branch, pipeline, config, number):
         assert matches(getattr(names, kind)(pipeline, config), names.all(kind)), kind
     assert matches(names.alarm(pipeline, config, "silence"), names.all("alarm"))
     for kind, limit in {"pipelines_stack": 128, "dashboard": 255, "scheduler_role": 64,
-                        "schedule_group": 64}.items():  # fmt: skip
+                        "schedule_group": 64, "event_bus": 256,
+                        "events_role": 64}.items():  # fmt: skip
         first = getattr(names, kind)
         assert matches(first, names.all(kind))
         assert matches(numbered(first, number, limit), names.all(kind))
+    for kind in ("rule", "dead_letter_queue"):
+        assert matches(names.arrivals(kind, number), names.all(kind))
     named = pipeline if pipeline[0] != "-" else f"p{pipeline[1:]}"  # as the config has them
     assert matches(names.image_tag(named), names.moving_tags())
 

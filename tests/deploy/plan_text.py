@@ -21,6 +21,11 @@ def plan_text(plan: Plan) -> str:
             lines.append(f"  table {plan.table}, topic {plan.topic}")
         lines.append(f"  schedule group {stack.schedule_group}")
         lines += _role(stack.scheduler, "  ")
+        if stack.arrivals is not None:
+            lines.append(f"  event bus {stack.arrivals.bus}, from rule {stack.arrivals.rule.name}")
+            lines.append(f"    {json.dumps(stack.arrivals.rule.pattern)}")
+            lines.append(f"    what is not passed on to {stack.arrivals.dead_letters}")
+            lines += _role(stack.arrivals.role, "    ")
         sweep = stack.sweep
         lines.append(f"  sweep {sweep.function.name}, {sweep.schedule.expression}")
         lines.append(f"    {sweep.schedule.message[:100]}")
@@ -46,7 +51,7 @@ def _described(config: ConfigResources) -> Iterator[str]:
     yield f"queue {queue.name}, hidden {queue.visibility} s, {queue.concurrency} at a time"
     yield f"  after {queue.receives} receives to {queue.dead_letters}, kept {queue.retention} s"
     if config.rule is not None:
-        yield f"rule {config.rule.name}"
+        yield f"rule {config.rule.name} on {config.rule.bus}"
         yield f"  {json.dumps(config.rule.pattern)}"
     for schedule in config.schedules:
         yield f"schedule {schedule.name} {schedule.expression}"

@@ -615,14 +615,21 @@ class TestBranch:
         """For what nobody can look for: with ``--recreate``."""
         wanted = self.wanted(code, "again", ingest())
         deploy(stacks, wanted)
-        [rule] = [r for r in stacks.api.resources(wanted.stack) if r.type == "AWS::Events::Rule"]
+        name = {"Name": "waves-again-rule-buoy-morro", "EventBusName": "waves-again-events"}
+        [rule] = [r for r in stacks.api.resources(wanted.stack) if r.name == name["Name"]]
         with pytest.raises(ConfigurationError, match="Nothing"):
             stacks.plan(wanted, recreate=["Nothing"])
         planned = stacks.plan(wanted, recreate=[rule.logical])
         assert planned.changes.counts == {"recreated": 1}
         stacks.execute(planned)
         events = stacks.api.clients.client("events")
-        assert events.describe_rule(Name="waves-again-rule-buoy-morro")["State"] == "ENABLED"
+        assert events.describe_rule(**name)["State"] == "ENABLED"
+        events.remove_targets(Rule=name["Name"], EventBusName=name["EventBusName"], Ids=["queue"])
+        events.delete_rule(**name)
+        planned = stacks.plan(wanted)
+        assert planned.changes.counts == {"recreated": 1}
+        stacks.execute(planned)
+        assert events.describe_rule(**name)["State"] == "ENABLED"
 
     def test_mending_takes_away_no_more_than_was_told(self, stacks: Stacks, code: Zip) -> None:
         """Someone deploys one more config between the plan and its execution."""

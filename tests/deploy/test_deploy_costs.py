@@ -88,14 +88,14 @@ class TestEstimate:
         assert amount(found, "s3-put") == 5000
         assert amount(found, "s3-get") == 2000
         assert amount(found, "sqs") == 4000 + POLLS
-        assert amount(found, "eventbridge") == 1000
+        assert amount(found, "eventbridge") == amount(found, "event-bus") == 1000
         assert amount(found, "logs") == pytest.approx(0.02)
         assert "metrics" not in {line.price for line in found.lines}
         assert amount(found, "dynamodb-write") == 49_000
         by_hand = {
             "lambda-x86": 0.333334, "lambda-requests": 0.0002, "lambda-tmp": 0.000618,
             "s3-put": 0.025, "s3-get": 0.0008, "sqs": 0.2644, "eventbridge": 0.001,
-            "logs": 0.01, "dynamodb-write": 0.030625,
+            "event-bus": 0.001, "logs": 0.01, "dynamodb-write": 0.030625,
         }  # fmt: skip
         assert {
             line.price: round(line.monthly, 6) for line in found.lines if line.price in by_hand

@@ -302,7 +302,7 @@ class TestRoles:
         made = plan(keys=keys, branch=branch)
         assert keys.pipelines_repo_name
         stacks = plan_of(*several(), keys=keys, branch=branch)
-        place = stacks.place
+        place, names = stacks.place, Names(keys.pipelines_repo_name, branch)
 
         def may(statements: Iterable[Statement], action: str, arn: str) -> bool:
             return any(
@@ -324,6 +324,11 @@ class TestRoles:
             assert deploys("cloudwatch:PutDashboard", dashboard)
             arn = place.arn("cloudformation", f"stack/{stack.name}/1-2-3")
             assert may(made.project.role.statements, "cloudformation:CreateChangeSet", arn)
+            assert stack.arrivals is not None
+            assert deploys("events:CreateEventBus", stack.arrivals.bus_arn)
+            assert deploys("events:PutRule", stack.arrivals.rule.arn)
+            assert deploys("sqs:CreateQueue", stack.arrivals.dead_letters_arn)
+            assert deploys("iam:CreateRole", place.role(stack.arrivals.role.name, names.role_path))
             for config in stack.configs:
                 function = place.arn("lambda", f"function:{config.function.name}")
                 logs = place.arn("logs", f"log-group:{config.function.log_group}")
@@ -341,7 +346,7 @@ class TestRoles:
                 for alarm in config.alarms:
                     arn = place.arn("cloudwatch", f"alarm:{alarm.name}")
                     assert deploys("cloudwatch:PutMetricAlarm", arn)
-                for role in (config.role, stack.scheduler):
+                for role in (config.role, stack.scheduler, stack.arrivals.role):
                     assert role.boundary == place.policy(made.boundary)
                     for statement in role.statements:
                         for action in statement.actions:

@@ -256,6 +256,8 @@ NOT_NEEDED = {
     "kms": "AWS's own keys",
     "s3": "code comes as images",
     "firehose": "logs are delivered nowhere",
+    "events:PutPermission": "event buses have no policy",
+    "events:RemovePermission": "event buses have no policy",
     "lambda:AssociateRuntimeAlias": "images have their own runtime",
     "lambda:DeleteFunctionCodeSigningConfig": "images are not signed",
     "lambda:GetCodeSigningConfig": "images are not signed",

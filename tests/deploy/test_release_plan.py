@@ -411,6 +411,9 @@ def names(plan: Plan) -> set[str]:
     for stack in plan.stacks:
         found |= {stack.name, stack.dashboard, stack.schedule_group}
         found |= {stack.scheduler.name} if stack.scheduler else set()
+        if stack.arrivals:
+            found |= {stack.arrivals.bus, stack.arrivals.rule.name, stack.arrivals.role.name}
+            found |= {stack.arrivals.dead_letters}
         for c in stack.configs:
             found |= {c.function.name, c.function.log_group, c.role.name}
             found |= {c.queue.name, c.queue.dead_letters}

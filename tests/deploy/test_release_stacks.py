@@ -25,7 +25,7 @@ from tidegate.deploy.design.plan import Options
 from tidegate.deploy.design.templates import LARGEST, Template, synthesize
 from tidegate.errors import ConfigurationError
 from tidegate.runtime.manifest import Pipeline
-from tidegate.targets.aws.swept_config import read_event
+from tidegate.targets.aws.swept_config import read_event, read_undelivered
 
 ZIP = {"wave_vap": Zip("waves-code", "abc.zip")}
 
@@ -90,6 +90,7 @@ class TestTemplate:
     def test_queues(self, template: Template) -> None:
         queues = of_type(template, "SQS::Queue")
         feeding = {id: queue for id, queue in queues.items() if "RedrivePolicy" in queue}
+        del queues["ArrivalsDeadLetters"]
         assert len(queues) == 2 * len(feeding) == 2 * len(several())
         for queue in queues.values():
             assert queue["SqsManagedSseEnabled"] is True
@@ -134,8 +135,12 @@ class TestTemplate:
 
     def test_triggers_end_in_their_own_queue(self, template: Template) -> None:
         queues = of_type(template, "SQS::Queue")
-        for rule in of_type(template, "Events::Rule").values():
+        for id, rule in of_type(template, "Events::Rule").items():
             [target] = rule["Targets"]
+            if id == "ArrivalsRule":
+                assert target["Arn"] == {"Fn::GetAtt": ["EventBus", "Arn"]}
+                continue
+            assert rule["EventBusName"] == {"Ref": "EventBus"}
             name = queues[target["Arn"]["Fn::GetAtt"][0]]["QueueName"]
             assert name == rule["Name"].replace("-rule-", "-queue-")
             assert target["DeadLetterConfig"]
@@ -156,7 +161,8 @@ class TestTemplate:
         found = read_event(json.loads(given))
         assert tuple(swept.config for swept in found) == several()
         queues = {queue["QueueName"] for queue in of_type(template, "SQS::Queue").values()}
-        assert {name for swept in found for name in (swept.queue, swept.dead_letters)} == queues
+        named = {name for swept in found for name in (swept.queue, swept.dead_letters)}
+        assert named | {read_undelivered(json.loads(given))} == queues
         [one] = synthesize(plan_of(ingest()))
         function = of_type(one, "Lambda::Function")["SweepFunction"]
         module, _, name = function["ImageConfig"]["Command"][0].rpartition(".")
@@ -177,6 +183,7 @@ class TestTemplate:
             *("Alerts", "Dashboard", "Ledger", "SchedulerRole", "Schedules", "ThrottlesAlarm"),
             *("DeadLettersAlarm", "SilenceAlarm", "SweepAlarm"),
             *("SweepFunction", "SweepLogs", "SweepRole"),
+            *("ArrivalsDeadLetters", "ArrivalsRule", "EventBus", "EventsRole"),
         }
         for id, resource in resources(template).items():
             if resource["Type"] in untaggable:

@@ -41,6 +41,12 @@ def test_an_arn_leads_back_to_its_type_and_name(one: ResourceType) -> None:
     assert identify_arn(one.arn(PLACE, "a-name")) == (one, "a-name")
 
 
+def test_a_rule_may_be_on_an_event_bus() -> None:
+    arn = RESOURCE_TYPES["AWS::Events::Rule"].arn(PLACE, "r", {"EventBusName": "b"})
+    assert arn == "arn:aws:events:us-west-2:123456789012:rule/b/r"
+    assert identify_arn(arn) == (RESOURCE_TYPES["AWS::Events::Rule"], "r")
+
+
 @pytest.mark.parametrize(
     ("type", "physical", "name"),
     [

@@ -204,6 +204,11 @@ def test_every_searchable_type_is_deleted_outside_stacks(main: Deployed) -> None
     client("iam").attach_role_policy(RoleName=role, PolicyArn=boundary)
     client("sqs").create_queue(QueueName=names.dead_letter_queue("buoy", "morro"))
     client("scheduler").create_schedule_group(Name=names.schedule_group)
+    client("events").create_event_bus(Name=names.event_bus)
+    on_bus = {"EventBusName": names.event_bus}
+    client("events").put_rule(Name="r", EventPattern='{"source":["a"]}', **on_bus)
+    target = {"Id": "1", "Arn": f"arn:aws:sqs:us-west-2:{ACCOUNT}:q"}
+    client("events").put_targets(Rule="r", Targets=[target], **on_bus)
     client("sns").create_topic(Name=names.alerts_topic)
     client("ecr").create_repository(repositoryName=names.image_repository)
     push_image(main, names.image_repository)
@@ -229,6 +234,7 @@ def test_every_searchable_type_is_deleted_outside_stacks(main: Deployed) -> None
     main.tidegate("destroy", "main", "--yes")
     assert everything(main) == empty
     assert not client("scheduler").list_schedule_groups(NamePrefix="waves")["ScheduleGroups"]
+    assert not client("events").list_event_buses(NamePrefix="waves")["EventBuses"]
     assert not client("cloudwatch").list_dashboards()["DashboardEntries"]
     assert not client("cloudwatch").describe_alarms()["MetricAlarms"]
 

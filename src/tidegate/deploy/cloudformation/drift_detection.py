@@ -52,7 +52,7 @@ def _exists(aws: AwsContext, resource: StackResource) -> bool | None:
     """Whether a resource exists; None if that cannot be found out."""
     try:
         with explained(f"look for {resource.name}"):
-            return resource_type(resource.type).exists(aws, resource.name)
+            return resource_type(resource.type).exists_by_id(aws, resource.physical)
     except Exception as error:
         if is_gone(error):
             return False

@@ -79,9 +79,13 @@ class Console:
         """A schedule of EventBridge Scheduler."""
         return self._page("scheduler/home", f"schedules/{_part(group)}/{_part(name)}")
 
-    def rule(self, name: str) -> str:
-        """A rule of EventBridge's default bus."""
-        return self._page("events/home", f"/eventbus/default/rules/{_part(name)}")
+    def rule(self, bus: str, name: str) -> str:
+        """A rule on an event bus of EventBridge."""
+        return self._page("events/home", f"/eventbus/{_part(bus)}/rules/{_part(name)}")
+
+    def event_buses(self) -> str:
+        """All event buses of EventBridge."""
+        return self._page("events/home", "/eventbuses")
 
     def alarm(self, name: str) -> str:
         """An alarm of CloudWatch."""

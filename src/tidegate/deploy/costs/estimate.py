@@ -161,7 +161,9 @@ def _variable_use(usage: Usage, resources: Resources) -> Iterator[tuple[str, flo
     yield "dynamodb-read", runs * (READS + READS_EACH * usage.products + usage.staged)
     yield "sqs", runs * MESSAGES + POLLS
     yield "scheduler", usage.scheduled
-    yield "eventbridge", 0 if usage.scheduled else runs * usage.inputs
+    files = 0 if usage.scheduled else runs * usage.inputs
+    yield "eventbridge", files
+    yield "event-bus", files
     yield "logs", runs * LOG_KB * 1e3 / _GB
 
 

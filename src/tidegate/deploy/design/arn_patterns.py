@@ -30,8 +30,19 @@ def queue_arns(names: Names, place: Place) -> tuple[str, ...]:
     return resource_arns(place, "sqs", "", patterns)
 
 
+def event_bus_arns(names: Names, place: Place) -> tuple[str, ...]:
+    """All event buses."""
+    return resource_arns(place, "events", "event-bus/", names.all("event_bus"))
+
+
+def rule_arns(names: Names, place: Place) -> tuple[str, ...]:
+    """All rules, on the default event bus and on those of the branch."""
+    on_buses = [f"{bus}/*" for bus in names.all("event_bus")]
+    return resource_arns(place, "events", "rule/", (*names.all("rule"), *on_buses))
+
+
 def role_arns(names: Names, place: Place) -> tuple[str, ...]:
-    """The roles of all functions and schedules."""
+    """The roles of all functions, schedules and event buses."""
     # Not by the names: those of another branch may begin alike. Source: IAM User Guide, "IAM
     # identifiers", section "Friendly names and paths".
     return (place.role("*", names.role_path),)
@@ -39,7 +50,8 @@ def role_arns(names: Names, place: Place) -> tuple[str, ...]:
 
 def missing_role_arns(names: Names, place: Place) -> tuple[str, ...]:
     """The same roles without their path, for ``iam:GetRole``: IAM cannot know a missing one's."""
-    patterns = dict.fromkeys((*names.all("role"), *names.all("scheduler_role")))
+    kinds = ("role", "scheduler_role", "events_role")
+    patterns = dict.fromkeys(pattern for kind in kinds for pattern in names.all(kind))
     return tuple(place.role(pattern) for pattern in patterns)
 
 

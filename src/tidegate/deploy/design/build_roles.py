@@ -16,10 +16,12 @@ from tidegate.deploy.design.arn_patterns import (
     ANY_NAME,
     NO_RESOURCE,
     dashboard_arns,
+    event_bus_arns,
     missing_role_arns,
     queue_arns,
     resource_arns,
     role_arns,
+    rule_arns,
 )
 from tidegate.deploy.design.roles import Statement
 from tidegate.targets.aws.names import Names
@@ -184,6 +186,7 @@ def _look_statements(names: Names, place: Place) -> Iterable[Statement]:
         "Look",
         (
             "cloudwatch:GetDashboard",
+            "events:DescribeEventBus",
             "events:DescribeRule",
             "iam:GetRole",
             "lambda:GetFunctionConfiguration",
@@ -193,7 +196,8 @@ def _look_statements(names: Names, place: Place) -> Iterable[Statement]:
         ),
         (
             *dashboard_arns(names, place),
-            *resource_arns(place, "events", "rule/", names.all("rule")),
+            *event_bus_arns(names, place),
+            *rule_arns(names, place),
             *role_arns(names, place),
             *missing_role_arns(names, place),
             *resource_arns(place, "lambda", "function:", names.all("function")),

@@ -13,10 +13,12 @@ from tidegate.deploy.design.arn_patterns import (
     ANY_NAME,
     NO_RESOURCE,
     dashboard_arns,
+    event_bus_arns,
     log_group_arns,
     queue_arns,
     resource_arns,
     role_arns,
+    rule_arns,
 )
 from tidegate.deploy.design.roles import (
     Statement,
@@ -44,12 +46,8 @@ def deploy_statements(names: Names, place: Place, *, boundary: str) -> tuple[Sta
         ),
         *_role_statements(names, place, boundary),
         Statement("Queues", _QUEUES, queue_arns(names, place), why=ANY_NAME),
-        Statement(
-            "Rules",
-            _RULES,
-            resource_arns(place, "events", "rule/", names.all("rule")),
-            why=ANY_NAME,
-        ),
+        Statement("Rules", _RULES, rule_arns(names, place), why=ANY_NAME),
+        Statement("EventBuses", _EVENT_BUSES, event_bus_arns(names, place), why=ANY_NAME),
         Statement(
             "Schedules",
             _SCHEDULES,
@@ -135,7 +133,7 @@ def _role_statements(names: Names, place: Place, boundary: str) -> Iterable[Stat
         roles,
         why=ANY_NAME,
     )
-    services = ["lambda.amazonaws.com", "scheduler.amazonaws.com"]
+    services = ["events.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com"]
     yield Statement(
         "PassRoles",
         ("iam:PassRole",),
@@ -148,7 +146,8 @@ def _role_statements(names: Names, place: Place, boundary: str) -> Iterable[Stat
 def boundary_statements(
     names: Names, place: Place, *, inputs: str | None, outputs: str | None, indexes: Iterable[str]
 ) -> tuple[Statement, ...]:
-    """The most that roles of functions and schedules may do, whatever their policies allow.
+    """The most that roles of functions, schedules and event buses may do, whatever their policies
+    allow.
 
     ``inputs`` and ``outputs`` are the buckets. Raw files may be read only, unless both are one.
     """
@@ -157,6 +156,7 @@ def boundary_statements(
         *encryption_statements(place, inputs, outputs),
         ledger_statement(place, names.ledger_table, indexes),
         queues_statement(names, place),
+        Statement("Events", ("events:PutEvents",), event_bus_arns(names, place), why=ANY_NAME),
         Statement(
             "Sweep",
             ("lambda:InvokeFunction",),
@@ -229,6 +229,15 @@ _RULES = (
     "events:RemoveTargets",
     "events:TagResource",
     "events:UntagResource",
+)
+_EVENT_BUSES = (
+    "events:CreateEventBus",
+    "events:DeleteEventBus",
+    "events:DescribeEventBus",
+    "events:ListTagsForResource",
+    "events:TagResource",
+    "events:UntagResource",
+    "events:UpdateEventBus",
 )
 _SCHEDULES = (
     "scheduler:CreateSchedule",

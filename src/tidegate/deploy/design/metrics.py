@@ -157,7 +157,7 @@ def dead_letters(name: str, service: str) -> Alarm:
         name,
         "dead-letters",
         "Messages about files or schedules could not be handled. `tidegate runs --failed --target"
-        " aws` shows what they were about, and the logs of the functions why."
+        " aws` shows what they were about, and the logs of the functions and of the sweep why."
         " `tidegate retry --failed --target aws` runs it again.",
         (Metric("DeadLetters", NAMESPACE, {"service": service}, "Sum"),),
         0,

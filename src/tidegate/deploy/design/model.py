@@ -111,7 +111,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Rule:
-    """An EventBridge rule for files that arrive below a prefix of the input bucket."""
+    """An EventBridge rule for files that arrive below prefixes of the input bucket."""
 
     name: str
     """Its name."""
@@ -119,6 +119,30 @@ class Rule:
     """Its ARN."""
     pattern: Mapping[str, Any]
     """The events that it matches."""
+    bus: str = ""
+    """The name of its event bus; "" for the default one."""
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """How S3's events about new files come to the rules of a stack's configs.
+
+    S3 sends events to the account's default bus. There, one rule of the stack passes those of its
+    configs on to a bus of the stack, on which each config has a rule of its own.
+    """
+
+    bus: str
+    """The name of the stack's event bus."""
+    bus_arn: str
+    """Its ARN."""
+    rule: Rule
+    """The rule on the default bus."""
+    role: Role
+    """The role with which the rule passes events on."""
+    dead_letters: str
+    """The name of the queue for events that could not be passed on."""
+    dead_letters_arn: str
+    """Its ARN."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +226,8 @@ class StackPlan:
     """The role of its schedules."""
     sweep: Sweep
     """What looks after its configs."""
+    arrivals: Arrivals | None
+    """How files arrive; None if no config waits for files."""
     alarms: tuple[Alarm, ...] = ()
     """The alarms that the branch has once."""
     support: bool = False
@@ -211,8 +237,8 @@ class StackPlan:
     def count(self) -> int:
         """The number of resources."""
         # The dashboard, the group and role of schedules; the sweep with log group, role, schedule
-        # and alarm.
-        shared = 3 + 5 + 3 * self.support + len(self.alarms)
+        # and alarm; the bus with rule, role, and dead-letter queue with a policy.
+        shared = 3 + 5 + 5 * (self.arrivals is not None) + 3 * self.support + len(self.alarms)
         return shared + sum(config.count for config in self.configs)
 
 

@@ -15,7 +15,7 @@ from tidegate.targets.aws.names import Names, numbered
 
 STACK_LIMIT = 500
 """The most resources that CloudFormation takes in one template."""
-SHARED = 15
+SHARED = 20
 """Resources kept free in each stack for those that its configs share."""
 RESERVED = 15
 """Counted for each config, even if it needs fewer today, so that no setting overfills a stack."""

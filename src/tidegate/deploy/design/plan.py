@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from tidegate.config.models import AwsKeys
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.design import metrics, placement, sweep
+from tidegate.deploy.design.arrivals import arrival_pattern, on_bus, plan_arrivals
 from tidegate.deploy.design.metrics import MonitoredConfig
 from tidegate.deploy.design.model import (
     Code,
@@ -161,7 +162,8 @@ def _stack(
         if config.schedules
         for arn in (config.queue.arn, config.queue.dead_letters_arn)
     ]
-    swept = sweep.plan_sweep(planner, number, configs)
+    arrivals = plan_arrivals(planner, number, configs)
+    swept = sweep.plan_sweep(planner, number, configs, arrivals)
     scheduler = Role(
         numbered(names.scheduler_role, number),
         "scheduler.amazonaws.com",
@@ -187,12 +189,13 @@ def _stack(
     return StackPlan(
         number=number,
         name=placement.stack_name(names, number),
-        configs=tuple(configs),
+        configs=tuple(on_bus(config, arrivals, place) for config in configs),
         dashboard=numbered(names.dashboard, number, 255),
         dashboard_body=body,
         schedule_group=group,
         scheduler=scheduler,
         sweep=swept,
+        arrivals=arrivals,
         alarms=alarms,
     )
 
@@ -347,11 +350,7 @@ class Planner:
         if config.trigger != "S3":
             return None
         name = self.names.rule(config.pipeline, config.name)
-        detail = {
-            "bucket": {"name": [self.keys.input_bucket_name]},
-            "object": {"key": [{"prefix": config.input_path}]},
-        }
-        pattern = {"source": ["aws.s3"], "detail-type": ["Object Created"], "detail": detail}
+        pattern = arrival_pattern(self.keys.input_bucket_name or "", [config.input_path or ""])
         return Rule(name, self.place.arn("events", f"rule/{name}"), pattern)
 
     def _schedules(self, config: Config) -> tuple[Schedule, ...]:

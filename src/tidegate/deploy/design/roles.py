@@ -228,6 +228,15 @@ def scheduler_statements(queues: Sequence[str], sweep: str) -> tuple[Statement, 
     return (Statement("Send", ("sqs:SendMessage",), tuple(queues)), start) if queues else (start,)
 
 
+def events_statements(bus: str) -> tuple[Statement, ...]:
+    """What a rule may do that passes events on to another bus of the account, an ARN.
+
+    Source: EventBridge User Guide, "Sending and receiving Amazon EventBridge events between event
+    buses in the same account and Region".
+    """
+    return (Statement("Events", ("events:PutEvents",), (bus,)),)
+
+
 def queues_statement(names: Names, place: Place) -> Statement:
     """Messages of all queues of the branch: take, postpone, delete, send and count them."""
     return Statement(

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tidegate.deploy.design import metrics
-from tidegate.deploy.design.model import ConfigResources, Function, Schedule, Sweep, Zip
+from tidegate.deploy.design.model import (
+    Arrivals,
+    ConfigResources,
+    Function,
+    Schedule,
+    Sweep,
+    Zip,
+)
 from tidegate.deploy.design.roles import Role, sweep_statements
 from tidegate.errors import ConfigurationError
 from tidegate.targets.aws.swept_config import PERIOD, SweptConfig, sweep_event
@@ -26,7 +33,9 @@ LONGEST_EVENT = 256 * 1024
 """Bytes of the event that a schedule of EventBridge Scheduler takes."""
 
 
-def plan_sweep(planner: Planner, number: int, configs: Sequence[ConfigResources]) -> Sweep:
+def plan_sweep(
+    planner: Planner, number: int, configs: Sequence[ConfigResources], arrivals: Arrivals | None
+) -> Sweep:
     """The sweep of the stack of that number."""
     names, place, keys = planner.names, planner.place, planner.keys
     # Any image will do: all have Tidegate in them. The first by name changes least.
@@ -55,7 +64,7 @@ def plan_sweep(planner: Planner, number: int, configs: Sequence[ConfigResources]
         log_group=log_group,
         log_retention=planner.options.log_retention,
     )
-    event = _event(planner, configs)
+    event = _event(planner, configs, arrivals.dead_letters if arrivals else "")
     role = Role(
         names.sweep("role", number),
         "lambda.amazonaws.com",
@@ -74,7 +83,7 @@ def plan_sweep(planner: Planner, number: int, configs: Sequence[ConfigResources]
     return Sweep(function, HANDLER, role, schedule, alarm)
 
 
-def _event(planner: Planner, configs: Sequence[ConfigResources]) -> str:
+def _event(planner: Planner, configs: Sequence[ConfigResources], undelivered: str) -> str:
     """The event that the schedule sends, with the configs of the stack."""
     swept = [
         SweptConfig(
@@ -85,7 +94,8 @@ def _event(planner: Planner, configs: Sequence[ConfigResources]) -> str:
         )
         for config in configs
     ]
-    event = json.dumps(sweep_event(swept), separators=(",", ":"), sort_keys=True)
+    given = sweep_event(swept, undelivered)
+    event = json.dumps(given, separators=(",", ":"), sort_keys=True)
     if len(event) > LONGEST_EVENT:
         raise ConfigurationError(
             f"the settings of the configs {configs[0].id} to {configs[-1].id} are too long",

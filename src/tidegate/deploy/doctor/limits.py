@@ -118,6 +118,18 @@ def _rules(clients: Clients, place: Place) -> int:
     return _count(clients, "events", "list_rules", "Rules")
 
 
+def _event_buses(clients: Clients, place: Place) -> int:
+    client = clients.client("events")
+    count = 0
+    more: dict[str, str] = {}
+    while True:
+        page = client.list_event_buses(**more)
+        count += len([bus for bus in page["EventBuses"] if bus["Name"] != "default"])
+        if not page.get("NextToken"):
+            return count
+        more = {"NextToken": page["NextToken"]}
+
+
 QUOTAS = (
     Quota(
         "stacks", "cloudformation", "L-0485CB21", 2000, "", _stacks,
@@ -125,8 +137,13 @@ QUOTAS = (
     ),
     Quota("buckets", "s3", "L-DC2B2D3D", 10_000, "us-east-1", _buckets, lambda plan: 3),
     Quota(
+        # On the default event bus: the rule of each stack, and those of the CodePipeline stack.
         "rules", "events", "L-244521F2", 300, "", _rules,
-        lambda plan: sum(config.rule is not None for config in plan.configs),
+        lambda plan: sum(stack.arrivals is not None for stack in plan.stacks) + 3,
+    ),
+    Quota(
+        "event buses", "events", "L-658A4FD9", 100, "", _event_buses,
+        lambda plan: sum(stack.arrivals is not None for stack in plan.stacks),
     ),
 )  # fmt: skip
 """The quotas that many configs, or many deployments in one account, may reach."""
@@ -169,7 +186,9 @@ def roles(clients: Clients, place: Place, plan: Plan) -> Iterator[Finding]:
     with explained("read the account's summary"):
         summary = clients.client("iam").get_account_summary()["SummaryMap"]
     used, limit = int(summary.get("Roles", 0)), int(summary.get("RolesQuota", 0))
-    need = len(plan.configs) + sum(s.scheduler is not None for s in plan.stacks) + 4
+    # In each stack the roles of schedules and of the sweep, and of the event bus.
+    shared = sum(2 + (stack.arrivals is not None) for stack in plan.stacks)
+    need = len(plan.configs) + shared + 4
     if not limit:
         yield unknown("quota: roles", f"{used} are used, {need} are needed by this branch")
     elif used + need <= limit:

@@ -14,6 +14,8 @@ from tidegate.runtime.wording import quantity
 from tidegate.targets.aws.clients import Clients, Missing, code_of, explained
 from tidegate.targets.aws.names import Names, numbered
 
+ARRIVALS = "files that arrive"
+"""What the event bus of a stack is for."""
 EMPTY = "nothing"
 """``contents`` of a resource that is known to be empty."""
 Configs = Collection[tuple[str, str]]
@@ -136,6 +138,10 @@ class ResourceType:
         """
         raise NotImplementedError
 
+    def exists_by_id(self, aws: AwsContext, physical: str) -> bool:
+        """The same, by its physical id."""
+        return self.exists(aws, self.name_of(physical))
+
     def contents(self, aws: AwsContext, physical: str) -> str:
         """What is in it, in words; ``EMPTY``; "" if unknown. Only called if it ``holds`` things."""
         raise NotImplementedError
@@ -220,10 +226,10 @@ def tag_mapping(items: Any, key: str = "Key", value: str = "Value") -> dict[str,
     return {str(item[key]): str(item.get(value, "")) for item in items or ()}
 
 
-def numbered_names(name: str, limit: int, stacks: int) -> dict[str, str]:
+def numbered_names(name: str, limit: int, stacks: int, about: str = "schedules") -> dict[str, str]:
     """The names of something that each pipelines stack has once, shortened to ``limit``."""
     found = (numbered(name, number, limit) for number in range(1, stacks + 1))
-    return dict.fromkeys(found, "schedules")
+    return dict.fromkeys(found, about)
 
 
 def older_function_names(names: Names, pipeline: str, config: str) -> tuple[str, str]:
@@ -240,6 +246,12 @@ def function_names(names: Names, pipeline: str, config: str) -> Iterable[str]:
 def sweep_names(names: Names, kind: str) -> dict[str, str]:
     """The functions or roles of the sweeps of all stacks."""
     return {names.sweep(kind, number): "the sweep" for number in range(1, MOST_STACKS + 1)}
+
+
+def arrivals_names(names: Names, kind: str) -> dict[str, str]:
+    """The rules or dead-letter queues of all stacks for files that arrive."""
+    numbers = range(1, MOST_STACKS + 1)
+    return {names.arrivals(kind, number): ARRIVALS for number in numbers}
 
 
 def count_in_words(count: int, what: str) -> str:

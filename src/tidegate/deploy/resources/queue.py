@@ -10,6 +10,7 @@ from tidegate.deploy.resources.base import (
     Configs,
     FoundResource,
     SearchableType,
+    arrivals_names,
     count_in_words,
 )
 from tidegate.targets.aws.names import Names
@@ -55,8 +56,8 @@ class Queue(SearchableType):
         aws.clients.sqs.delete_queue(QueueUrl=found.arn)
 
     def expected_names(self, names: Names, configs: Configs) -> dict[str, str]:
-        """The two queues of each config."""
-        found: dict[str, str] = {}
+        """The two queues of each config, and that for events that could not be passed on."""
+        found = arrivals_names(names, "dead_letter_queue")
         for pipeline, config in configs:
             found[names.queue(pipeline, config)] = f"{pipeline}/{config}"
             found[names.dead_letter_queue(pipeline, config)] = f"{pipeline}/{config}"

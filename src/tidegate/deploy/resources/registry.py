@@ -21,6 +21,7 @@ from tidegate.deploy.resources.data_types import (
     GlobalTable,
     Table,
 )
+from tidegate.deploy.resources.event_bus import EventBus
 from tidegate.deploy.resources.event_rule import EventRule
 from tidegate.deploy.resources.event_source_mapping import EventSourceMapping
 from tidegate.deploy.resources.function import Function
@@ -51,6 +52,7 @@ BUCKET = Bucket()
 
 SEARCHABLE_TYPES: tuple[SearchableType, ...] = (
     RULE,
+    EventBus(),
     ScheduleGroup(),
     CodePipelinePipeline(),
     BUILD_PROJECT,
@@ -130,5 +132,5 @@ def identify_arn(arn: str) -> tuple[SearchableType, str] | None:
     for one in SEARCHABLE_TYPES:
         if one.arn_service == parts[2] and parts[5].startswith(one.arn_prefix):
             name = parts[5][len(one.arn_prefix) :]
-            return one, name.removesuffix(one.arn_suffix)
+            return one, one.name_of(name.removesuffix(one.arn_suffix))
     return None

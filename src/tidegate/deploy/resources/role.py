@@ -8,6 +8,7 @@ from typing import Any
 from tidegate.deploy.core.place import Place
 from tidegate.deploy.design.placement import MOST_STACKS
 from tidegate.deploy.resources.base import (
+    ARRIVALS,
     AwsContext,
     Configs,
     FoundResource,
@@ -20,7 +21,7 @@ from tidegate.targets.aws.names import Names
 
 
 class Role(SearchableType):
-    """The role of a function, of a schedule, of builds or of deployments."""
+    """The role of a function, of a schedule, of an event bus, of builds or of deployments."""
 
     type = "AWS::IAM::Role"
     label = "role"
@@ -59,13 +60,14 @@ class Role(SearchableType):
         client.delete_role(RoleName=role)
 
     def expected_names(self, names: Names, configs: Configs) -> dict[str, str]:
-        """The roles of builds, deployments, schedules and each config."""
+        """The roles of builds, deployments, schedules, event buses and each config."""
         found = {
             names.build_role: "builds",
             names.codepipeline_role: "builds",
             names.deploy_role: "deployments",
             names.github_role: "GitHub Actions",
             **numbered_names(names.scheduler_role, 64, MOST_STACKS),
+            **numbered_names(names.events_role, 64, MOST_STACKS, ARRIVALS),
             **sweep_names(names, "role"),
         }
         for pipeline, config in configs:

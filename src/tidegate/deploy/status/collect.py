@@ -101,12 +101,14 @@ def _collect_configs(
     now: datetime,
 ) -> tuple[Config, ...]:
     """The status of each config; ``alarms`` are the names of those that are firing."""
-    groups = [_schedule_group(branch, n) for n in range(1, _count_pipelines_stacks(stacks) + 1)]
+    count = _count_pipelines_stacks(stacks)
+    groups = [_schedule_group(branch, n) for n in range(1, count + 1)]
+    bus = branch.names.event_bus if count == 1 else ""  # each stack has one
     schedules = or_unknown(partial(running.schedules, branch.clients, groups))
     rows = {row.config: row for row in configuration.summary(manifest, now)}
     firing = () if isinstance(alarms, Unknown) else alarms
     futures = [
-        pool.submit(running.config, branch, config, rows, schedules, firing)
+        pool.submit(running.config, branch, config, rows, schedules, firing, bus)
         for config in manifest.configs
     ]
     return tuple(future.result() for future in futures)

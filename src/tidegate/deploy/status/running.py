@@ -34,8 +34,12 @@ def config(
     rows: Mapping[str, configuration.Row],
     schedules: Mapping[str, tuple[str, str]] | Unknown,
     firing: Iterable[str],
+    bus: str = "",
 ) -> Config:
-    """The status of one config; ``firing`` are the names of alarms that are firing."""
+    """The status of one config.
+
+    ``firing`` are the names of alarms that are firing; ``bus`` is the event bus, if it is known.
+    """
     names, clients, ledger = branch.names, branch.clients, ledger_of(branch)
     row, pipeline, name = rows[wanted.id], wanted.pipeline, wanted.name
     own = {names.alarm(pipeline, name, about): about for about in metrics.ALARM_KINDS}
@@ -54,7 +58,7 @@ def config(
         schedule=state,
         next=row.next if state != "missing" else None,
         alarms=tuple(own[alarm] for alarm in firing if alarm in own),
-        urls=urls(branch, wanted, group),
+        urls=urls(branch, wanted, group, bus),
     )
 
 
@@ -174,8 +178,8 @@ def firing_alarms(clients: Clients, names: Names, manifest: Manifest) -> tuple[s
     return tuple(found)
 
 
-def urls(branch: Branch, wanted: Wanted, group: str) -> dict[str, str]:
-    """The console pages of one config; ``group`` is the group of its schedule."""
+def urls(branch: Branch, wanted: Wanted, group: str, bus: str) -> dict[str, str]:
+    """The console pages of one config: ``group`` has its schedule, and ``bus`` its rule."""
     console, names, keys = Console(branch.place), branch.names, branch.keys
     pipeline, name = wanted.pipeline, wanted.name
     found = {
@@ -187,7 +191,8 @@ def urls(branch: Branch, wanted: Wanted, group: str) -> dict[str, str]:
     if wanted.input_path and keys.input_bucket_name:
         found["input"] = console.bucket(keys.input_bucket_name, wanted.input_path)
     if wanted.trigger == "S3":
-        found["rule"] = console.rule(names.rule(pipeline, name))
+        rule = names.rule(pipeline, name)
+        found["rule"] = console.rule(bus, rule) if bus else console.event_buses()
     else:
         found["schedule"] = console.schedule(group, names.schedule(pipeline, name))
     return found

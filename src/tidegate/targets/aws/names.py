@@ -109,7 +109,14 @@ _KINDS = {
     "schedule": _Kind("schedule", 64, _DOTTED),
     "alarm": _Kind("alarm", 255),
 }
-_SIBLINGS = {"pipelines_stack": 128, "dashboard": 255, "scheduler_role": 64, "schedule_group": 64}
+_SIBLINGS = {
+    "pipelines_stack": 128,
+    "dashboard": 255,
+    "event_bus": 256,
+    "events_role": 64,
+    "scheduler_role": 64,
+    "schedule_group": 64,
+}
 """What each of the pipelines stacks has one of; the names of the second on end in a number."""
 _RESERVED = ("xn--", "sthree-", "amzn-s3-demo-")
 """What S3 lets no bucket's name begin with."""
@@ -275,6 +282,25 @@ class BranchNames:
 class Names(BranchNames):
     """All names of one branch: those of its pipelines and configs, too."""
 
+    # Once for each pipelines stack
+
+    @property
+    def event_bus(self) -> str:
+        """The event bus on which the rules of configs are."""
+        return fit(f"{self.base}-events", limit=256, allowed=_DOTTED)
+
+    @property
+    def events_role(self) -> str:
+        """The role with which EventBridge passes events on to that bus."""
+        return fit(f"{self.base}-events-role", limit=64, allowed=_ROLE)
+
+    def arrivals(self, kind: str, stack: int = 1) -> str:
+        """The rule or dead-letter queue (``kind``) of a stack for files that arrive.
+
+        It begins like those of configs. With two hyphens, it is not one of theirs.
+        """
+        return _shared_name(self.base, kind, "-arrivals", stack)
+
     # Once for each pipeline
 
     def image_tag(self, pipeline: str) -> str:
@@ -304,7 +330,7 @@ class Names(BranchNames):
         return self._each("dead_letter_queue", pipeline, config)
 
     def rule(self, pipeline: str, config: str) -> str:
-        """The EventBridge rule for files that arrive."""
+        """The rule for files that arrive, on the stack's event bus."""
         return self._each("rule", pipeline, config)
 
     def schedule(self, pipeline: str, config: str) -> str:

@@ -3,6 +3,7 @@
 For each config of a stack:
 
     dead letters    become failures in the ledger: SQS deletes them after two weeks
+    undelivered     events about files that EventBridge could not pass on are sent to their queues
     the backlog     is worked on while no messages wait (``backlog_work``)
     once a day      raw files that never became runs are searched for, such as those whose
                     messages expired
@@ -31,6 +32,7 @@ from tidegate.targets.aws.messages import FunctionScope
 from tidegate.targets.aws.reporting import NAMESPACE, LineFormatter
 from tidegate.targets.aws.requests import announce_work, count_messages, queue_url
 from tidegate.targets.aws.swept_config import PERIOD, SweptConfig
+from tidegate.targets.aws.undelivered import deliver
 
 SEARCH_EVERY = timedelta(days=1)
 """How often raw files without a run are searched for."""
@@ -44,7 +46,8 @@ class Findings:
     """What there is to report about a config."""
 
     dead_letters: int = 0
-    """Messages that became failures in the ledger, or that are left because they cannot."""
+    """Messages that became failures in the ledger, or that are left because they cannot; and events
+    that EventBridge could not deliver."""
     silent: bool = False
     """Whether it had no run for longer than ``expect_every``."""
 
@@ -73,8 +76,10 @@ class Sweep:
         self._log = Logger(service="tidegate", level=level, logger_formatter=LineFormatter())
         self._urls: dict[str, str] = {}
 
-    def sweep(self, configs: Sequence[SweptConfig]) -> None:
+    def sweep(self, configs: Sequence[SweptConfig], undelivered: str = "") -> None:
         """Do all that is due for these configs, each on its own.
+
+        ``undelivered`` is the name of the queue with events that did not reach the event bus.
 
         Raises:
             SweepFailed: for some, something could not be done.
@@ -82,15 +87,28 @@ class Sweep:
         self._clients.client("sqs")  # made once, before several threads use it
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(self._sweep_safely, configs))
+        found.append(self._deliver_safely(configs, undelivered))
         self._report([one for one in found if one is not None])
         if failed := sum(one is None for one in found):
-            raise SweepFailed(f"{failed} of {len(found)} configs: see the errors in this log")
+            raise SweepFailed(f"{failed} of {len(found)} parts: see the errors in this log")
 
     def _sweep_safely(self, swept: SweptConfig) -> Findings | None:
         try:
             return self._sweep_one(swept)
         except Exception:
             self._log.exception(f"{swept.config.id} could not be looked at")
+            return None
+
+    def _deliver_safely(self, configs: Sequence[SweptConfig], undelivered: str) -> Findings | None:
+        if not undelivered:
+            return Findings()
+        try:
+            waiting = [swept for swept in configs if swept.config.trigger == "S3"]
+            scopes = {self._url(s.queue): FunctionScope(s.config, *self._buckets) for s in waiting}
+            queue = self._url(undelivered)
+            return Findings(dead_letters=deliver(queue, scopes, self._clients, self._log))
+        except Exception:
+            self._log.exception("undelivered events could not be looked at")
             return None
 
     def _sweep_one(self, swept: SweptConfig) -> Findings:

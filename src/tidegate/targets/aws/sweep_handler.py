@@ -12,7 +12,7 @@ from typing import Any
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.sweep import Sweep
-from tidegate.targets.aws.swept_config import read_event
+from tidegate.targets.aws.swept_config import read_event, read_undelivered
 
 _sweeps: list[Sweep] = []
 
@@ -30,4 +30,4 @@ def handler(event: Mapping[str, Any], context: Any) -> None:
                 level=os.environ.get("LOG_LEVEL") or "INFO",
             )
         )
-    _sweeps[0].sweep(read_event(event))
+    _sweeps[0].sweep(read_event(event), read_undelivered(event))

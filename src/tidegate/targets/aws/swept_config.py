@@ -27,11 +27,19 @@ class SweptConfig:
     """The time of an invocation of its function, s."""
 
 
-def sweep_event(configs: Sequence[SweptConfig]) -> dict[str, Any]:
-    """The event that has these configs swept."""
-    return {"tidegate": {"sweep": to_json(configs)}}
+def sweep_event(configs: Sequence[SweptConfig], undelivered: str = "") -> dict[str, Any]:
+    """The event that has these configs swept.
+
+    ``undelivered`` is the queue of the events about files that did not reach the stack's event bus.
+    """
+    return {"tidegate": {"sweep": to_json(configs), "undelivered": undelivered}}
 
 
 def read_event(event: Mapping[str, Any]) -> list[SweptConfig]:
     """The configs that an event names."""
     return [from_json(SweptConfig, item) for item in event["tidegate"]["sweep"]]
+
+
+def read_undelivered(event: Mapping[str, Any]) -> str:
+    """The name of the queue of events that did not reach the event bus; "" if there is none."""
+    return str(event["tidegate"].get("undelivered", ""))

@@ -16,6 +16,7 @@ from tidegate.deploy.design.model import (
     Sweep,
     Zip,
 )
+from tidegate.deploy.design.templates.arrivals import arrivals, event_bus
 from tidegate.deploy.design.templates.records import (
     Resource,
     Template,
@@ -23,10 +24,11 @@ from tidegate.deploy.design.templates.records import (
     make_template,
 )
 from tidegate.deploy.design.templates.shared import (
-    ONLY_TLS,
     alerts_topic,
     ledger_table,
+    only_tls,
     policy_document,
+    rules_may_send,
     service_role,
 )
 
@@ -60,8 +62,13 @@ def _resources(plan: Plan, stack: StackPlan) -> Iterator[Resource]:
     )
     for alarm in stack.alarms:
         yield _shared_alarm(plan, alarm)
+    bus = None
+    if stack.arrivals is not None:
+        bus = event_bus(stack.arrivals, plan.tags)
+        yield bus
+        yield from arrivals(stack.arrivals, bus, plan.tags)
     for config in stack.configs:
-        yield from _ConfigTemplate(plan, config).resources(group, role)
+        yield from _ConfigTemplate(plan, config).resources(group, role, bus)
 
 
 def _sweep(plan: Plan, planned: Sweep, group: Resource, scheduler: Resource) -> Iterator[Resource]:
@@ -169,8 +176,13 @@ class _ConfigTemplate:
         self.config = config
         self.tags = {**plan.tags, **config.tags}
 
-    def resources(self, group: Resource, scheduler: Resource) -> Iterator[Resource]:
-        """All of them; ``group`` and ``scheduler`` are those of the stack's schedules."""
+    def resources(
+        self, group: Resource, scheduler: Resource, bus: Resource | None
+    ) -> Iterator[Resource]:
+        """All of them; ``group`` and ``scheduler`` are those of the stack's schedules.
+
+        ``bus`` is the stack's event bus, if it has one.
+        """
         config = self.config
         dead_letters, queue = self._queues()
         role = service_role(self._id("Role"), config.role, self.tags)
@@ -180,7 +192,7 @@ class _ConfigTemplate:
         yield self._queue_policy("QueuePolicy", queue, config.queue.arn)
         yield self._queue_policy("DeadLettersPolicy", dead_letters, config.queue.dead_letters_arn)
         yield from (role, logs, function, self._mapping(function, queue))
-        yield from self._rule(queue, dead_letters)
+        yield from self._rule(bus, queue, dead_letters)
         yield from self._schedules(group, scheduler, queue, dead_letters)
         for alarm in config.alarms:
             properties = _alarm_properties(alarm, self.plan.topic_arn)
@@ -227,25 +239,13 @@ class _ConfigTemplate:
 
     def _queue_policy(self, name: str, queue: Resource, arn: str) -> Resource:
         """Denies requests without TLS, and lets the config's rule send, if there is one."""
-        deny = {
-            "Sid": "OnlyTLS",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "sqs:*",
-            "Resource": arn,
-            "Condition": ONLY_TLS,
-        }
-        statements: list[dict[str, Any]] = [deny]
-        if self.config.rule is not None:
-            allow = {
-                "Sid": "Rule",
-                "Effect": "Allow",
-                "Principal": {"Service": "events.amazonaws.com"},
-                "Action": "sqs:SendMessage",
-                "Resource": arn,
-                "Condition": {"ArnEquals": {"aws:SourceArn": self.config.rule.arn}},
-            }
-            statements.append(allow)
+        statements = [only_tls(arn)]
+        rule = self.config.rule
+        if rule is not None:
+            # Older versions of Tidegate had the rule on the default bus. It may send, too, because
+            # an update removes it at the very end.
+            older = self.plan.place.arn("events", f"rule/{rule.name}")
+            statements.append(rules_may_send(arn, [rule.arn, older]))
         properties = {"Queues": [queue.ref], "PolicyDocument": policy_document(statements)}
         return Resource(self._id(name), "AWS::SQS::QueuePolicy", properties)
 
@@ -268,19 +268,24 @@ class _ConfigTemplate:
             },
         )
 
-    def _rule(self, queue: Resource, dead_letters: Resource) -> Iterator[Resource]:
+    def _rule(
+        self, bus: Resource | None, queue: Resource, dead_letters: Resource
+    ) -> Iterator[Resource]:
         planned = self.config.rule
-        if planned is not None:
+        if planned is not None and bus is not None:
             target = {
                 "Id": "queue",
                 "Arn": queue.arn,
                 "DeadLetterConfig": {"Arn": dead_letters.arn},
             }
+            # Not "Rule": that was the one on the default bus. CloudFormation would move it, with an
+            # interruption; like this, it creates the new one before it deletes the other.
             yield self._resource(
-                "Rule",
+                "BusRule",
                 "AWS::Events::Rule",
                 {
                     "Name": planned.name,
+                    "EventBusName": bus.ref,
                     "Description": f"Files for {self.config.id}",
                     "EventPattern": dict(planned.pattern),
                     "State": "ENABLED",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tidegate.deploy.core.place import Place
@@ -11,6 +11,30 @@ from tidegate.deploy.design.templates.records import Resource
 
 ONLY_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 """The condition of a statement that denies requests without TLS."""
+
+
+def only_tls(queue: str) -> dict[str, Any]:
+    """The statement of a queue's policy that denies requests without TLS; ``queue`` is an ARN."""
+    return {
+        "Sid": "OnlyTLS",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:*",
+        "Resource": queue,
+        "Condition": ONLY_TLS,
+    }
+
+
+def rules_may_send(queue: str, rules: Sequence[str]) -> dict[str, Any]:
+    """The statement of a queue's policy that lets rules of EventBridge send; all are ARNs."""
+    return {
+        "Sid": "Rule",
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Condition": {"ArnEquals": {"aws:SourceArn": list(rules)}},
+    }
 
 
 def service_role(id: str, planned: Role, tags: Mapping[str, str]) -> Resource:
