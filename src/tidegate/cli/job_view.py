@@ -146,10 +146,9 @@ def _next_step(job: Job, state: str) -> str:
             f"`tidegate jobs resume {job.id}` goes on with it, and so does `tidegate up`;"
             f" `tidegate jobs cancel {job.id}` ends it"
         )
-    if job.counts.failures:
-        one = f" --config {job.configs[0]}" if len(job.configs) == 1 else ""
-        return f"`tidegate runs --failed{one}` lists failures"
-    return ""
+    if job.counts.failures and len(job.configs) == 1:
+        return f"`tidegate runs --failed --config {job.configs[0]}` lists failures"
+    return "`tidegate runs --failed` lists failures" if job.counts.failures else ""
 
 
 COLUMNS = ("job", "state", "asked (UTC)", "configs", "runs", "failed", "left")
