@@ -15,6 +15,8 @@ from tidegate.testing.pipelines import Pipelines, open_pipelines
 
 TESTS = Path(__file__).parents[1]
 TINY = TESTS / "service" / "tiny"
+FAST = TESTS / "service" / "hooks"
+"""On ``PYTHONPATH``, Tsdat is imported without ``act``, which only the example's pipelines need."""
 EXAMPLES = TESTS.parent / "examples"
 CONFIG = """\
 repository: pipelines
@@ -95,13 +97,18 @@ class Bench:
         return subprocess.run(
             self.command(*arguments),
             cwd=self.root,
-            env={**os.environ, "COLUMNS": "200"},
+            env=self.variables(),
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
             timeout=300,
             check=False,
         )
+
+    def variables(self) -> dict[str, str]:
+        """The environment of a command."""
+        fast = {"PYTHONPATH": str(FAST)} if self.root != EXAMPLES else {}
+        return {**os.environ, "COLUMNS": "200", **fast}
 
     def command(self, *arguments: str | Path) -> list[str]:
         """A command line with this interpreter."""
