@@ -11,6 +11,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 import typer.main
@@ -106,23 +109,31 @@ def test_links_lead_somewhere():
             assert not anchor or anchor in anchors(page), f"{document.name}: {target}"
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A folder in which ``tidegate demo`` has made ``demo``; tests in this module share it."""
+    folder = tmp_path_factory.mktemp("demo")
+    made = json.loads(run_in(folder, "tidegate demo --json"))
+    assert made["runs"]["lidar/humboldt"] == {"failed": 1, "succeeded": 3}
+    assert made["runs"]["lidar/morro"] == {"succeeded": 3}
+    assert made["runs"]["lidar_vap/humboldt"]["succeeded"] == 3
+    return folder
+
+
+def run_in(folder: Path, line: str, expected: int = 0) -> str:
+    """Run a command line, and return what it prints."""
+    command = [sys.executable, "-m", "tidegate", *shlex.split(line)[1:]]
+    if command[3] in ("check", "up", "retry", "reprocess", "emulate"):
+        command += ["--python", sys.executable]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == expected, f"{line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
 @pytest.mark.slow
-def test_the_commands_of_the_readme(tmp_path):
+def test_the_commands_of_the_readme(demo):
     """In the order in which they stand, in a demo made before them."""
-
-    def run(line: str, expected: int = 0) -> str:
-        command = [sys.executable, "-m", "tidegate", *shlex.split(line)[1:]]
-        if command[3] in ("check", "up", "retry", "reprocess", "emulate"):
-            command += ["--python", sys.executable]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == expected, f"{line}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    demo = json.loads(run("tidegate demo --json"))
-    assert demo["runs"]["lidar/humboldt"] == {"failed": 1, "succeeded": 3}
-    assert demo["runs"]["lidar/morro"] == {"succeeded": 3}
-    assert demo["runs"]["lidar_vap/humboldt"]["succeeded"] == 3
-    failed = run("tidegate runs -w demo --failed").split("\t")[0]
+    failed = run_in(demo, "tidegate runs -w demo --failed").split("\t")[0]
     lines = [
         line.removeprefix("$ ")
         for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
@@ -132,8 +143,8 @@ def test_the_commands_of_the_readme(tmp_path):
     for line in lines:
         # The file that was cut off is still cut off.
         fails = " retry " in line or " emulate " in line
-        with few_files(tmp_path) if " emulate " in line else contextlib.nullcontext():
-            run(line.replace("RUN", failed), expected=int(fails))
+        with few_files(demo) if " emulate " in line else contextlib.nullcontext():
+            run_in(demo, line.replace("RUN", failed), expected=int(fails))
 
 
 @contextlib.contextmanager
@@ -153,3 +164,57 @@ def few_files(folder: Path) -> Iterator[None]:
     finally:
         for path, place in away.items():
             place.rename(path)
+
+
+@pytest.mark.slow
+def test_every_page_of_the_dashboard_shows_the_demo(demo, tmp_path):
+    """In a browser: accessible, on a phone and in the dark, on paper, without errors."""
+    from web_browser import Visit, chromium  # other tests here need neither browser nor server
+
+    from tidegate.web.options import WebOptions
+    from tidegate.web.serving import WebServer
+    from tidegate.workspace.session import TargetOptions
+
+    target = TargetOptions(demo / "demo")
+    with chromium() as browser, WebServer(target, WebOptions(), python=sys.executable) as server:
+        wide = Visit(browser, server.url, tmp_path, color_scheme="light")
+        phone = Visit(
+            browser,
+            server.url,
+            tmp_path,
+            color_scheme="dark",
+            viewport={"width": 390, "height": 800},
+        )
+        for name, path in addresses(server.url).items():
+            for visit in (wide, phone):
+                visit.page.goto(path)
+                for picture in visit.page.locator(".look img").all():
+                    picture.evaluate("image => image.decode()")  # raises if it is no picture
+                visit.check(name)
+    assert wide.problems + phone.problems == []
+
+
+def addresses(url: str) -> dict[str, str]:
+    """A page of each kind, from what is on record."""
+    from tidegate.web.pages import ENDPOINTS
+
+    def data(path: str) -> Any:
+        with urlopen(f"{url}api/{path}", timeout=60) as answer:
+            return json.load(answer)
+
+    (failed,) = data("runs?state=failed")["runs"][:1]
+    made = next(run for run in data("runs?config=lidar/humboldt")["runs"] if "products" in run)
+    product = next(one for one in made["products"] if one["kind"] == "data")
+    key, stream = quote(product["key"]), product["datastream"]
+    day = product["begin"][:10]
+    given = {
+        "run": f"runs/{failed['key']}",
+        "product": f"products/{key}",
+        "content": f"contents/{key}",
+        "compare": f"compare?first={key}",
+        "day": f"availability/day?datastream={stream}&day={day}",
+        "timeline": f"timeline?day={made['started'][:10]}",
+        "plots": f"plots?day={day}",
+    }
+    pages = {name: given.get(name, one.path) for name, one in ENDPOINTS.items()}
+    return {**pages, "products of one": f"products?datastream={stream}&begin={day}&end={day}"}

@@ -34,7 +34,7 @@ def test_every_page_and_its_data(web: Web) -> None:
     client = web.client()
     given = {"/runs/{key}": failed(web).key, "/products/{key:path}": product.key}
     for endpoint in ENDPOINTS.values():
-        if endpoint.name in ("content", "day"):  # one needs a worker, the other a datastream
+        if endpoint.name in ("content", "compare", "day"):  # need a worker, or a datastream
             continue
         path = endpoint.path.replace("{key:path}", "{key}")
         path = path.replace("{key}", given.get(endpoint.path, ""))
@@ -68,6 +68,8 @@ def test_runs_are_filtered(web: Web) -> None:
     assert found(text="COLUMN 'speed'") == 1
     assert found(text=failed(web).key[:8]) == 1
     assert found(begin="2026-11-27", end="2026-11-27") == 1
+    web.history.write(web.history.run(INGEST, "again"), NOW, compared="changed")
+    assert (found(data="changed"), found(data="equal")) == (1, 0)
     assert client.get("/api/runs", params={"config": "none"}).status_code == 400
     # Another version of the same file closes it.
     web.history.ingest("lidar.20261127.sta", NOW - timedelta(days=1), version="2")
@@ -108,6 +110,15 @@ def test_older_runs_are_on_further_pages(web: Web) -> None:
         ("/availability/day", 404),
         ("/availability/day?datastream=none&day=2026-11-28", 404),
         ("/plots?day=2026-13-01", 400),
+        ("/compare?first=none", 404),
+        ("/compare?other_day=never", 400),
+        ("/compare?datastream=none", 404),
+        ("/compare?earlier=maybe", 400),
+        ("/compare?earlier=yes", 404),
+        ("/compare/difference.png?first=none", 404),
+        ("/timeline?day=x", 400),
+        ("/timeline?hour=24", 400),
+        ("/timeline?config=none", 400),
         ("/nowhere", 404),
         ("/static/none.js", 404),
         ("/static/../security.py", 404),
@@ -117,9 +128,9 @@ def test_bad_addresses_get_a_page_that_says_so(web: Web, path: str, status: int)
     answer = web.client().get(path)
     assert answer.status_code == status, answer.text
     assert "Traceback" not in answer.text
-    if path.startswith(("/runs", "/products", "/availability", "/plots")) and not path.endswith(
-        "/log"
-    ):
+    if path.startswith(
+        ("/runs", "/products", "/availability", "/plots", "/compare?", "/timeline")
+    ) and (not path.endswith("/log")):
         data = web.client().get(f"/api{path}")
         assert data.status_code == status
         assert status == 200 or data.json()["error"]
@@ -158,6 +169,7 @@ def test_markup_in_names_is_text(web: Web) -> None:
         client.get("/availability", params={"datastream": EVIL, **WEEK}),
         client.get("/availability/day", params={"datastream": EVIL, "day": "2026-11-28"}),
         client.get("/plots", params={"datastream": EVIL, "other": EVIL}),
+        client.get("/compare", params={"datastream": EVIL, "day": "2020-01-01"}),
         client.get("/products/" + key.replace("<", "%3C").replace("?", "%3F")),
     ]
     for page in pages:

@@ -13,8 +13,9 @@ from urllib.parse import quote
 import pytest
 import yaml
 from aws_bench import NOON, raises
+from playwright.sync_api import expect
 from starlette.testclient import TestClient
-from web_browser import Visit, chromium
+from web_browser import PATIENCE, Visit, chromium
 
 from tidegate.errors import RunTimeout
 from tidegate.runtime.runs import Failure, Run, Window
@@ -52,7 +53,7 @@ def test_every_page_shows_a_branch_on_aws(branch):
     branch.arrive(KEY)
     with dashboard(branch) as (client, _):
         for endpoint in ENDPOINTS.values():
-            if "{" not in endpoint.path and endpoint.name != "day":
+            if "{" not in endpoint.path and endpoint.name not in ("compare", "day"):
                 page = client.get(endpoint.path)
                 assert page.status_code == 200, (endpoint.path, page.text)
         (state, _) = client.get("/api/overview").json()["configs"]
@@ -67,13 +68,13 @@ def test_every_page_shows_a_branch_on_aws(branch):
         assert client.get("/metrics").status_code == 200
 
 
-def test_every_page_in_a_browser(branch, tmp_path):
+def test_every_page_in_a_browser_and_a_retry_by_its_button(branch, tmp_path):
     bench = branch.benches["lidar/humboldt"]
     bench.worker.behaviour = raises(RunTimeout("the run was stopped after 900 s"), 1)
     branch.arrive(KEY)
     branch.arrive("lidar/humboldt/good.sta", b"good")
     target = TargetOptions(branch.folder, "aws")
-    with chromium() as browser, WebServer(target, WebOptions()) as server:
+    with chromium() as browser, WebServer(target, WebOptions()) as server, branch.working():
         visit = Visit(browser, server.url, tmp_path)
         for endpoint in ENDPOINTS.values():
             if endpoint.heading:
@@ -83,6 +84,11 @@ def test_every_page_in_a_browser(branch, tmp_path):
         visit.page.get_by_role("row").nth(1).get_by_role("link").last.click()
         visit.page.get_by_role("heading", name="Why it failed").wait_for()
         visit.check("aws-run")
+        visit.page.get_by_label("Your name").fill("Ada")
+        visit.page.get_by_role("button", name="Retry").click()
+        state = visit.page.locator(".lead .state")
+        expect(state).to_contain_text("succeeded", timeout=PATIENCE)
+        expect(visit.page.get_by_role("heading", name="Why it failed")).to_have_count(0)
     assert visit.problems == []
 
 

@@ -24,6 +24,7 @@ from tidegate.cli.options import (
     stopping,
 )
 from tidegate.cli.view import View, plain
+from tidegate.errors import UsageError
 from tidegate.runtime.wording import quantity
 from tidegate.web.options import WebOptions, read_token
 from tidegate.workspace.session import TargetOptions
@@ -74,6 +75,13 @@ def web(
     days: Annotated[
         int, typer.Option("--days", min=1, help="How many days an export goes back.")
     ] = DAYS,
+    earlier: Annotated[
+        Path | None,
+        typer.Option(
+            "--earlier",
+            help="A copy of output/ from before a change: products can be compared with it.",
+        ),
+    ] = None,
     python: Python = None,
     workers: Workers = CPUS,
     target: Target = "local",
@@ -87,7 +95,9 @@ def web(
     if export is not None:
         _export(out, where, export, days)
         return
-    options = WebOptions(host, port, read_token(token_file), read_only, tuple(name or ()))
+    if earlier is not None and not earlier.is_dir():
+        raise UsageError(f"there is no folder {earlier}", next="name a copy of output/")
+    options = WebOptions(host, port, read_token(token_file), read_only, tuple(name or ()), earlier)
     from tidegate.web.serving import WebServer  # 0.3 s that other commands need not wait
 
     with (

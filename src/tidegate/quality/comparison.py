@@ -67,6 +67,10 @@ class ValueDifference:
     """How many values are missing that were expected."""
     now_present: int = 0
     """How many values are there that were expected to be missing."""
+    mean_absolute: float | None = None
+    """The mean of the distances, over all values that are there on both sides, equal ones too."""
+    mean: float | None = None
+    """The mean of new minus expected over the same values."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +97,12 @@ def compare_products(new: str, expected: str, rules: Mapping[str, Any]) -> Compa
         OSError, ValueError: one of them cannot be read.
     """
     if not is_dataset(expected):
-        return _compare_bytes(Path(new), Path(expected))
+        return compare_bytes(Path(new), Path(expected))
     with open_product(new) as one, open_product(expected) as other:
         return compare_datasets(one, other, from_json(Rules, rules))
 
 
-def _compare_bytes(new: Path, expected: Path) -> Comparison:
+def compare_bytes(new: Path, expected: Path) -> Comparison:
     """Of files that are no datasets, such as CSV: the first line that differs."""
     one, other = new.read_bytes(), expected.read_bytes()
     if hashlib.sha256(one).digest() == hashlib.sha256(other).digest():
@@ -118,7 +122,7 @@ def compare_datasets(new: Any, expected: Any, rules: Rules) -> Comparison:
     structure: list[str] = []
     values: list[ValueDifference] = []
     attributes: list[str] = []
-    for name in _in_order(new, expected):
+    for name in variables_of_both(new, expected):
         if name in rules.ignore:
             continue
         if name not in new.variables or name not in expected.variables:
@@ -128,25 +132,25 @@ def compare_datasets(new: Any, expected: Any, rules: Rules) -> Comparison:
         structure += _compare_shape(new[name], expected[name], name)
         if rules.attributes:
             structure += _compare_type(new[name], expected[name], name)
-            pairs = _variable_attributes(new[name]), _variable_attributes(expected[name])
+            pairs = variable_attributes(new[name]), variable_attributes(expected[name])
             attributes += _compare_attributes(*pairs, f"{name}:", rules.ignore)
-    new = _with_close_labels(new, expected, rules)
+    new = with_close_labels(new, expected, rules)
     structure += _compare_labels(new, expected)
-    one, other = _common_part(new, expected)
-    for name in _in_order(one, other):
+    one, other = common_part(new, expected)
+    for name in variables_of_both(one, other):
         if name in one.variables and name in other.variables and name not in rules.ignore:
-            difference = _compare_values(one[name], other[name], name, rules)
+            difference = compare_values(one[name], other[name], name, rules)
             if difference is not None:
                 values.append(difference)
     if rules.attributes:
         ignored = (*NEVER_COMPARED, *rules.ignore)
         attributes += _compare_attributes(
-            _global_attributes(new), _global_attributes(expected), ":", ignored
+            global_attributes(new), global_attributes(expected), ":", ignored
         )
     return Comparison(tuple(structure), tuple(values), tuple(attributes))
 
 
-def _in_order(new: Any, expected: Any) -> list[str]:
+def variables_of_both(new: Any, expected: Any) -> list[str]:
     return list(dict.fromkeys(str(name) for name in (*expected.variables, *new.variables)))
 
 
@@ -163,13 +167,13 @@ def _compare_type(new: Any, expected: Any, name: str) -> Iterator[str]:
         yield f"{name} is of type {types[0]}, {types[1]} expected"
 
 
-def _with_close_labels(new: Any, expected: Any, rules: Rules) -> Any:
+def with_close_labels(new: Any, expected: Any, rules: Rules) -> Any:
     """The new dataset with the expected labels where its own are within the tolerance of them."""
     for name, index in expected.indexes.items():
         ours = new.indexes.get(name)
         if ours is None or ours.equals(index) or len(ours) != len(index):
             continue
-        if _compare_values(new[name], expected[name], str(name), rules) is None:
+        if compare_values(new[name], expected[name], str(name), rules) is None:
             new = new.assign_coords({name: expected[name]})
     return new
 
@@ -198,7 +202,7 @@ def _compare_labels(new: Any, expected: Any) -> Iterator[str]:
         yield text
 
 
-def _common_part(new: Any, expected: Any) -> tuple[Any, Any]:
+def common_part(new: Any, expected: Any) -> tuple[Any, Any]:
     """The two on the labels that both have, so that a row more or less does not hide the rest."""
     import xarray as xr
 
@@ -213,7 +217,7 @@ def _common_part(new: Any, expected: Any) -> tuple[Any, Any]:
     return one, other
 
 
-def _compare_values(new: Any, expected: Any, name: str, rules: Rules) -> ValueDifference | None:
+def compare_values(new: Any, expected: Any, name: str, rules: Rules) -> ValueDifference | None:
     import numpy as np
 
     ours, wanted = np.asarray(new.values), np.asarray(expected.values)
@@ -231,10 +235,14 @@ def _compare_values(new: Any, expected: Any, name: str, rules: Rules) -> ValueDi
         both = ~gaps & ~expected_gaps
         with np.errstate(invalid="ignore"):
             differs = (gaps != expected_gaps) | (both & ~((distance <= limit) | (ours == wanted)))
-        distance = np.where(differs & both, np.nan_to_num(distance, posinf=np.inf), -1.0)
+        apart = np.nan_to_num(distance, posinf=np.inf)
+        distance = np.where(differs & both, apart, -1.0)
     count = int(differs.sum())
     if not count:
         return None
+    means: tuple[float | None, float | None] = (None, None)
+    if distance is not None and both.any():
+        means = _means(np.where(ours < wanted, -apart, apart)[both])
     largest = None
     place = int(np.argmax(differs))
     if distance is not None and distance.max() >= 0:
@@ -250,7 +258,18 @@ def _compare_values(new: Any, expected: Any, name: str, rules: Rules) -> ValueDi
         new="missing" if gaps.ravel()[place] else plain(ours.ravel()[place]),
         now_missing=int((gaps & ~expected_gaps).sum()),
         now_present=int((~gaps & expected_gaps).sum()),
+        mean_absolute=means[0],
+        mean=means[1],
     )
+
+
+def _means(apart: Any) -> tuple[float | None, float | None]:
+    """The mean of the absolute values, and the mean; None where a value is infinite."""
+    import numpy as np
+
+    if not np.isfinite(apart).all():
+        return None, None
+    return float(np.abs(apart).mean()), float(apart.mean())
 
 
 def _magnitude(values: Any) -> Any:
@@ -287,7 +306,7 @@ def _place(variable: Any, index: tuple[Any, ...]) -> dict[str, str]:
     }
 
 
-def _global_attributes(dataset: Any) -> dict[str, Any]:
+def global_attributes(dataset: Any) -> dict[str, Any]:
     """``inputs`` names files by where they lay, which is different each time: compared by name."""
     attributes = dict(dataset.attrs)
     inputs = attributes.get("inputs")
@@ -297,7 +316,7 @@ def _global_attributes(dataset: Any) -> dict[str, Any]:
     return attributes
 
 
-def _variable_attributes(variable: Any) -> dict[str, Any]:
+def variable_attributes(variable: Any) -> dict[str, Any]:
     fill = variable.encoding.get("_FillValue")
     return {**variable.attrs, **({} if fill is None else {"_FillValue": fill})}
 
@@ -309,15 +328,15 @@ def _compare_attributes(
         if name in ignored or prefix + name in ignored:
             continue
         if name not in new:
-            yield f"{prefix}{name} is missing, {_shortened(expected[name])} expected"
+            yield f"{prefix}{name} is missing, {shortened(expected[name])} expected"
         elif name not in expected:
-            yield f"{prefix}{name} is not expected: {_shortened(new[name])}"
-        elif not _same(new[name], expected[name]):
-            texts = _shortened(new[name]), _shortened(expected[name])
+            yield f"{prefix}{name} is not expected: {shortened(new[name])}"
+        elif not same_value(new[name], expected[name]):
+            texts = shortened(new[name]), shortened(expected[name])
             yield f"{prefix}{name} is {texts[0]}, {texts[1]} expected"
 
 
-def _same(one: Any, other: Any) -> bool:
+def same_value(one: Any, other: Any) -> bool:
     import numpy as np
 
     if isinstance(one, str) or isinstance(other, str):
@@ -333,7 +352,7 @@ def _same(one: Any, other: Any) -> bool:
         return bool(np.array_equal(ours, wanted))
 
 
-def _shortened(value: Any) -> str:
+def shortened(value: Any) -> str:
     text = repr(plain(value)) if isinstance(value, str) else plain(value)
     return text if len(text) <= 120 else text[:119] + "…"
 

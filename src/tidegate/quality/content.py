@@ -131,19 +131,29 @@ def _flagged(flags: Any) -> tuple[tuple[FailedTest, ...], int, int]:
     import numpy as np
 
     values = np.nan_to_num(np.asarray(flags.values)).astype("int64")
-    tests = []
-    bad = np.zeros(values.shape, bool)
-    other = np.zeros(values.shape, bool)
-    for mask, meaning, assessment in flag_tests(flags.attrs):
-        failed = (values & mask) != 0
-        tests.append(FailedTest(meaning, assessment, int(failed.sum())))
-        if assessment.lower() == "bad":
-            bad |= failed
-        else:
-            other |= failed
-    if not tests:  # nothing says what the bits mean: whatever is not 0 failed
-        bad = values != 0
-    return tuple(tests), int(bad.sum()), int((other & ~bad).sum())
+    tests = tuple(
+        FailedTest(meaning, assessment, int(((values & mask) != 0).sum()))
+        for mask, meaning, assessment in flag_tests(flags.attrs)
+    )
+    bad, other = failed_values(values, flags.attrs)
+    return tests, int(bad.sum()), int(other.sum())
+
+
+def failed_values(flags: Any, attributes: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Where values failed a test that is assessed Bad, and where only another; of whole numbers.
+
+    Where nothing says what the bits mean, whatever is not 0 is bad.
+    """
+    import numpy as np
+
+    bad, other, tested = np.zeros(flags.shape, bool), np.zeros(flags.shape, bool), False
+    for mask, _, assessment in flag_tests(attributes):
+        tested = True
+        where = bad if assessment.lower() == "bad" else other
+        where |= (flags & mask) != 0
+    if not tested:
+        bad = flags != 0
+    return bad, other & ~bad
 
 
 def flag_tests(attributes: Mapping[str, Any]) -> Iterator[tuple[int, str, str]]:

@@ -141,7 +141,7 @@ class Export:
         values = dict(place.parameters)
         if place.name in ("static", "image"):
             return True
-        if place.name not in ENDPOINTS or place.name == "content":
+        if place.name not in ENDPOINTS or place.name in ("content", "compare"):
             return False
         if place.name == "availability" and len(values) > 1 and "datastream" not in values:
             return False

@@ -22,6 +22,7 @@ from tidegate.runtime.runs import Product
 from tidegate.web.endpoints import LONGEST, NotFound, Parameters
 from tidegate.web.links import FILES
 from tidegate.web.pages.availability import WAIT, chosen_span, days_of, series_of
+from tidegate.web.pages.compare import chosen_versions
 from tidegate.web.pages.products import find_product, is_plot
 from tidegate.web.pages.runs import find_run
 from tidegate.web.security import DATA_POLICY
@@ -57,6 +58,16 @@ def routes(site: Site) -> dict[str, Handler]:
             picture.png, headers=_headers("look.png", attachment=False), media_type="image/png"
         )
 
+    def difference(request: Request) -> Response:
+        parameters = Parameters({}, dict(request.query_params))
+        pair = chosen_versions(site, parameters)
+        picture = site.reader.difference(*pair, parameters.text("variable"))
+        return Response(
+            picture.png,
+            headers=_headers("difference.png", attachment=False),
+            media_type="image/png",
+        )
+
     def gaps(request: Request) -> Response:
         rows = [
             (gap.begin.isoformat(), gap.end.isoformat(), int(gap.ongoing))
@@ -76,6 +87,7 @@ def routes(site: Site) -> dict[str, Handler]:
         return _csv("days.csv", _DAY_COLUMNS, rows)
 
     return {
+        FILES["difference"]: difference,
         FILES["gaps"]: gaps,
         FILES["days"]: days,
         FILES["file"]: file,

@@ -14,6 +14,7 @@ FILES = {
     "file": "/files/{key:path}",
     "image": "/images/{key:path}",
     "quicklook": "/quicklook/{key:path}",
+    "difference": "/compare/difference.png",
     "log": "/runs/{key}/log",
     "gaps": "/availability/gaps.csv",
     "days": "/availability/days.csv",

@@ -29,6 +29,9 @@ class WebOptions:
     names: tuple[str, ...] = ()
     """Further names of this server, as in ``Host`` headers; for example behind a proxy."""
 
+    earlier: Path | None = None
+    """A copy of the products from before a change, to compare with."""
+
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""

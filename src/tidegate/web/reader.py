@@ -9,15 +9,24 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidegate.errors import ConfigurationError, StorageError
+from tidegate.errors import (
+    ConfigurationError,
+    InputChanged,
+    StorageError,
+    TidegateError,
+    UsageError,
+)
 from tidegate.quality.content import Content
+from tidegate.quality.product_changes import Changes
 from tidegate.runtime.process import WorkerProcess
 from tidegate.runtime.records import from_json
 from tidegate.runtime.runs import Product
+from tidegate.targets.local.files import existing_file
 from tidegate.web.endpoints import NotFound
 from tidegate.workspace.session import Session
 
@@ -38,6 +47,38 @@ class Picture:
     """The file."""
     text: str
     """What it shows, in words."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A product as it is now, or as it is in a copy of the products."""
+
+    product: Product
+    """The product on record."""
+    folder: Path | None = None
+    """The copy; None: as it is now."""
+
+    def open(self, session: Session) -> AbstractContextManager[Path]:
+        """Its file; raises InputChanged if there is none."""
+        if self.folder is None:
+            return session.product_file(self.product)
+        return nullcontext(existing_file(self.folder, self.product.key))
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file in the copy."""
+        try:
+            return bool(self.identity)
+        except (InputChanged, OSError):
+            return False
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Different for other content."""
+        if self.folder is None:
+            return self.product.key, self.product.sha256
+        status = existing_file(self.folder, self.product.key).stat()
+        return self.product.key, str(status.st_size), str(status.st_mtime_ns)
 
 
 class ProductReader:
@@ -75,6 +116,41 @@ class ProductReader:
         identity = ("picture", product.key, product.sha256, variable)
         found: Picture = self._keep(identity, lambda: self._draw(product, variable))
         return found
+
+    def changes(self, first: Version, second: Version) -> Changes:
+        """What is different in the second product; raises as ``content`` does."""
+        identity = ("changes", *first.identity, *second.identity)
+        found: Changes = self._keep(identity, lambda: self._find_changes(first, second))
+        return found
+
+    def difference(self, first: Version, second: Version, variable: str) -> Picture:
+        """A picture of a variable in both, and of the difference; raises as ``content`` does."""
+        identity = ("difference", *first.identity, *second.identity, variable)
+        found: Picture = self._keep(identity, lambda: self._draw_both(first, second, variable))
+        return found
+
+    def _find_changes(self, first: Version, second: Version) -> Changes:
+        with first.open(self._session()) as one, second.open(self._session()) as other:
+            arguments = {"first": str(one), "second": str(other), "rules": {}}
+            found = self._call("product_changes.find_changes", arguments)
+        return from_json(Changes, found)
+
+    def _draw_both(self, first: Version, second: Version, variable: str) -> Picture:
+        with (
+            first.open(self._session()) as one,
+            second.open(self._session()) as other,
+            tempfile.TemporaryDirectory(prefix="tidegate-") as folder,
+        ):
+            picture = Path(folder, "difference.png")
+            arguments = {
+                "first": str(one),
+                "second": str(other),
+                "variable": variable,
+                "names": version_names(first, second),
+                "destination": str(picture),
+            }
+            found = self._call("difference_plot.draw_difference", arguments)
+            return Picture(picture.read_bytes(), str(found["text"]))
 
     def _describe(self, product: Product) -> Content:
         with self._session().product_file(product) as path:
@@ -152,9 +228,23 @@ class ProductReader:
                 worker.close()
 
 
+def version_names(first: Version, second: Version) -> tuple[str, str]:
+    """What to call two versions: by their file names, unless these are the same."""
+    names = [version.product.key.rsplit("/", 1)[-1] for version in (first, second)]
+    if first.product.key == second.product.key:
+        names = [f"{name} ({_age(v)})" for name, v in zip(names, (first, second), strict=True)]
+    return f"first: {names[0]}", f"second: {names[1]}"
+
+
+def _age(version: Version) -> str:
+    return "now" if version.folder is None else "earlier"
+
+
 def _explained(error: BaseException, worker: WorkerProcess | None) -> BaseException:
     """An error of the function in the worker is about the file, not about Tidegate."""
-    if worker is None or type(error) is not ConfigurationError:
+    if worker is None or not isinstance(error, TidegateError):
+        return error
+    if type(error) not in (ConfigurationError, UsageError):
         return error
     return NotFound(
         "this cannot be shown", why=error.what, next="choose another variable, or download the file"

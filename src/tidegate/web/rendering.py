@@ -35,12 +35,18 @@ def environment() -> Environment:
         duration=texts.duration,
         bytes=texts.size,
         percent=texts.percent,
+        significant=texts.significant,
         breakable=texts.breakable,
         with_code=texts.with_code,
         file_name=texts.file_name,
         quantity=quantity,
     )
-    made.globals.update(outcome_mark=texts.outcome_mark, about=texts.about, kinds=texts.KINDS)
+    made.globals.update(
+        outcome_mark=texts.outcome_mark,
+        about=texts.about,
+        kinds=texts.KINDS,
+        compared_words=texts.COMPARED,
+    )
     return made
 
 

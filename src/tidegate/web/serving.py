@@ -38,7 +38,9 @@ class WebServer:
         self._options = check_options(options)
         self._socket = _listen(options)
         try:
-            self._site = Site(target, read_only=options.read_only, python=python)
+            self._site = Site(
+                target, read_only=options.read_only, python=python, earlier=options.earlier
+            )
         except BaseException:
             self._socket.close()
             raise

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tidegate.runtime.jobs import OPEN, Job
@@ -43,10 +44,13 @@ class Site:
         read_only: bool = False,
         python: str | None = None,
         wait_for_all: bool = False,
+        earlier: Path | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self.target = target
         self.read_only = read_only
+        self.earlier = earlier
+        """A copy of the products from before a change, to compare with."""
         self._wait_for_all = wait_for_all
         self._run_options = RunOptions(python=python)
         self.now = now

@@ -55,6 +55,14 @@ MARKS = {
 """For each outcome, a sign beside the word, and the class of its colour."""
 
 
+COMPARED = {
+    "changed": "changed since the product before",
+    "equal": "the same as before",
+    "new": "made for the first time",
+}
+"""How the data of a run differ from the products that it replaced, in words."""
+
+
 def outcome_mark(outcome: str) -> tuple[str, str]:
     """The sign and the class of an outcome."""
     return MARKS.get(outcome, ("?", "old"))
@@ -123,6 +131,11 @@ def percent(share: float | None) -> str:
     if 0.999 < share < 1:
         return ">99.9 %"
     return f"{100 * share:.1f} %".replace(".0 %", " %")
+
+
+def significant(value: float | None) -> str:
+    """A number with four digits."""
+    return "–" if value is None else f"{value:.4g}"
 
 
 def clean(value: Any) -> Any:

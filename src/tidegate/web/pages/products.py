@@ -11,6 +11,7 @@ from tidegate.quality.datasets import is_dataset
 from tidegate.runtime.records import to_json
 from tidegate.runtime.runs import Product, RunRecord
 from tidegate.web.endpoints import Endpoint, NotFound, Page, Parameter, Parameters, midnight
+from tidegate.web.reader import Version
 from tidegate.web.site import Site
 from tidegate.web.texts import file_name
 from tidegate.workspace.release_notes import note_of_run, packages_of, release_notes
@@ -131,7 +132,8 @@ def product(site: Site, parameters: Parameters) -> Page:
             "is_plot": is_plot,
             "is_dataset": is_dataset(found.key),
             "variables": _variables(found),
-            "chosen": parameters.text("variable") or _first_variable(found),
+            "has_earlier": Version(found, site.earlier).exists if site.earlier else False,
+            "chosen": parameters.text("variable") or first_variable(found),
         },
         {
             **to_json(found),
@@ -184,7 +186,7 @@ def _variables(found: Product) -> list[dict[str, Any]]:
     ]
 
 
-def _first_variable(found: Product) -> str:
+def first_variable(found: Product) -> str:
     """The variable to show first: the first of those with the most checked values."""
     most = max((quality.samples for quality in found.quality), default=0)
     names = [quality.variable for quality in found.quality if quality.samples == most]

@@ -21,6 +21,9 @@ from tidegate.workspace.logs import ReadableLine, readable_line
 STATES: tuple[str, ...] = ("open", "queued", *get_args(State))
 """What the list can be limited to; open: failures that nothing has closed."""
 
+DATA: tuple[str, ...] = ("changed", "equal", "new")
+"""How the data of a run differ from those that it replaced (``RunRecord.compared``)."""
+
 _PAGE = 50
 _LOOKED_AT = 2000
 """A page looks at no more runs than this; then it says how far it got."""
@@ -34,6 +37,7 @@ class Filter:
 
     config: str
     state: str
+    data: str
     text: str
     begin: datetime | None
     end: datetime | None
@@ -57,6 +61,7 @@ def read_filter(parameters: Parameters) -> Filter:
     return Filter(
         parameters.text("config"),
         parameters.one_of("state", STATES),
+        parameters.one_of("data", DATA),
         parameters.text("text").strip(),
         parameters.begin("begin"),
         parameters.end("end"),
@@ -91,18 +96,20 @@ def find_runs(site: Site, wanted: Filter) -> Found:
             if number >= _LOOKED_AT:
                 return Found(found, last, number)
         last = record.started
-        if _fits(record, wanted.text) and (
+        if _fits(record, wanted) and (
             wanted.state != "open" or any(only_open(site.ledger, iter([record]), known))
         ):
             found.append(record)
     return Found(found, None, 0)
 
 
-def _fits(record: RunRecord, text: str) -> bool:
-    """Whether a run is about a text: its files, its window, its failure or its key."""
-    if not text:
+def _fits(record: RunRecord, wanted: Filter) -> bool:
+    """Whether its data changed as wanted, and its files, window, failure or key have the text."""
+    if wanted.data and record.compared != wanted.data:
+        return False
+    if not wanted.text:
         return True
-    low = text.lower()
+    low = wanted.text.lower()
     parts = [record.run.title, record.plots_failed, *record.warnings]
     parts += [i.key for i in record.run.inputs]
     parts += [record.failure.message] if record.failure else []
@@ -124,6 +131,7 @@ def runs(site: Site, parameters: Parameters) -> Page:
             "queued": queued,
             "wanted": wanted,
             "states": STATES,
+            "data": DATA,
             "configs": [config.id for config in site.manifest.configs],
             "next_query": {
                 **{n: v for n, v in parameters.query.items() if n != "before"},
@@ -143,7 +151,7 @@ def runs(site: Site, parameters: Parameters) -> Page:
 
 def _queued(site: Site, wanted: Filter) -> Iterator[tuple[Run, datetime]]:
     """Runs that wait; those of AWS cannot be listed."""
-    if wanted.state not in ("", "queued") or wanted.begin or wanted.end:
+    if wanted.state not in ("", "queued") or wanted.begin or wanted.end or wanted.data:
         return iter(())
     if site.target.target == "aws":
         return iter(())
@@ -265,6 +273,7 @@ ENDPOINTS = (
         (
             Parameter("config", "Only this config."),
             Parameter("state", f"Only this state: {', '.join(STATES)}."),
+            Parameter("data", "Only runs with data that are changed, equal (to before), or new."),
             Parameter("text", "Only runs with this text in file names, window or failure."),
             Parameter("begin", "Only runs that started on this day or later, such as 2026-11-28."),
             Parameter("end", "Only runs that started on this day or before."),
