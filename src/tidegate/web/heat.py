@@ -121,11 +121,14 @@ class Month:
 
 
 def months(series: Series) -> list[Month]:
-    """The days of a series as a calendar, the latest month first."""
+    """The days of a series as a calendar, the latest month first; from its first data on."""
     rows: dict[date, Month] = {}
+    begin = series.begin.date().replace(day=1) if series.begin else date.min
     for cell in series.cells:
         day = cell.begin.date()
         first = day.replace(day=1)
+        if first < begin:
+            continue
         if first not in rows:
             rows[first] = Month(first, [None] * 31)
         rows[first].boxes[day.day - 1] = box(cell)

@@ -17,7 +17,7 @@ MOST_LANES = 6
 """Of more runs at the same time, those that start later share the last lane."""
 _NARROWEST = 1.6
 _ON_TOP = ("old", "good", "warn", "busy", "bad")
-"""The looks in the order in which they are drawn: short runs may touch, and failures stay visible."""
+"""The looks in the order in which they are drawn: where short runs touch, failures are visible."""
 
 
 @dataclass(frozen=True)

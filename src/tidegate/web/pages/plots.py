@@ -13,6 +13,8 @@ from tidegate.web.site import Site
 
 _MOST = 200
 """Plots of one datastream on one day."""
+_FEW = 2
+"""If no datastream has more plots than these, several datastreams are beside each other."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def plots(site: Site, parameters: Parameters) -> Page:
         f"Plots of {day}",
         {
             "rows": rows,
+            "few": all(len(row) == 1 and len(row[0].plots) <= _FEW for row in rows),
             "day": day,
             "beside": beside,
             "names": names,
