@@ -25,7 +25,9 @@ def write(path: Path, step: float) -> None:
     xr.Dataset({"speed": ("time", values)}, {"time": time}).to_netcdf(path)
 
 
-def test_files_and_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_and_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = make_workspace(tmp_path / "station")
     before, after = tmp_path / "before", root / "output"
     for folder, step in ((before, 0.0), (after, 0.5)):
@@ -44,7 +46,7 @@ def test_files_and_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     code, text, _ = run(before, after, "--json")
     found = json.loads(text)
     what = {one["file"].split("/")[1]: one["what"] for one in found["differences"]}
-    assert code == 1
+    assert code == 2  # a file cannot be read
     assert what == {
         "b.nc": "changed",
         "broken.nc": "unreadable",
@@ -52,7 +54,11 @@ def test_files_and_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         "new.nc": "only in the second",
     }
     assert (found["files"], found["equal_files"]) == (5, 1)
-    pair = before / "s.a1" / "b.nc", after / "s.a1" / "b.nc"
+    for folder in (before, after):
+        (folder / "s.a1" / "broken.nc").unlink()
+    monkeypatch.chdir(tmp_path)  # a worker has another working directory
+    assert run("before", "station/output")[0] == 1
+    pair = Path("before/s.a1/b.nc"), Path("station/output/s.a1/b.nc")
     code, text, _ = run(*pair)
     assert code == 1
     assert "speed\t1 of 4\t0.5" in text

@@ -77,6 +77,13 @@ def test_variables_dimensions_and_types(waves):
     assert (speed.compared, speed.values) == (10, None)
 
 
+def test_flags_are_no_variables_of_their_own(waves):
+    other = waves.drop_vars(["speed", "qc_speed"])
+    assert list(by_name(changes_of_datasets(waves, other, EXACT))) == ["speed"]
+    other = waves.drop_vars("qc_speed")
+    assert list(by_name(changes_of_datasets(waves, other, EXACT))) == ["qc_speed"]
+
+
 def test_two_days_are_compared_at_the_same_times_of_day(waves):
     other = waves.assign_coords(time=waves["time"] + np.timedelta64(3, "D"))
     found = changes_of_datasets(waves, other, EXACT)

@@ -20,7 +20,7 @@ from tidegate.cli.options import (
     Region,
     Target,
 )
-from tidegate.cli.view import View, plain
+from tidegate.cli.view import View, file_name, plain
 from tidegate.errors import TidegateError
 from tidegate.quality.comparison import Rules, ValueDifference
 from tidegate.quality.product_changes import Change, Changes, VariableChange
@@ -38,6 +38,7 @@ from tidegate.workspace.session import RunOptions, TargetOptions
 
 app = typer.Typer()
 _SHOWN = 100
+_DIFFERENT, _ERROR = 1, 2
 _COLUMNS = ("variable", "differ", "largest", "mean abs.", "mean", "missing", "bad", "where")
 
 
@@ -74,17 +75,18 @@ def compare(
     where = TargetOptions(directory, target, branch, profile, region)
     rules = Rules(rtol, atol, ignore=tuple(ignore or ()))
     try:
-        equal = _compare(out, where, RunOptions(python, say=out.note), (first, second), rules)
+        code = _compare(out, where, RunOptions(python, say=out.note), (first, second), rules)
     except TidegateError as error:
-        error.exit_code = max(error.exit_code, 2)  # 1 says that the two differ
+        error.exit_code = max(error.exit_code, _ERROR)
         raise
-    if not equal:
-        raise typer.Exit(1)
+    if code:
+        raise typer.Exit(code)
 
 
 def _compare(
     out: View, where: TargetOptions, options: RunOptions, names: tuple[str, str], rules: Rules
-) -> bool:
+) -> int:
+    """Compare, show, and return the exit code."""
     opened = session.open_for_reading(where, options)
     with opened.ledger() as ledger, ExitStack() as stack:
         pair = open_pair(opened, ledger, *names, stack)
@@ -95,13 +97,15 @@ def _compare(
                 out.data({"equal": changes.equal, **to_json(changes)})
             else:
                 show_changes(out, changes, names)
-            return changes.equal
+            return 0 if changes.equal else _DIFFERENT
         found = _compare_folders(out, comparer, pair, rules)
         if out.as_json:
             out.data({"equal_files": found.equal, **_folder_data(found)})
         else:
             _show_folders(out, found)
-        return not found.differences
+        if found.unreadable:
+            return _ERROR
+        return _DIFFERENT if found.differences else 0
 
 
 def _compare_folders(
@@ -124,7 +128,15 @@ def _folder_data(found: FolderComparison) -> dict[str, Any]:
 
 
 def _show_folders(out: View, found: FolderComparison) -> None:
-    rows = [(plain(one.file), one.what, _in_short(one)) for one in found.differences[:_SHOWN]]
+    rows = [
+        (
+            # Not the folders, where there is little room.
+            plain(file_name(one.file) if out.columns else one.file),
+            one.what,
+            _in_short(one),
+        )
+        for one in found.differences[:_SHOWN]
+    ]
     out.table(("file", "what", "variables"), rows)
     more = len(found.differences) - _SHOWN
     shown = f"; {more} of them are not shown, --json has all" if more > 0 else ""

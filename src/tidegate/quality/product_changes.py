@@ -146,7 +146,7 @@ def changes_of_datasets(first: Any, second: Any, rules: Rules) -> Changes:
     common = common_part(second, first)[::-1]
     changed, same = [], []
     for name in variables_of_both(second, first):
-        if name in rules.ignore or _is_flags_of_both(name, first, second):
+        if name in rules.ignore or _is_flags(name, first, second):
             continue
         found = _variable(name, (first, second), common, rules)
         if found is not None:
@@ -196,11 +196,10 @@ def _labels(first: Any, second: Any) -> Iterator[Change]:
             yield Change(str(name), *(f"{n} only here" if n else None for n in counts))
 
 
-def _is_flags_of_both(name: str, first: Any, second: Any) -> bool:
-    """Whether it is the ``qc_`` variable of a variable, and both products have the two."""
-    if not name.startswith("qc_"):
-        return False
-    return all({name, name[3:]} <= set(data.variables) for data in (first, second))
+def _is_flags(name: str, first: Any, second: Any) -> bool:
+    """Whether it is the ``qc_`` variable of a variable that the same products have."""
+    held = [[one in data.variables for data in (first, second)] for one in (name, name[3:])]
+    return name.startswith("qc_") and held[0] == held[1]
 
 
 def _variable(
@@ -222,7 +221,7 @@ def _variable(
     values = compare_values(other, one, name, rules) if fits else None
     quality = None
     flags = f"qc_{name}"
-    if _is_flags_of_both(flags, *whole) and flags not in rules.ignore:
+    if flags not in rules.ignore and all(flags in data.variables for data in whole):
         quality = _quality(*(data[flags] for data in common))
         if rules.attributes:
             pair = variable_attributes(whole[0][flags]), variable_attributes(whole[1][flags])

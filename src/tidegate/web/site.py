@@ -49,7 +49,7 @@ class Site:
     ) -> None:
         self.target = target
         self.read_only = read_only
-        self.earlier = earlier
+        self.earlier = earlier.absolute() if earlier else None
         """A copy of the products from before a change, to compare with."""
         self._wait_for_all = wait_for_all
         self._run_options = RunOptions(python=python)

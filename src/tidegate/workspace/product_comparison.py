@@ -53,6 +53,11 @@ class FolderComparison:
     differences: tuple[FileDifference, ...] = field(default=())
     """All others, by name."""
 
+    @property
+    def unreadable(self) -> int:
+        """How many could not be compared."""
+        return sum(one.what == "unreadable" for one in self.differences)
+
 
 class ProductComparer:
     """Compares files in a worker process of the pipelines' environment; a context manager.
@@ -145,7 +150,7 @@ def open_named(session: Session, ledger: Ledger, name: str) -> AbstractContextMa
         UsageError: there is neither.
         StorageError: the product cannot be fetched.
     """
-    path = Path(name)
+    path = Path(name).absolute()  # a worker has another working directory
     if path.exists():
         return nullcontext(path)
     product = ledger.product(name)
