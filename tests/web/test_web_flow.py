@@ -46,6 +46,6 @@ def test_the_page(web: Web) -> None:
         (f"datastream {STREAM}", f"config {VAP}"),
     ]
     details = {node["id"]: node["detail"] for node in data["nodes"]}
-    assert details[f"config {INGEST}"] == "1 failed"
+    assert details[f"config {INGEST}"] == "1 open failure"
     page = web.client().get("/flow").text
     assert page.count('class="node ') == len(data["nodes"])

@@ -168,8 +168,8 @@ def _config_node(state: ConfigState) -> Node:
     outcome = state.last_run.outcome if state.last_run else "no runs yet"
     sign, look = outcome_mark(outcome) if state.last_run else ("", "old")
     if state.failures:
-        more = "+" if state.more_failures else ""
-        details.append(f"{len(state.failures)}{more} failed")
+        count = f"{len(state.failures)}{'+' if state.more_failures else ''}"
+        details.append(f"{count} open {'failure' if count == '1' else 'failures'}")
         sign, look = "✕", "bad"
     elif state.stale:
         details.append("stale")
