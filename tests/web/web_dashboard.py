@@ -36,6 +36,7 @@ class Web:
         site = Site(
             TargetOptions(self.root),
             read_only=given.read_only,
+            earlier=given.earlier,
             python=python,
             now=lambda: self.clock[0],
         )

@@ -37,6 +37,15 @@ DAYS = 31
 """How many days an export goes back by default."""
 
 
+Earlier = Annotated[
+    Path | None,
+    typer.Option(
+        "--earlier",
+        help="A copy of output/ from before a change: products can be compared with it.",
+    ),
+]
+
+
 @app.command(
     epilog="Examples: tidegate web my-workspace --open   ·   tidegate web --target aws"
     "   ·   tidegate web --host 0.0.0.0 --token-file web-token"
@@ -75,13 +84,7 @@ def web(
     days: Annotated[
         int, typer.Option("--days", min=1, help="How many days an export goes back.")
     ] = DAYS,
-    earlier: Annotated[
-        Path | None,
-        typer.Option(
-            "--earlier",
-            help="A copy of output/ from before a change: products can be compared with it.",
-        ),
-    ] = None,
+    earlier: Earlier = None,
     python: Python = None,
     workers: Workers = CPUS,
     target: Target = "local",
@@ -95,9 +98,9 @@ def web(
     if export is not None:
         _export(out, where, export, days)
         return
-    if earlier is not None and not earlier.is_dir():
-        raise UsageError(f"there is no folder {earlier}", next="name a copy of output/")
-    options = WebOptions(host, port, read_token(token_file), read_only, tuple(name or ()), earlier)
+    options = WebOptions(
+        host, port, read_token(token_file), read_only, tuple(name or ()), _copy(earlier)
+    )
     from tidegate.web.serving import WebServer  # 0.3 s that other commands need not wait
 
     with (
@@ -109,6 +112,13 @@ def web(
         if open_it:
             webbrowser.open(server.url)
         server.wait()
+
+
+def _copy(folder: Path | None) -> Path | None:
+    """The copy of the products, which must be there."""
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", next="name a copy of output/")
+    return folder
 
 
 def _export(out: View, where: TargetOptions, folder: Path, days: int) -> None:

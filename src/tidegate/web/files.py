@@ -58,16 +58,6 @@ def routes(site: Site) -> dict[str, Handler]:
             picture.png, headers=_headers("look.png", attachment=False), media_type="image/png"
         )
 
-    def difference(request: Request) -> Response:
-        parameters = Parameters({}, dict(request.query_params))
-        pair = chosen_versions(site, parameters)
-        picture = site.reader.difference(*pair, parameters.text("variable"))
-        return Response(
-            picture.png,
-            headers=_headers("difference.png", attachment=False),
-            media_type="image/png",
-        )
-
     def gaps(request: Request) -> Response:
         rows = [
             (gap.begin.isoformat(), gap.end.isoformat(), int(gap.ongoing))
@@ -87,7 +77,7 @@ def routes(site: Site) -> dict[str, Handler]:
         return _csv("days.csv", _DAY_COLUMNS, rows)
 
     return {
-        FILES["difference"]: difference,
+        FILES["difference"]: lambda request: _difference(request, site),
         FILES["gaps"]: gaps,
         FILES["days"]: days,
         FILES["file"]: file,
@@ -95,6 +85,15 @@ def routes(site: Site) -> dict[str, Handler]:
         FILES["log"]: log,
         FILES["quicklook"]: quick_look,
     }
+
+
+def _difference(request: Request, site: Site) -> Response:
+    """A picture of two products and of the difference."""
+    parameters = Parameters({}, dict(request.query_params))
+    pair = chosen_versions(site, parameters)
+    picture = site.reader.difference(*pair, parameters.text("variable"))
+    headers = _headers("difference.png", attachment=False)
+    return Response(picture.png, headers=headers, media_type="image/png")
 
 
 _DAY_COLUMNS = ("day", "available", "passed", "products", "samples", "bad", "indeterminate")
