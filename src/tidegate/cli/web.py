@@ -5,6 +5,7 @@ from __future__ import annotations
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -98,9 +99,8 @@ def web(
     if export is not None:
         _export(out, where, export, days)
         return
-    options = WebOptions(
-        host, port, read_token(token_file), read_only, tuple(name or ()), _copy(earlier)
-    )
+    options = WebOptions(host, port, read_token(token_file), read_only, tuple(name or ()))
+    options = replace(options, earlier=_copy(earlier))
     from tidegate.web.serving import WebServer  # 0.3 s that other commands need not wait
 
     with (
