@@ -19,6 +19,20 @@ function isInUse() {
   return false;
 }
 
+// A wide table scrolls: with the keyboard, too.
+function makeScrollable() {
+  for (const part of document.querySelectorAll(".wide")) {
+    if (part.scrollWidth <= part.clientWidth) continue;
+    const caption = part.querySelector("caption");
+    part.tabIndex = 0;
+    part.setAttribute("role", "region");
+    part.setAttribute("aria-label", `Table: ${caption ? caption.textContent : document.title}`);
+  }
+}
+
+let shown = document.getElementById("live")?.innerHTML;
+makeScrollable();
+
 async function update() {
   if (document.hidden || isInUse()) return;
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
@@ -28,10 +42,12 @@ async function update() {
   const old = document.getElementById("live");
   if (!live || !old || isInUse()) return;
   const open = new Set([...old.querySelectorAll("details")].map((one, n) => (one.open ? n : -1)));
-  if (live.innerHTML !== old.innerHTML) {
+  if (live.innerHTML !== shown) {
+    shown = live.innerHTML;
     const focused = document.activeElement && old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     live.querySelectorAll("details").forEach((one, n) => { one.open = open.has(n); });
     old.replaceWith(live);
+    makeScrollable();
     if (focused) {
       const again = live.querySelector(`[href="${CSS.escape(focused)}"]`);
       if (again) again.focus({ preventScroll: true });
