@@ -294,16 +294,17 @@ def test_names_that_are_not_unicode(queue: SqliteQueue) -> None:
 
 
 def test_the_next_run_is_found_by_index(ledger: SqliteLedger) -> None:
-    given = {"config": "c", "priority": 0, "now": 0}
     with ledger.database.reading() as db:
+        given = {"now": 0, "excluded": "[]"}
         rows = db.execute(f"EXPLAIN QUERY PLAN {module.NEXT}", given).fetchall()
-        lanes = db.execute(f"EXPLAIN QUERY PLAN {module.NEXT_PRIORITY}", ("", 0)).fetchall()
-        lanes += db.execute(f"EXPLAIN QUERY PLAN {module.NEXT_CONFIG}", ("",)).fetchall()
-    steps = "\n".join(row[3] for row in (*rows, *lanes))
+        rows += db.execute(f"EXPLAIN QUERY PLAN {module.AHEAD}", (0,)).fetchall()
+    steps = "\n".join(row[3] for row in rows)
     assert "queue_by_turn (taken=? AND config=? AND priority=? AND not_before<?)" in steps
     assert "queue_by_turn (taken=? AND config=? AND priority>?)" in steps
     assert "queue_by_turn (taken=? AND config>?)" in steps
-    assert "SCAN" not in steps
+    assert "queue_by_asked (asked>?)" in steps
+    scanned = {step.split()[1] for step in steps.splitlines() if step.startswith("SCAN")}
+    assert scanned == {"CONSTANT", "lanes", "json_each"}
     assert "TEMP B-TREE" not in steps
 
 

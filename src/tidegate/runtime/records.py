@@ -25,10 +25,17 @@ T = TypeVar("T")
 
 def check_aware(record: object) -> None:
     """Raise ValueError when a datetime field of ``record`` has no time zone."""
-    for field in dataclasses.fields(record):  # type: ignore[arg-type]
-        value = getattr(record, field.name)
+    kind: Any = type(record)
+    for name in _times_of(kind):
+        value = getattr(record, name)
         if isinstance(value, datetime) and value.tzinfo is None:
-            raise ValueError(f"{type(record).__name__}.{field.name} needs a time zone: {value}")
+            raise ValueError(f"{kind.__name__}.{name} needs a time zone: {value}")
+
+
+@functools.lru_cache(maxsize=None)  # not `cache`: Python 3.8 has none
+def _times_of(kind: Any) -> tuple[str, ...]:
+    """The fields of a class of records that may hold a time; annotations are strings."""
+    return tuple(f.name for f in dataclasses.fields(kind) if "datetime" in str(f.type))
 
 
 def utc(moment: datetime) -> datetime:
@@ -95,7 +102,11 @@ def from_json(cls: type[T], data: Any) -> T:
 
 def dumps(value: Any) -> str:
     """Canonical JSON of a record: sorted keys, no blanks, one line."""
-    return json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _encode(to_json(value))
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+"""As ``json.dumps`` with these arguments, which would make an encoder for each call."""
 
 
 def loads(cls: type[T], text: str | bytes) -> T:

@@ -39,8 +39,11 @@ def split(record: RunRecord, config: Config) -> RunRecord:
 
 def next_part(record: RunRecord, ledger: Ledger) -> Run | None:
     """The run that comes after a run that has ended, in a search; None if there is none."""
-    run, search = record.run, record.run.search or Search()
-    if run.again or search.last or (run.search is None and not _was_split(record)):
+    run = record.run
+    if run.again or (run.search is None and not _was_split(record)):
+        return None
+    search = run.search or Search()
+    if search.last:
         return None
     search = _after(search, record)
     while search.left:

@@ -22,6 +22,7 @@ _LONGEST_NAME = 255
 
 INPUTS = "in"
 """The folder inside a work folder where raw files are staged under their keys."""
+_FOLDERS = (INPUTS, STORE, "tmp")
 
 
 def remove(folder: Path) -> None:
@@ -35,24 +36,36 @@ def work_folder(
 ) -> Iterator[Path]:
     """A folder for this attempt alone; it is removed when the attempt has ended."""
     work = root / f"{record.key[:16]}-{record.attempt}-{record.owner[-8:]}"
-    remove(work)
     try:
-        empty_work_folder(work)
+        with _making(work):
+            try:
+                work.mkdir(parents=True)
+            except FileExistsError:
+                remove(work)
+                work.mkdir(exist_ok=True)
+            for name in _FOLDERS:
+                os.mkdir(work / name)
         yield work
     finally:
         discard(work)
 
 
 def empty_work_folder(work: Path) -> None:
-    """Make the folders of a work folder, or make them again; the log stays.
+    """Make the folders of a work folder again; the log stays.
 
     Raises:
         StorageError: they cannot be made.
     """
-    try:
-        for name in (INPUTS, STORE, "tmp"):
+    with _making(work):
+        for name in _FOLDERS:
             remove(work / name)
             (work / name).mkdir(parents=True)
+
+
+@contextmanager
+def _making(work: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise StorageError(
             f"cannot make the work folder {work}",

@@ -1,7 +1,8 @@
-"""Deletes work folders in a thread of its own.
+"""Deletes work folders in threads of its own.
 
-On a busy disk, deleting a folder waits for the file system's journal: deleting the dozen folders of
-a run took longer than staging and publishing it, and its worker was idle meanwhile.
+On a busy disk, each folder that is deleted waits until the file system's journal is written, which
+takes some milliseconds, and a run has a dozen folders: its worker was idle meanwhile. What several
+threads delete waits for the same write.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import shutil
 import threading
 from pathlib import Path
 
-_MOST = 50
+_THREADS = 8
+_MOST = 200
 """At most so many folders may wait to be deleted; then ``discard`` waits."""
 
 
@@ -23,11 +25,15 @@ class Cleaner:
     def __init__(self) -> None:
         self._folders: queue.Queue[Path | None] = queue.Queue(_MOST)
         self._numbers = itertools.count(1)
-        self._thread = threading.Thread(target=self._work, name="tidegate-cleaner", daemon=True)
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for number in range(_THREADS):
+            name = f"tidegate-cleaner-{number}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def discard(self, folder: Path) -> None:
         """Have a folder deleted; its name is free when this returns. From any thread."""
@@ -40,10 +46,11 @@ class Cleaner:
             self._folders.put(away)
 
     def close(self) -> None:
-        """Delete what waits, and end the thread."""
-        if self._thread.ident is not None:
+        """Delete what waits, and end the threads."""
+        for _ in self._threads:
             self._folders.put(None)
-            self._thread.join()
+        while self._threads:
+            self._threads.pop().join()
 
     def _work(self) -> None:
         while (folder := self._folders.get()) is not None:

@@ -110,10 +110,11 @@ class FolderInputs:
 
     def is_unchanged(self, key: str, known: SeenFile | None) -> bool:
         """Whether a file is as it was when it was hashed; much quicker than ``find``."""
-        if known is None:
-            return False
+        return known is not None and self._is_still(RawFile(*known[:5]))
+
+    def _is_still(self, known: RawFile) -> bool:
         try:
-            return tuple(to_raw_file(key, os.stat(self.root / key))) == known[:5]
+            return to_raw_file(known.key, os.stat(self.root / known.key)) == known
         except OSError:
             return False
 
@@ -347,8 +348,11 @@ class FolderInputs:
             self.fetch(input, destination)
 
     def replaced(self, input: Input) -> bool:
+        fetched = self._fetched.get(input)
+        if fetched is not None and self._is_still(fetched):
+            return False
         found = self.find(input.key)
-        if found is None or found == self._fetched.get(input):
+        if found is None:
             return False
         if found.size < input.size:
             return True

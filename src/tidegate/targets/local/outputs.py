@@ -11,6 +11,7 @@ import itertools
 import os
 import secrets
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -65,7 +66,7 @@ class FolderOutputs:
             for product, path in ordered:
                 key = product.key
                 place = self._place(key)
-                self._check_place(key, place, path.is_dir())
+                self._check_place(key, place, path)
                 touched.update(dict.fromkeys(_with_new_entries(place.parent)))
                 ready.append((self._ready(path, place), place))
             for (product, _), (path, place) in zip(ordered, ready):
@@ -177,7 +178,10 @@ class FolderOutputs:
             )
         return self.root / key
 
-    def _check_place(self, key: str, place: Path, is_folder: bool) -> None:
+    def _check_place(self, key: str, place: Path, path: Path) -> None:
+        if not os.path.lexists(place) and place.parent.is_dir():
+            return  # a new product beside others: what most are
+        is_folder = path.is_dir()
         above = next((p for p in place.parents if os.path.lexists(p)), self.root)
         if not above.is_dir():
             raise StorageError(
@@ -195,7 +199,8 @@ class FolderOutputs:
 
     def _ready(self, path: Path, place: Path) -> Path:
         """The product, synced to the file system of its place: itself, or a copy."""
-        if path.is_symlink() or os.lstat(path).st_dev != _device(place.parent):
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode) or status.st_dev != _device(place.parent):
             return self._copy(path, place)
         sync_tree(path)
         return path
@@ -235,7 +240,8 @@ class FolderOutputs:
         """Create a folder and something in it; a run may remove the folder while it is empty."""
         for _ in range(_TRIES):  # the lock keeps out runs of this process only
             with self._lock, suppress(FileNotFoundError):
-                folder.mkdir(parents=True, exist_ok=True)
+                if not folder.is_dir():
+                    folder.mkdir(parents=True, exist_ok=True)
                 action()
                 return
         folder.mkdir(parents=True, exist_ok=True)
@@ -311,6 +317,8 @@ def _with_new_entries(folder: Path) -> list[Path]:
 
 def _device(folder: Path) -> int:
     """The device of a folder that may not exist yet."""
-    while not folder.is_dir():
-        folder = folder.parent
-    return folder.stat().st_dev
+    while True:
+        try:
+            return os.stat(folder).st_dev
+        except FileNotFoundError:
+            folder = folder.parent

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from tidegate.runtime.ledger_rules import from_micros, to_micros
@@ -54,6 +56,7 @@ class SqliteQueue:
         self._ledger = ledger
         self._turns: dict[tuple[str, int], int] = {}  # by config and priority: the last turn
         self._turn = 0
+        self._taking = threading.Lock()
 
     def put(
         self,
@@ -91,31 +94,41 @@ class SqliteQueue:
 
         ``only`` names the keys of those that may be taken, where not all may.
         """
-        if self._nothing_waits():
+        given: dict[str, Any] = {"now": to_micros(now)}
+        given["excluded"] = json.dumps(sorted(exclude_configs))
+        if only is not None:
+            given["only"] = json.dumps(sorted(only))
+        statement = NEXT if only is None else NEXT_OF
+        with self._taking:  # so nothing that is found is taken meanwhile, or must not be any more
+            while (found := self._find_next(statement, given, now)) is not None:
+                config, priority, seq = found
+                text = self._ledger.database.write(partial(_take, seq=seq))
+                if text is not None:
+                    self._turn += 1
+                    self._turns[config, priority] = self._turn
+                    return QueuedRun(loads(Run, text))
+        return None
+
+    def _find_next(
+        self, statement: str, given: dict[str, Any], now: datetime
+    ) -> tuple[str, int, int] | None:
+        """The config, the priority and the number of the entry that is to be taken next."""
+        database = self._ledger.database
+        with database.reading() as db:
+            set_back = db.execute(AHEAD, (to_micros(now + CLOCK_SLACK),)).fetchone()
+        if set_back is not None:
+            database.write(lambda db: _adjust_to_clock(db, now))
+        with database.reading() as db:
+            rows = db.execute(statement, given).fetchall()
+        if not rows:
             return None
-        with self._ledger.database.writing() as db:
-            _adjust_to_clock(db, now)
-            best: tuple[int, int, int, int] | None = None
-            for config, priority in _lanes(db):
-                if config in exclude_configs:
-                    continue
-                given: dict[str, Any] = {"config": config, "priority": priority}
-                given["now"] = to_micros(now)
-                if only is not None:
-                    given["only"] = json.dumps(sorted(only))
-                row = db.execute(NEXT if only is None else NEXT_OF, given).fetchone()
-                if row is not None:
-                    turn = (-priority, self._turns.get((config, priority), 0), *row)
-                    if best is None or turn < best:
-                        best, lane = turn, (config, priority)
-            if best is None:
-                return None
-            seq = best[3]
-            self._turn += 1
-            self._turns[lane] = self._turn
-            db.execute("UPDATE queue SET taken = 1 WHERE seq = ?", (seq,))
-            (text,) = db.execute("SELECT run FROM queue WHERE seq = ?", (seq,)).fetchone()
-        return QueuedRun(loads(Run, text))
+
+        def turn(row: Any) -> tuple[int, int, int, int]:
+            config, priority, not_before, seq = row
+            return -priority, self._turns.get((config, priority), 0), not_before, seq
+
+        config, priority, _, seq = min(rows, key=turn)
+        return config, priority, seq
 
     def postpone(self, run: Run, until: datetime, now: datetime) -> None:
         """Put a taken run back, to be due later."""
@@ -184,24 +197,46 @@ class SqliteQueue:
             row = db.execute(f"SELECT count(*) FROM queue{only}", {"config": config}).fetchone()
         return int(row[0])
 
-    def _nothing_waits(self) -> bool:
-        with self._ledger.database.reading() as db:
-            return db.execute("SELECT 1 FROM queue WHERE taken = 0 LIMIT 1").fetchone() is None
 
-
+# The first entry of each lane: a config and priority that waits. It is one index look-up for each
+# lane, however many runs wait. To find the next lane takes two SELECTs: on (config, priority) >
+# (?, ?) SQLite would step over all that are equal.
 NEXT = """
-    SELECT not_before, seq FROM queue
-    WHERE taken = 0 AND config = :config AND priority = :priority AND not_before <= :now
-        AND NOT EXISTS (
-            SELECT 1
-            FROM queue_subjects AS mine
-            CROSS JOIN queue_subjects AS other
-                ON other.config = mine.config AND other.subject = mine.subject
-            CROSS JOIN queue AS earlier ON earlier.seq = other.seq
-            WHERE mine.seq = queue.seq AND other.seq <> mine.seq
-                AND (earlier.seq < mine.seq OR earlier.taken = 1)
+    WITH RECURSIVE lanes (first) AS (
+        SELECT (SELECT seq FROM queue WHERE taken = 0 ORDER BY config, priority LIMIT 1)
+        UNION ALL
+        SELECT coalesce(
+            (
+                SELECT seq FROM queue WHERE taken = 0
+                    AND config = lane.config AND priority > lane.priority
+                ORDER BY priority LIMIT 1
+            ),
+            (
+                SELECT seq FROM queue WHERE taken = 0 AND config > lane.config
+                ORDER BY config, priority LIMIT 1
+            )
         )
-    ORDER BY not_before, seq LIMIT 1
+        FROM lanes CROSS JOIN queue AS lane ON lane.seq = lanes.first
+    )
+    SELECT next.config, next.priority, next.not_before, next.seq
+    FROM lanes
+    CROSS JOIN queue AS lane ON lane.seq = lanes.first
+    CROSS JOIN queue AS next ON next.seq = (
+        SELECT seq FROM queue
+        WHERE taken = 0 AND config = lane.config AND priority = lane.priority
+            AND not_before <= :now
+            AND NOT EXISTS (
+                SELECT 1
+                FROM queue_subjects AS mine
+                CROSS JOIN queue_subjects AS other
+                    ON other.config = mine.config AND other.subject = mine.subject
+                CROSS JOIN queue AS earlier ON earlier.seq = other.seq
+                WHERE mine.seq = queue.seq AND other.seq <> mine.seq
+                    AND (earlier.seq < mine.seq OR earlier.taken = 1)
+            )
+        ORDER BY not_before, seq LIMIT 1
+    )
+    WHERE lane.config NOT IN (SELECT value FROM json_each(:excluded))
 """
 
 NEXT_OF = NEXT.replace(
@@ -237,27 +272,16 @@ PENDING = """
     ORDER BY seq LIMIT :page
 """
 
-# Two statements: on (config, priority) > (?, ?) SQLite would step over all that are equal.
-NEXT_PRIORITY = """
-    SELECT config, priority FROM queue
-    WHERE taken = 0 AND config = ? AND priority > ? ORDER BY priority LIMIT 1
-"""
-
-NEXT_CONFIG = """
-    SELECT config, priority FROM queue
-    WHERE taken = 0 AND config > ? ORDER BY config, priority LIMIT 1
-"""
+AHEAD = "SELECT 1 FROM queue WHERE asked > ? LIMIT 1"
 
 
-def _lanes(db: sqlite3.Connection) -> Iterator[tuple[str, int]]:
-    """Each config and priority that waits: one index lookup for each, however many runs wait."""
-    lane: tuple[str, int] | None = db.execute(NEXT_CONFIG, ("",)).fetchone()
-    while lane is not None:
-        yield lane
-        lane = (
-            db.execute(NEXT_PRIORITY, lane).fetchone()
-            or db.execute(NEXT_CONFIG, lane[:1]).fetchone()
-        )
+def _take(db: sqlite3.Connection, seq: int) -> str | None:
+    """Mark an entry as taken; its run, or None if it does not wait any more."""
+    row = db.execute("SELECT run FROM queue WHERE seq = ? AND taken = 0", (seq,)).fetchone()
+    if row is None:
+        return None
+    db.execute("UPDATE queue SET taken = 1 WHERE seq = ?", (seq,))
+    return str(row[0])
 
 
 def _open_keys(db: sqlite3.Connection, keys: Sequence[str], now: datetime) -> set[str]:

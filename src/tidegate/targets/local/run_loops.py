@@ -146,14 +146,19 @@ class RunLoops:
         ``waiting`` is called about twice a second with how many runs wait or go on.
         """
         while not self.over() and not interrupted():
+            count = self._left()
             with self._changed:
-                count = self.waiting() if self._awaited is None else len(self._awaited)
                 running = self._running.total()
+                if not count and not running:
+                    count = self._left()  # nothing is at work, so nothing is on its way into it
                 if count or running:
                     self._changed.wait(_TICK)
             waiting(count or running)
             if not count and not running:
                 return
+
+    def _left(self) -> int:
+        return self.waiting() if self._awaited is None else len(self._awaited)
 
     # --- one loop ---------------------------------------------------------------------------
 
@@ -165,10 +170,10 @@ class RunLoops:
                 finally:
                     with self._changed:
                         self._running[queued.run.config] -= 1
-                        self._changed.notify_all()
+                        if not self._running.total():
+                            self._changed.notify_all()
                         self._places.leave()
-                        self._woken += 1
-                        self._free.notify()  # the config may have been at its limit
+                        self._woken += 1  # its config may have been at its limit: look again
         except Interrupted:
             pass
         except TidegateError as error:
@@ -218,7 +223,8 @@ class RunLoops:
         if queued is not None:
             with self._free:
                 self._running[queued.run.config] += 1
-                self._free.notify()
+                if self._places.is_another_free():
+                    self._free.notify()
         return queued
 
     def _wait(self, seconds: float) -> None:

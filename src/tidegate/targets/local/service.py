@@ -371,8 +371,11 @@ class Service:
         name = f"{record.started:%Y%m}/{record.key[:16]}-{record.attempt}.jsonl"
         place = self._places.logs / record.run.config / name
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(log, place)
+            try:
+                os.replace(log, place)
+            except FileNotFoundError:  # it is the first log of the month
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(log, place)
         except OSError as error:
             self._listener.say(f"the log of {record.run.title} could not be kept: {error}")
             return ""

@@ -36,7 +36,11 @@ class WorkerPlaces:
 
     def is_one_free(self) -> bool:
         """Whether there is a free place, or the calling thread holds one. Hold ``free``."""
-        return threading.get_ident() in self._holders or len(self._holders) < self.capacity
+        return threading.get_ident() in self._holders or self.is_another_free()
+
+    def is_another_free(self) -> bool:
+        """Whether there is a free place for one more thread. Hold ``free``."""
+        return len(self._holders) < self.capacity
 
     def hold(self) -> None:
         """Have a place for the calling thread. Hold ``free``."""
@@ -49,8 +53,9 @@ class WorkerPlaces:
     def leave(self) -> None:
         """Give up the calling thread's place, if it holds one."""
         with self._free:
-            self._holders.discard(threading.get_ident())
-            self._wake()
+            if threading.get_ident() in self._holders:
+                self._holders.discard(threading.get_ident())
+                self._wake()
 
     def start(self) -> None:
         self._executor.start()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from tidegate.runtime.ledger_rules import (
-    add_publishing,
     changed_spans,
     decide_claim,
     finish_changes,
@@ -15,15 +14,16 @@ from tidegate.runtime.ledger_rules import (
     superseded,
 )
 from tidegate.runtime.protocols import Claim, ClaimLost
-from tidegate.runtime.runs import FINISHED, Run, RunRecord
+from tidegate.runtime.runs import FINISHED, SETTLED, Run, RunRecord
 from tidegate.targets.local.ledger.changes import write_changes
 from tidegate.targets.local.ledger.products import delete_product, read_product, write_product
 from tidegate.targets.local.ledger.runs import (
     StoredRun,
+    find_claimed_run,
     insert_run,
     read_run,
-    update_record,
     update_run,
+    write_publishing,
 )
 from tidegate.targets.local.ledger.values import to_sql
 
@@ -53,15 +53,18 @@ def note_publishing(
     db: sqlite3.Connection, key: str, *, owner: str, attempt: int, products: Sequence[str]
 ) -> None:
     """See ``Ledger.intend``."""
-    stored = _read_claimed(db, key, owner, attempt)
-    update_record(db, stored.id, add_publishing(stored.record, products))
+    id = _find_claimed(db, key, owner, attempt)
+    write_publishing(db, id, products)
 
 
 def finish_run(db: sqlite3.Connection, record: RunRecord) -> None:
     """See ``Ledger.finish``; the run also leaves the queue."""
-    stored = _read_claimed(db, record.key, record.owner, record.attempt)
-    changes = finish_changes(record, stored.record)
-    update_run(db, StoredRun(stored.id, changes.record, None))
+    if record.state in SETTLED:  # then nothing of the stored record is needed
+        id, stored = _find_claimed(db, record.key, record.owner, record.attempt), record
+    else:
+        id, stored, _ = _read_claimed(db, record.key, record.owner, record.attempt)
+    changes = finish_changes(record, stored)
+    update_run(db, StoredRun(id, changes.record, None))
     for key in changes.replaced:
         _supersede(db, key)
     for key, product in changes.products.items():
@@ -80,6 +83,14 @@ def _read_claimed(db: sqlite3.Connection, key: str, owner: str, attempt: int) ->
     if stored is None or not is_claimed_by(stored.record, owner, attempt):
         raise ClaimLost(key)
     return stored
+
+
+def _find_claimed(db: sqlite3.Connection, key: str, owner: str, attempt: int) -> int:
+    """The number of the run's row; as ``_read_claimed``, without reading the record."""
+    id = find_claimed_run(db, key, owner, attempt)
+    if id is None:
+        raise ClaimLost(key)
+    return id
 
 
 def _supersede(db: sqlite3.Connection, key: str) -> None:

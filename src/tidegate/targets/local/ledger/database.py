@@ -21,6 +21,7 @@ from tidegate.errors import LedgerError
 from tidegate.targets.local.ledger import schema
 from tidegate.targets.local.ledger.creation import create_if_missing
 from tidegate.targets.local.ledger.file_errors import damaged, explain
+from tidegate.targets.local.ledger.group_commits import Change, GroupCommits, T
 from tidegate.targets.local.ledger.values import UnreadableEntry
 
 BUSY_SECONDS = 60.0
@@ -43,6 +44,7 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
         self._file = (0, 0)
+        self._commits = GroupCommits(self.writing)
         create_if_missing(path)
         with self.explained():
             self._writer = self._connect()
@@ -100,6 +102,13 @@ class Database:
                     if db.in_transaction:
                         db.execute("ROLLBACK")
                 raise
+
+    def write(self, change: Change[T]) -> T:
+        """The result of ``change(connection)``, once it is committed; see ``GroupCommits``.
+
+        For the small changes that many threads make: those that wait share one transaction.
+        """
+        return self._commits.write(change)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -5,6 +5,7 @@ A run is found by its key, by its state, and by its subjects: the files and wind
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -44,6 +45,17 @@ def read_run(db: sqlite3.Connection, key: str) -> StoredRun | None:
     return StoredRun(row[0], load(RunRecord, row[1]), lease)
 
 
+def find_claimed_run(db: sqlite3.Connection, key: str, owner: str, attempt: int) -> int | None:
+    """The number of a run's row, if it is running, and this attempt of that owner runs it."""
+    row = db.execute(CLAIMED, (to_sql(key), to_sql(owner), attempt)).fetchone()
+    return None if row is None else int(row[0])
+
+
+CLAIMED = """
+    SELECT id FROM runs WHERE key = ? AND state = 'running' AND owner = ? AND attempt = ?
+"""
+
+
 def insert_run(db: sqlite3.Connection, record: RunRecord, lease: datetime) -> None:
     """Store a new run and what it is about."""
     id = db.execute(
@@ -71,9 +83,17 @@ def update_run(db: sqlite3.Connection, stored: StoredRun) -> None:
     )
 
 
-def update_record(db: sqlite3.Connection, id: int, record: RunRecord) -> None:
-    """Replace a record whose state, owner and times stay as they are."""
-    db.execute("UPDATE runs SET record = ? WHERE id = ?", (dumps(record), id))
+def write_publishing(db: sqlite3.Connection, id: int, products: Iterable[str]) -> None:
+    """Add to the ``publishing`` of a record; as a whole it is neither read nor written."""
+    (text,) = db.execute(PUBLISHING, (id,)).fetchone()
+    noted = json.loads(text) if text else []
+    publishing = list(dict.fromkeys((*noted, *products)))
+    if publishing != noted:
+        db.execute(PUBLISH, (json.dumps(publishing), id))
+
+
+PUBLISH = "UPDATE runs SET record = json_set(record, '$.publishing', json(?)) WHERE id = ?"
+PUBLISHING = "SELECT json_extract(record, '$.publishing') FROM runs WHERE id = ?"
 
 
 def _columns(record: RunRecord, lease: datetime | None) -> dict[str, Any]:

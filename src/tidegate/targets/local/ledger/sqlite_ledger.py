@@ -51,16 +51,19 @@ class SqliteLedger:
     def claim(
         self, run: Run, *, owner: str, lease: timedelta, now: datetime, release: str
     ) -> Claim:
-        with self.database.writing() as db:
-            return claims.claim_run(db, run, owner=owner, lease=lease, now=now, release=release)
+        return self.database.write(
+            lambda db: claims.claim_run(db, run, owner=owner, lease=lease, now=now, release=release)
+        )
 
     def intend(self, key: str, *, owner: str, attempt: int, products: Sequence[str]) -> None:
-        with self.database.writing() as db:
-            claims.note_publishing(db, key, owner=owner, attempt=attempt, products=products)
+        self.database.write(
+            lambda db: claims.note_publishing(
+                db, key, owner=owner, attempt=attempt, products=products
+            )
+        )
 
     def finish(self, record: RunRecord) -> None:
-        with self.database.writing() as db:
-            claims.finish_run(db, record)
+        self.database.write(lambda db: claims.finish_run(db, record))
 
     # The protocol: runs.
 
@@ -150,8 +153,7 @@ class SqliteLedger:
             return state.read_state(db, name)
 
     def set_state(self, name: str, value: str) -> None:
-        with self.database.writing() as db:
-            state.write_state(db, [(name, value)])
+        self.database.write(lambda db: state.write_state(db, [(name, value)]))
 
     # For the local service and its commands.
 
