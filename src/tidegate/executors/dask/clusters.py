@@ -1,6 +1,6 @@
 """The connection to a Dask cluster: one that runs already, or one that is started and ended here.
 
-dask and distributed are imported by this module and ``jobs`` only.
+dask and distributed are imported here, and by ``jobs``, ``scaling`` and ``reporting``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import dask
@@ -22,7 +23,7 @@ from distributed import Client, LocalCluster
 
 from tidegate.errors import ClusterError, ConfigurationError, TidegateError
 from tidegate.executors.dask.messages import Refused
-from tidegate.executors.dask.remote import carry_out
+from tidegate.executors.dask.reporting import TOPIC, carry_out_and_report
 from tidegate.executors.dask.scaling import Scaling
 from tidegate.executors.options import ExecutorChoice, Say
 from tidegate.runtime.wording import quantity
@@ -31,6 +32,22 @@ CONNECT = 10.0
 _RECONNECT = 5.0
 _NO_WORKER = 60.0
 _HUNG = "60s"
+
+
+@dataclass(eq=False)
+class _Pending:
+    """A request that was not answered yet."""
+
+    ended: Callable[[str | BaseException], None]
+    """Called with the answer, or with what went wrong."""
+    deadline: float
+    """When it is given up, by the monotonic clock."""
+    future: Any = None
+    """Dask's handle; Dask forgets the request when it is dropped."""
+    error: Exception | None = None
+    """Why it could not be sent."""
+    finished: bool = False
+    """Whether Dask said a while ago that it has ended."""
 
 
 class DaskCluster:
@@ -45,6 +62,8 @@ class DaskCluster:
         self._there = True
         self._reconnect_at = 0.0
         self._no_worker_since: float | None = None
+        self._pending: dict[str, _Pending] = {}
+        self._receive_answers()
         self.maximum = maximum
         """How many runs there can be at once."""
         self.wanted = 0
@@ -84,16 +103,47 @@ class DaskCluster:
         ``ended`` is called with the answer, or with what went wrong: TimeoutError after ``within``
         seconds. Returns a function that makes Dask forget the request.
         """
-        client = self._client
-        coroutine = _ask(client, text, f"{name}-{uuid.uuid4().hex[:8]}", address, within)
-        handle = asyncio.run_coroutine_threadsafe(coroutine, client.loop.asyncio_loop)
-        handle.add_done_callback(lambda done: ended(_answer(done)))
-        return handle.cancel
+        key = f"{name}-{uuid.uuid4().hex[:8]}"
+        pending = _Pending(ended, time.monotonic() + within)
+        self._pending[key] = pending
+        try:
+            pending.future = self._client.submit(
+                carry_out_and_report,
+                text,
+                key,
+                key=key,
+                pure=False,
+                workers=[address],
+                allow_other_workers=False,
+            )
+        except Exception as error:  # it has lost the scheduler
+            pending.error = error
+        return lambda: self._pending.pop(key, None)
+
+    def _receive_answers(self) -> None:
+        """Have answers sent to this process."""
+        with suppress(Exception):  # it has lost the scheduler again
+            self._client.subscribe_topic(TOPIC, self._answered)
+
+    def _answered(self, event: tuple[float, tuple[str, str]]) -> None:
+        key, answer = event[1]
+        pending = self._pending.pop(key, None)  # others are of another service, or were withdrawn
+        if pending is not None:
+            pending.ended(answer)
+
+    def _end_others(self) -> None:
+        """End those requests that were not answered by an event and will not be."""
+        now = time.monotonic()
+        for key, pending in list(self._pending.items()):
+            outcome = _outcome(pending, now)
+            if outcome is not None and self._pending.pop(key, None) is not None:
+                pending.ended(outcome)
 
     # --- workers ----------------------------------------------------------------------------
 
     def workers(self) -> Mapping[str, int]:
         """The addresses of the workers and their threads; none while there is no scheduler."""
+        self._end_others()
         found: Mapping[str, int] = {}
         there = self._client.status == "running"
         if there:
@@ -105,6 +155,8 @@ class DaskCluster:
             self._reconnect()
         if there != self._there:
             self._there = there
+            if there:
+                self._receive_answers()
             state = "is back" if there else "cannot be reached; runs wait until it is back"
             self._say(f"the Dask scheduler {self._address} {state}")
         self._say_if_no_worker(bool(found))
@@ -117,6 +169,7 @@ class DaskCluster:
         self._reconnect_at = time.monotonic() + _RECONNECT
         with suppress(OSError, TimeoutError, asyncio.TimeoutError):
             self._client = _connect(self._address, timeout=2.0)
+            self._receive_answers()
 
     def _say_if_no_worker(self, found: bool) -> None:
         if found or not self.wanted or not self._there:
@@ -158,21 +211,31 @@ class DaskCluster:
                     part.close(timeout=5)
 
 
-async def _ask(client: Client, text: str, key: str, address: str, within: float) -> str:
-    future = client.submit(
-        carry_out, text, key=key, pure=False, workers=[address], allow_other_workers=False
-    )
-    answer: str = await asyncio.wait_for(future, within)
+def _outcome(pending: _Pending, now: float) -> str | BaseException | None:
+    """The answer to a request as Dask knows it, or what went wrong; None while that is open."""
+    if pending.error is not None:
+        return pending.error
+    if now > pending.deadline:
+        return TimeoutError()
+    status = pending.future.status if pending.future is not None else "pending"
+    if status == "cancelled":
+        return asyncio.CancelledError()
+    if status == "error":
+        return _explained(pending.future.exception(timeout=CONNECT))
+    if status != "finished":
+        return None
+    if not pending.finished:  # its event may still be on its way
+        pending.finished = True
+        return None
+    try:
+        answer: str = pending.future.result(timeout=CONNECT)
+    except Exception as error:  # the worker that had it is gone
+        return error
     return answer
 
 
-def _answer(done: Any) -> str | BaseException:
-    if done.cancelled():
-        return asyncio.CancelledError()
-    error: BaseException | None = done.exception()
-    if error is None:
-        answer: str = done.result()
-        return answer
+def _explained(error: BaseException) -> BaseException:
+    """The error of a request: a worker that cannot import Tidegate is one to be refused."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:

@@ -12,10 +12,11 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
 
 from tidegate import __version__
 from tidegate.errors import (
@@ -64,7 +65,8 @@ class _Job:
 
     task: Task
     limits: Limits
-    result: Future[Outcome] = field(default_factory=Future)
+    ends: SimpleQueue[_End] = field(default_factory=SimpleQueue)
+    """How its attempts have ended; read by the thread that waits for the run."""
 
 
 @dataclass(eq=False)
@@ -77,6 +79,13 @@ class _Attempt:
     """See ``Request.permit``."""
     cancel: Callable[[], object] = lambda: None
     """Makes Dask forget the run."""
+
+
+class _End(NamedTuple):
+    attempt: _Attempt | None
+    """None if the run was with no worker."""
+    answer: str | BaseException
+    """The worker's, or why there is none."""
 
 
 class DaskExecutor:
@@ -150,8 +159,10 @@ class DaskExecutor:
             if self._failure is not None:
                 raise self._failure
             self._waiting.append(job)
-            self._assign()
-        outcome = job.result.result()
+        self._assign()
+        outcome = None
+        while outcome is None:
+            outcome = self._outcome(job.ends.get())
         wait_for_products(outcome, Path(task.work) / STORE)
         return outcome
 
@@ -162,10 +173,10 @@ class DaskExecutor:
             jobs, attempts = [*self._waiting], [*self._attempts]
             self._waiting.clear()
         for attempt in attempts:
-            self._end(attempt, Interrupted())
+            attempt.job.ends.put(_End(attempt, Interrupted()))
             self._withdraw(attempt)
         for job in jobs:
-            job.result.set_exception(Interrupted())
+            job.ends.put(_End(None, Interrupted()))
 
     def close(self) -> None:
         """Interrupt, and look for workers no more. The cluster stays open."""
@@ -176,16 +187,24 @@ class DaskExecutor:
     # --- placing runs -----------------------------------------------------------------------
 
     def _assign(self) -> None:
-        """Give runs that wait to workers that are free. The lock is held."""
-        while self._waiting and not self._stopped.is_set():
+        """Give runs that wait to workers that are free."""
+        while (attempt := self._next_attempt()) is not None:
+            self._submit(attempt)
+            if self._stopped.is_set() or attempt not in self._attempts:
+                self._withdraw(attempt)  # it was ended before there was anything to withdraw
+
+    def _next_attempt(self) -> _Attempt | None:
+        with self._lock:
+            if not self._waiting or self._stopped.is_set():
+                return None
             address = self._table.take(time.monotonic())
             if address is None:
-                return
+                return None
             job = self._waiting.popleft()
             permit = Path(job.task.work) / f"begun-{next(self._numbers)}"
             attempt = _Attempt(job, address, permit)
             self._attempts.add(attempt)
-            self._submit(attempt)
+            return attempt
 
     def _submit(self, attempt: _Attempt) -> None:
         assert self._expected is not None
@@ -193,7 +212,7 @@ class DaskExecutor:
         text = request_text(Request(task, limits, self._expected, str(attempt.permit)))
 
         def ended(answer: str | BaseException) -> None:
-            self._answered(attempt, answer)
+            attempt.job.ends.put(_End(attempt, answer))
 
         attempt.cancel = self._cluster.submit(
             text,
@@ -203,40 +222,47 @@ class DaskExecutor:
             ended=ended,
         )
 
-    def _answered(self, attempt: _Attempt, answer: str | BaseException) -> None:
-        """A worker has answered, or Dask has given the run up."""
-        result: Outcome | BaseException
+    def _outcome(self, end: _End) -> Outcome | None:
+        """What came of a run that a worker has answered, or that Dask has given up.
+
+        None if it goes on: it is for another worker. Raises as ``perform``. It is called by the
+        thread that waits for the run: Dask's own thread passes on the answers of all runs.
+        """
+        attempt, answer = end
+        if attempt is None:
+            assert isinstance(answer, BaseException)
+            raise answer
+        if not self._end(attempt):
+            return None  # it has ended before, in another way
         try:
             if isinstance(answer, BaseException):
                 raise answer
-            result = read_answer(answer)
+            return read_answer(answer)
         except Refused as refused:
             self._refuse(attempt, refused.error)
-            return
+            return None
         except TimeoutError:
             with self._lock:
                 self._table.refuse(attempt.address, time.monotonic() + REFUSED_FOR)
-            result = _lost(attempt.address, "it did not answer in time")
-        except TidegateError as error:
-            result = error
-        except BaseException as error:
-            result = _lost(attempt.address, str(error) or type(error).__name__)
-        self._end(attempt, result)
-        if isinstance(result, WorkerLost):
+            error: BaseException = _lost(attempt.address, "it did not answer in time")
+        except (TidegateError, Interrupted) as raised:
+            error = raised
+        except BaseException as raised:
+            error = _lost(attempt.address, str(raised) or type(raised).__name__)
+        finally:
+            self._assign()
+        if isinstance(error, WorkerLost):
             self._withdraw(attempt)
+        raise error
 
-    def _end(self, attempt: _Attempt, result: Outcome | BaseException) -> None:
-        """End an attempt, whichever way is the first to do so."""
+    def _end(self, attempt: _Attempt) -> bool:
+        """Whether this is the first way in which an attempt has ended; its place is free then."""
         with self._lock:
             if attempt not in self._attempts:
-                return
+                return False
             self._attempts.discard(attempt)
             self._table.release(attempt.address)
-            self._assign()
-        if isinstance(result, BaseException):
-            attempt.job.result.set_exception(result)
-        else:
-            attempt.job.result.set_result(result)
+            return True
 
     def _withdraw(self, attempt: _Attempt) -> None:
         """Make Dask and the worker stop a run."""
@@ -249,13 +275,10 @@ class DaskExecutor:
     def _refuse(self, attempt: _Attempt, error: TidegateError) -> None:
         """A worker cannot carry out runs: the run is the next one for another worker."""
         with self._lock:
-            if attempt not in self._attempts:
-                return
-            self._attempts.discard(attempt)
-            self._table.release(attempt.address)
             self._reject(attempt.address, error)
             self._waiting.appendleft(attempt.job)
-            self._assign()
+            if self._stopped.is_set():
+                attempt.job.ends.put(_End(None, Interrupted()))
 
     def _reject(self, address: str, error: TidegateError) -> None:
         now = time.monotonic()
@@ -283,10 +306,9 @@ class DaskExecutor:
             with self._lock:
                 self._reject(address, error)
         for attempt in lost:
-            self._end(attempt, _lost(attempt.address, "it is not in the cluster any more"))
-            self._withdraw(attempt)
-        with self._lock:
-            self._assign()
+            error = _lost(attempt.address, "it is not in the cluster any more")
+            attempt.job.ends.put(_End(attempt, error))
+        self._assign()
         self._check_usable()
 
     def _check_usable(self) -> None:
@@ -308,7 +330,7 @@ class DaskExecutor:
             jobs = [*self._waiting]
             self._waiting.clear()
         for job in jobs:
-            job.result.set_exception(self._failure)
+            job.ends.put(_End(None, self._failure))
 
     def _idle(self, addresses: list[str], retire: bool) -> list[str]:
         """Those workers that have no run; ``retire``: they get none any more."""
