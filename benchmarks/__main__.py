@@ -18,6 +18,7 @@ from benchmarks import (
     aws_warm,
     control,
     dask_feed,
+    dask_overhead,
     job_planning,
     memory,
     overhead,
@@ -47,12 +48,13 @@ AWS: Mapping[str, Benchmark] = {
     "l": aws_fleet.measure,
 }
 CLUSTER: Mapping[str, Benchmark] = {"m": dask_feed.measure}
-LONG: Mapping[str, Benchmark] = {"n": job_planning.measure}
+LONG: Mapping[str, Benchmark] = {"n": job_planning.measure, "r": dask_overhead.measure}
 BENCHMARKS: Mapping[str, Benchmark] = {**LOCAL, **AWS, **CLUSTER, **LONG}
 _WHICH = """a overhead, b throughput, c control, d memory, j pages over a long history, p workers
 (these by default); on the AWS emulator e a VAP's inputs, f warm invocation, g cold start, h memory
 at rest; i templates of many configs, k requests of an overview,
 l many configs with a file a minute; m runs a second to 200 Dask workers;
+r what Dask adds to a run, on 1, 2 and 4 workers;
 n choosing the runs of a job over ten years"""
 
 

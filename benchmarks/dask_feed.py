@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.feed import SleepingExecutor, feed, sleep_in_place_of_tsdat
@@ -50,7 +50,10 @@ def measure(folder: Path, quick: bool) -> list[Figure]:
 def _feed(folder: Path, count: int, workers: int, seconds: float) -> tuple[float, float]:
     """As ``feed``, with Dask workers."""
     folder.mkdir()
-    with _workers(folder, workers, seconds) as address:
+    preload = folder / "sleep_preload.py"
+    root = str(Path(__file__).resolve().parent.parent)
+    preload.write_text(_PRELOAD.format(root=root, seconds=seconds))
+    with dask_workers(folder, [workers // _PROCESSES] * _PROCESSES, preload) as address:
         choice = ExecutorChoice("dask", dask=DaskOptions(address, maximum=workers))
         with EXECUTORS["dask"](choice) as new_executor:
             executor = new_executor(ExecutorOptions((sys.executable,), folder))
@@ -58,19 +61,22 @@ def _feed(folder: Path, count: int, workers: int, seconds: float) -> tuple[float
 
 
 @contextlib.contextmanager
-def _workers(folder: Path, count: int, seconds: float) -> Iterator[str]:
-    """A scheduler and workers as processes of their own; the scheduler's address."""
+def dask_workers(
+    folder: Path, threads: Sequence[int], preload: Path | None = None
+) -> Iterator[str]:
+    """A scheduler and workers as processes of their own; the scheduler's address.
+
+    ``threads`` has the number of threads of each worker, and ``preload`` is a module to load there.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"tcp://127.0.0.1:{port}"
-    preload = folder / "sleep_preload.py"
-    root = str(Path(__file__).resolve().parent.parent)
-    preload.write_text(_PRELOAD.format(root=root, seconds=seconds))
     common = ("--no-dashboard",)
     scheduler = ["dask_scheduler", "--host", "127.0.0.1", "--port", str(port), *common]
-    worker = ["dask_worker", address, "--nthreads", str(count // _PROCESSES), "--no-nanny"]
-    worker += ["--preload", str(preload), *common]
+    worker = ["dask_worker", address, "--no-nanny", "--memory-limit", "0", *common]
+    worker += ["--preload", str(preload)] if preload is not None else []
+    workers = [[*worker, "--nthreads", str(number)] for number in threads]
     with (folder / "dask.log").open("ab") as log:
         processes = [
             subprocess.Popen(
@@ -79,7 +85,7 @@ def _workers(folder: Path, count: int, seconds: float) -> Iterator[str]:
                 stdout=log,
                 stderr=log,
             )
-            for command in (scheduler, *[worker] * _PROCESSES)
+            for command in (scheduler, *workers)
         ]
     try:
         while True:

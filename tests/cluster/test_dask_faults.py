@@ -1,9 +1,12 @@
 """Real Dask schedulers and workers that die and hang: nothing is lost, and nothing is doubled."""
 
+import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
-from service_workspace import config, contents, csv, eventually, ingest, make
+from service_workspace import config, contents, csv, eventually, fill, ingest, make
 
 pytestmark = pytest.mark.functional
 
@@ -60,10 +63,14 @@ def assert_done(place, expected, attempts=2):
     assert contents(place) == expected
 
 
-def test_a_cluster_on_this_machine(tmp_path, expected):
+def test_a_cluster_on_this_machine_with_pipelines_in_another_python(tmp_path, expected):
+    """Another one than the service's, if it is here; Dask's workers have the service's."""
+    other = Path(__file__).parents[2] / ".venvs/tsdat-0.10/bin/python"
+    python = str(other) if other.exists() else sys.executable
     place = make(tmp_path / "workspace", CONFIG)
     deliver(place)
-    place.once("--executor", "dask")
+    done = place.run("up", "--once", "--workers", "1", "--executor", "dask", "--python", python)
+    assert done.code == 0, done
     assert contents(place) == expected
     place.assert_whole()
 
@@ -99,3 +106,27 @@ def test_a_killed_service_with_a_run_under_way(service, dask_cluster, expected):
     assert place.record(SLOW).state == "running"
     with place.up("--dask-scheduler", dask_cluster.address):
         assert_done(place, expected)
+
+
+def test_a_full_shared_disk(dask_cluster, tmp_path, mount, expected):
+    """No run is lost, and none fails: all wait until there is room."""
+    (tmp_path / "disk").mkdir()
+    mount("-t", "tmpfs", "-o", "size=12m", "tmpfs", str(tmp_path / "disk"))
+    place = make(tmp_path / "disk" / "workspace", CONFIG)
+    worker = dask_cluster.start_worker()
+    with place.up("--dask-scheduler", dask_cluster.address) as up:
+        place.put("tiny/one/000.csv", csv("2022-04-01T00:00:00", (0, 1)))
+        place.ended("tiny/one/000.csv", "succeeded")
+        ballast = tmp_path / "disk" / "ballast"
+        fill(ballast)
+        os.truncate(ballast, ballast.stat().st_size - 65536)  # room for the ledger, not for a run
+        for n in range(1, FILES):
+            place.put(f"tiny/one/{n:03}.csv", csv(f"2022-04-{1 + n:02}T00:00:00", (n, n + 1)))
+        up.says("disk is full")
+        ballast.unlink()
+        for n in range(1, FILES):
+            place.ended(f"tiny/one/{n:03}.csv", "succeeded")
+    assert contents(place) == expected
+    place.assert_whole()
+    worker.end()
+    dask_cluster.workers.clear()

@@ -19,6 +19,12 @@ def test_the_libraries_errors_are_explained_by_the_free_space(tmp_path, monkeypa
     found = explain_full_disk(VAGUE, tmp_path)
     assert (found.kind, is_full_disk(found)) == ("transient", True)
     assert found.next
+    denied = Failure(
+        "bad-input", f"PermissionError: [Errno 13] Permission denied: '{tmp_path}/a.nc'"
+    )
+    assert is_full_disk(explain_full_disk(denied, tmp_path))
+    elsewhere = Failure("bad-input", "PermissionError: [Errno 13] Permission denied: '/etc/shadow'")
+    assert explain_full_disk(elsewhere, tmp_path) == elsewhere
     other = Failure("bad-input", "ValueError: the header is wrong")
     assert explain_full_disk(other, tmp_path) == other
 

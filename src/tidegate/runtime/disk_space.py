@@ -19,13 +19,15 @@ _VAGUE = ("HDF error", "NetCDF", "Unable to", "cannot stage", "cannot make", "ca
 def explain_full_disk(failure: Failure, folder: Path) -> Failure:
     """The failure, as a transient one about the disk if that is what it comes from.
 
-    The libraries below netCDF do not say that a disk is full ("NetCDF: HDF error"): the free space
-    of ``folder`` does, as long as what the run has written is still there.
+    The libraries below netCDF do not say that a disk is full ("NetCDF: HDF error", or that
+    permission is denied for a new file): the free space of ``folder``, where it works, does, as
+    long as what the run has written is still there.
     """
     if is_full_disk(failure):
         return failure
     clear = any(words in failure.message.lower() for words in _SAID)
-    vague = any(words in failure.message for words in _VAGUE)
+    denied = "Permission denied" in failure.message and str(folder) in failure.message
+    vague = denied or any(words in failure.message for words in _VAGUE)
     low = _is_low(folder)
     if not clear and not (vague and low):
         return failure
