@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-quick test-aws test-random lint bench bench-aws screenshots lock clean
+.PHONY: help demo test test-quick test-aws test-random lint bench bench-aws bench-scale screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench: $(READY)  ## the benchmarks, against plain Tsdat, as ratios
 
 bench-aws: $(READY)  ## the same on the AWS emulator, against plain Tsdat with its own FileSystemS3
 	$(BIN)/python -m benchmarks e f g h i k
+
+bench-scale: $(READY)  ## a million files on record (makes 4 GB), a burst, and Dagster beside Tidegate
+	$(BIN)/python -m benchmarks o q
 
 screenshots: $(READY)  ## the pictures of the dashboard in docs/images, with Debian's chromium
 	$(BIN)/python -m scripts.screenshots

@@ -17,11 +17,13 @@ from benchmarks import (
     aws_overview,
     aws_warm,
     control,
+    dagster_peer,
     dask_feed,
     dask_overhead,
     job_planning,
     memory,
     overhead,
+    scale,
     templates,
     throughput,
     workers,
@@ -48,14 +50,20 @@ AWS: Mapping[str, Benchmark] = {
     "l": aws_fleet.measure,
 }
 CLUSTER: Mapping[str, Benchmark] = {"m": dask_feed.measure}
-LONG: Mapping[str, Benchmark] = {"n": job_planning.measure, "r": dask_overhead.measure}
+LONG: Mapping[str, Benchmark] = {
+    "n": job_planning.measure,
+    "o": scale.measure,
+    "q": dagster_peer.measure,
+    "r": dask_overhead.measure,
+}
 BENCHMARKS: Mapping[str, Benchmark] = {**LOCAL, **AWS, **CLUSTER, **LONG}
 _WHICH = """a overhead, b throughput, c control, d memory, j pages over a long history, p workers
 (these by default); on the AWS emulator e a VAP's inputs, f warm invocation, g cold start, h memory
 at rest; i templates of many configs, k requests of an overview,
 l many configs with a file a minute; m runs a second to 200 Dask workers;
-r what Dask adds to a run, on 1, 2 and 4 workers;
-n choosing the runs of a job over ten years"""
+n choosing the runs of a job over ten years; o a million files on record, and a burst of 10,000;
+q the same files by Dagster's in-process executor;
+r what Dask adds to a run, on 1, 2 and 4 workers"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -110,17 +110,17 @@ def _pairs(folder: Path, plots: workspaces.Plots, warm_up: int, count: int) -> l
             # Turn and turn about, so that neither always comes second.
             first = plain.run(workspaces.HUMBOLDT, copy) if number % 2 else None
             arrived = arrive(workspace, file, raw)
-            recorded = _recorded(ledger, file.relative_to(raw).as_posix())
+            at = recorded(ledger, file.relative_to(raw).as_posix())
             record = service.next().record
             run = first or plain.run(workspaces.HUMBOLDT, copy)
             for product in record.products:
                 if not (workspace.output / product.key).exists():
                     raise RuntimeError(f"{product.key} is on record and not there")
-            pairs.append(Pair(run.seconds, arrived, recorded, record))
+            pairs.append(Pair(run.seconds, arrived, at, record))
     return pairs[warm_up:]
 
 
-def _recorded(ledger: SqliteLedger, key: str) -> float:
+def recorded(ledger: SqliteLedger, key: str) -> float:
     """When a file's run is on record as succeeded, s since 1970.
 
     Looks seldom enough not to be in the way: the figure is too large by a millisecond, if anything.

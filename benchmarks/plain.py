@@ -10,12 +10,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tidegate.runtime.process import ENVIRONMENT
+
+_PROCESS = str(Path(__file__).with_name("plain_process.py"))
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,27 @@ class PlainRun:
 
 
 class PlainTsdat:
-    """A process that runs Tsdat pipelines of one repository; products go below ``root``."""
+    """A process that runs Tsdat pipelines of one repository; products go below ``root``.
 
-    def __init__(self, repository: Path, root: Path) -> None:
+    ``command`` starts another process than ``plain_process``, with these environment variables.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        root: Path,
+        command: Sequence[str] = (sys.executable, "-P", _PROCESS),
+        **variables: str,
+    ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("plain_process.py"))],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             cwd=repository,
-            env={**os.environ, **ENVIRONMENT, "TSDAT_STORAGE_ROOT": str(root)},
+            env={**os.environ, **ENVIRONMENT, "TSDAT_STORAGE_ROOT": str(root), **variables},
         )
 
     def run(self, config: str, file: Path) -> PlainRun:

@@ -15,6 +15,9 @@ printf 'tsdat==0.5.*\n' |
 printf 'tsdat==0.7.1\n' |
   lock --python-version 3.9 --exclude-newer 2024-01-15 - -o requirements/tsdat-0.7.1.txt
 printf 'tsdat==0.10.*\n' | lock --python-version 3.13 - -o requirements/tsdat-0.10.txt
+# The benchmark beside Dagster, with the same Tsdat as ours.
+printf 'dagster\ntsdat\n' |
+  lock --universal --python-version 3.11 -c requirements/dev.txt - -o requirements/dagster.txt
 # In images: uv, and the packages of the function's own process, as they are tested here.
 image=src/tidegate/deploy/images/context
 printf 'uv\n' | lock --universal --python-version 3.10 -c requirements/uv.txt - -o $image/uv.txt

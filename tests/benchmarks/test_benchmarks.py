@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,14 @@ from benchmarks.__main__ import AWS, CLUSTER, LOCAL, main
 from benchmarks.emulator import Traffic
 from benchmarks.memory import slope
 from benchmarks.report import Figure, median, table
+
+from benchmarks import scale
+from tidegate.runtime.manifest import Config
+from tidegate.targets.local.inputs import FolderInputs
+from tidegate.targets.local.ledger import SqliteLedger
+from tidegate.targets.local.look import InputLook
+from tidegate.targets.local.sightings import Sightings
+from tidegate.workspace.folder import Workspace
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +34,21 @@ def test_runs_at_a_tiny_size(name: str, tmp_path: Path, capsys: pytest.CaptureFi
     if name != "h":  # nobody has said how much memory it may be
         assert any(figure["met"] is not None for figure in answer["figures"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_large_workspace_is_as_a_service_would_have_left_it(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.prepare()
+    scale.fill(workspace, scale.Size(60, folder=20, burst=0, idle=0.0))
+    config = Config("lidar", "humboldt", "Ingest", "S3", "x.yaml", input_path="lidar/humboldt/")
+    with SqliteLedger(workspace.ledger) as ledger:
+        records = list(ledger.records(config=config.id))
+        assert len({record.run.inputs[0].key for record in records}) == 60
+        assert all((workspace.output / r.products[0].key).is_file() for r in records)
+        assert {p.key for p in ledger.products()} == {r.products[0].key for r in records}
+        sightings = Sightings(FolderInputs(workspace.input), [config], ledger, print)
+        look = InputLook(workspace.input, sightings, ledger, [config])
+        assert [f for found in look.new_files((), lambda: datetime.now(UTC)) for f in found] == []
 
 
 def test_a_figure_knows_its_target() -> None:
