@@ -27,6 +27,7 @@ from samples import (
 )
 
 from tidegate.runtime.ledger_rules import overlaps
+from tidegate.runtime.open_failures import acknowledge, acknowledged
 from tidegate.runtime.protocols import ClaimLost, Ledger, Span
 from tidegate.runtime.records import dumps, loads
 from tidegate.runtime.runs import Failure, Input, Product, Run, RunRecord, Window
@@ -421,6 +422,21 @@ def test_small_values(ledger: Ledger) -> None:
     ledger.set_state("cursors/x", '{"é": 2}')
     assert ledger.state("cursors/x") == '{"é": 2}'
     assert ledger.state("cursors") is None
+
+
+def test_acknowledgements_at_the_same_moment_are_all_kept(ledger: Ledger) -> None:
+    """None is lost, although all are in one value."""
+    people = 4
+    together = threading.Barrier(people)
+
+    def work(person: int) -> None:
+        together.wait()
+        for n in range(5):
+            acknowledge(ledger, f"{person}.{n}", str(person), T0)
+
+    with ThreadPoolExecutor(people) as pool:
+        list(pool.map(work, range(people)))
+    assert set(acknowledged(ledger)) == {f"{p}.{n}" for p in range(people) for n in range(5)}
 
 
 @pytest.mark.parametrize("name", ["a b+c%20'\"\n.dat", "é", "e\u0301", "风/🌊", "\udcff\udc80.dat"])

@@ -135,6 +135,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.both("set_state", name, value)
         self.both("state", name)
 
+    @rule(name=st.sampled_from(["x", "y"]), value=versions)
+    def change_state(self, name: str, value: str) -> None:
+        self.both("change_state", name, lambda text: f"{(text or '')[-4:]}{value}")
+        self.both("state", name)
+
     @rule(begin=st.integers(-1, 7), length=st.integers(1, 3), stream=st.sampled_from(STREAMS))
     def overlapping(self, begin: int, length: int, stream: str) -> None:
         window = {"begin": at(begin), "end": at(begin + length)}

@@ -106,7 +106,9 @@ def test_a_ledger_of_version_1_is_migrated(path: Path) -> None:
         db.commit()
     with SqliteLedger(path) as ledger:
         assert list(ledger.records()) == [running, old]
-        assert ledger.average_seconds(CONFIG) == 3 * 3600  # a column that version 1 did not have
+        assert (
+            ledger.history.average_seconds(CONFIG) == 3 * 3600
+        )  # a column that version 1 did not have
         assert ledger.untaken(CONFIG, old.run.inputs) == []
         assert SqliteQueue(ledger).put([ingest("c")], T0) == 1
         carry_out(ledger, ingest("c"))
@@ -398,14 +400,14 @@ def test_abandon_ends_leases(ledger: SqliteLedger) -> None:
 
 def test_counts_and_average(ledger: SqliteLedger) -> None:
     assert ledger.counts() == {}
-    assert ledger.average_seconds(CONFIG) is None
+    assert ledger.history.average_seconds(CONFIG) is None
     for n in range(4):
         carry_out(ledger, ingest(f"{n}"), now=T0 + n * HOUR, took=n)
     carry_out(ledger, ingest("bad"), "failed", took=1000)
     carry_out(ledger, ingest("x", config="x/y"), "empty")
     assert ledger.counts() == {CONFIG: {"succeeded": 4, "failed": 1}, "x/y": {"empty": 1}}
-    assert ledger.average_seconds(CONFIG) == 1.5
-    assert ledger.average_seconds(CONFIG, latest=2) == 2.5
+    assert ledger.history.average_seconds(CONFIG) == 1.5
+    assert ledger.history.average_seconds(CONFIG, latest=2) == 2.5
 
 
 def seen(key: str, n: int = 1) -> SeenFile:

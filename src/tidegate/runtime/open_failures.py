@@ -63,15 +63,23 @@ def only_open(
 
 def acknowledged(ledger: Ledger) -> dict[str, Acknowledgement]:
     """The acknowledged failures, by the keys of their runs."""
-    found = json.loads(ledger.state(_STATE) or "{}")
-    return {key: from_json(Acknowledgement, data) for key, data in found.items()}
+    return _from_text(ledger.state(_STATE))
 
 
 def acknowledge(ledger: Ledger, key: str, who: str, when: datetime) -> None:
     """Note that the failure of a run is known: it is no longer open. Keeps the latest 2,000."""
-    known = {**acknowledged(ledger), key: Acknowledgement(who, when)}
-    latest = sorted(known.items(), key=lambda item: item[1].when)[-_KEPT:]
-    ledger.set_state(_STATE, json.dumps({key: to_json(noted) for key, noted in latest}))
+
+    def add(text: str | None) -> str:
+        known = {**_from_text(text), key: Acknowledgement(who, when)}
+        latest = sorted(known.items(), key=lambda item: item[1].when)[-_KEPT:]
+        return json.dumps({key: to_json(noted) for key, noted in latest})
+
+    ledger.change_state(_STATE, add)
+
+
+def _from_text(text: str | None) -> dict[str, Acknowledgement]:
+    found = json.loads(text or "{}")
+    return {key: from_json(Acknowledgement, data) for key, data in found.items()}
 
 
 def open_plots(ledger: Ledger, config: str | None = None) -> Iterator[RunRecord]:

@@ -7,7 +7,7 @@ Executor. ``testing`` holds in-memory doubles of all five. One set of contract t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -208,6 +208,13 @@ class Ledger(Protocol):
 
     def set_state(self, name: str, value: str) -> None:
         """Store a small durable value."""
+
+    def change_state(self, name: str, change: Callable[[str | None], str]) -> None:
+        """Store what ``change`` makes of a value; None stands for no value.
+
+        No change that is made at the same time is lost: ``change`` may be called again, with the
+        newer value. It must not use the ledger.
+        """
 
 
 @dataclass(frozen=True)

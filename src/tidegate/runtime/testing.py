@@ -259,6 +259,10 @@ class MemoryLedger:
     def set_state(self, name: str, value: str) -> None:
         self._state[name] = value
 
+    def change_state(self, name: str, change: Callable[[str | None], str]) -> None:
+        with self._lock:
+            self._state[name] = change(self._state.get(name))
+
 
 @dataclass
 class _Entry:

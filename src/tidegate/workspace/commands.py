@@ -129,7 +129,7 @@ def raw_files(loaded: LoadedWorkspace, config: Config, say: Say = lambda text: N
 def estimate(loaded: LoadedWorkspace, id: str, count: int, workers: int) -> str:
     """How long so many runs will take, from past runs; "" if there are none."""
     with loaded.ledger() as ledger:
-        average = ledger.average_seconds(id)
+        average = ledger.history.average_seconds(id)
     if not count or average is None:
         return ""
     left = timedelta(seconds=round(average * count / min(workers, count)))

@@ -100,7 +100,7 @@ def estimate_job(
             counted(total + runs)
         total += runs
         size = _average_size(ledger, id)
-        found.append(ConfigEstimate(id, runs, repeated, ledger.average_seconds(id), size))
+        found.append(ConfigEstimate(id, runs, repeated, ledger.history.average_seconds(id), size))
     return JobEstimate(tuple(found), _free(output))
 
 

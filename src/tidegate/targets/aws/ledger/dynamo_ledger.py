@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from tidegate.runtime.protocols import Claim, Span
@@ -158,3 +158,7 @@ class DynamoLedger:
     def set_state(self, name: str, value: str, keep: timedelta | None = None) -> None:
         """See ``Ledger.set_state``; DynamoDB may delete the value after ``keep``."""
         self._state.write(name, value, keep)
+
+    def change_state(self, name: str, change: Callable[[str | None], str]) -> None:
+        """See ``Ledger.change_state``."""
+        self._state.change(name, change)

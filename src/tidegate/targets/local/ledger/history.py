@@ -22,6 +22,11 @@ class History:
         with self._database.reading() as db:
             return runs.read_latest(db, config, subjects)
 
+    def average_seconds(self, config: str, latest: int = 50) -> float | None:
+        """The average duration of the latest successful runs of a config, s; None without any."""
+        with self._database.reading() as db:
+            return runs.average_duration(db, config, latest)
+
     def extent(self, datastreams: Iterable[str]) -> tuple[datetime, datetime] | None:
         """The first time in the data of some datastreams, and a time that none of it is after."""
         with self._database.reading() as db:

@@ -155,6 +155,10 @@ class SqliteLedger:
     def set_state(self, name: str, value: str) -> None:
         self.database.write(lambda db: state.write_state(db, [(name, value)]))
 
+    def change_state(self, name: str, change: Callable[[str | None], str]) -> None:
+        with self.database.writing() as db:
+            state.write_state(db, [(name, change(state.read_state(db, name)))])
+
     # For the local service and its commands.
 
     def abandon(self, owner_prefix: str = "") -> int:
@@ -169,11 +173,6 @@ class SqliteLedger:
         """How many runs each config has in each state."""
         with self.database.reading() as db:
             return runs.count_runs(db)
-
-    def average_seconds(self, config: str, latest: int = 50) -> float | None:
-        """The average duration of the latest successful runs of a config, s; None without any."""
-        with self.database.reading() as db:
-            return runs.average_duration(db, config, latest)
 
     def prune(self, before: datetime, stopped: Callable[[], bool] = lambda: False) -> int:
         """Forget runs that ended before then and that nothing needs; returns how many.
