@@ -13,6 +13,7 @@ import pytest
 from aws_bench import INGEST, Bench, raises, writes
 
 from tidegate.errors import WorkerLost
+from tidegate.runtime.notices.digest import Message
 from tidegate.runtime.open_failures import open_failures
 from tidegate.runtime.runs import Failure, Run
 from tidegate.runtime.task import Outcome, Task
@@ -20,7 +21,8 @@ from tidegate.targets.aws import backlog_work, messages, requests, sweep_handler
 from tidegate.targets.aws.backlog_work import BacklogWork, Search
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.s3 import S3Inputs
-from tidegate.targets.aws.sweep import Sweep, SweepFailed
+from tidegate.targets.aws.sweep import Sweep, SweepFailed, sweep_log
+from tidegate.targets.aws.sweep_messages import SweepMessages
 from tidegate.targets.aws.swept_config import SweptConfig, sweep_event
 
 NOW = datetime.now(timezone.utc)
@@ -35,11 +37,18 @@ class Sweeping:
         self.bench = bench
         self.now = NOW
         self.dead_letters = dead_letters
+        self.sent: list[Message] = []
+        log = sweep_log("INFO")
+        messages = SweepMessages(
+            bench.ledger, self.sent.append, log, name="sweep", place="branch", link=""
+        )
         self._sweep = Sweep(
             bench.ledger,  # type: ignore[arg-type]
             bench.clients,
+            messages,
             input_bucket=bench.settings.input_bucket,
             output_bucket=bench.settings.output_bucket,
+            log=log,
             now=lambda: self.now,
         )
 
@@ -52,15 +61,6 @@ class Sweeping:
 @pytest.fixture
 def sweeping(bench: Bench, new: New) -> Sweeping:
     return Sweeping(bench, new["queue"]())
-
-
-def metrics(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
-    """What CloudWatch gets."""
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line]
-    sent = [line for line in lines if "_aws" in line]
-    return {
-        name: line[name][0] for line in sent for name in ("DeadLetters", "Silent") if name in line
-    }
 
 
 def request(bench: Bench, *keys: str) -> list[Run]:
@@ -164,9 +164,7 @@ def test_a_search_on_request(
     assert {record.run.inputs[0].key[15] for record in bench.records()} == set("abcde")
 
 
-def test_dead_letters_become_failures(
-    bench: Bench, sweeping: Sweeping, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_dead_letters_become_failures(bench: Bench, sweeping: Sweeping) -> None:
     """Those that name no run stay where they are; a file with a later run needs nothing."""
     bench.worker.behaviour = raises(WorkerLost("the worker died"), times=1)
     (tried,) = bench.arrive("lidar/humboldt/tried.sta", b"1")
@@ -183,9 +181,11 @@ def test_dead_letters_become_failures(
     ):
         text = body if isinstance(body, str) else json.dumps(body)
         bench.clients.sqs.send_message(QueueUrl=sweeping.dead_letters, MessageBody=text)
-    capsys.readouterr()
     sweeping.at(NOW)
-    assert metrics(capsys) == {"DeadLetters": 5}
+    [message] = sweeping.sent
+    assert "3 failed runs" in message.title
+    for words in ("tried.sta failed", "never.sta failed", "2 messages could not be handled"):
+        assert words in message.body
     failures = {r.run.inputs[0].key[15:]: r for r in open_failures(bench.ledger)}
     assert set(failures) == {"tried.sta", "never.sta"}
     assert failures["tried.sta"].failure is not None
@@ -197,25 +197,25 @@ def test_dead_letters_become_failures(
     assert list(open_failures(bench.ledger)) == []
 
 
-def test_a_config_without_runs_is_reported(
-    clients: Clients, new: New, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Even if it is expected so seldom that no alarm can look back so far."""
+def test_a_config_without_runs_is_reported(clients: Clients, new: New, tmp_path: Path) -> None:
+    """Once; and that it is over."""
     config = replace(INGEST, expect_every=30 * 86_400)
     bench = Bench(clients, new, tmp_path, config)
     sweeping = Sweeping(bench, new["queue"]())
     sweeping.at(NOW - 40 * DAY)
     sweeping.at(NOW - 11 * DAY)
-    assert metrics(capsys) == {}
+    assert sweeping.sent == []
     sweeping.at(NOW - 9 * DAY)
-    assert metrics(capsys) == {"Silent": 1}
-    bench.arrive("lidar/humboldt/a", b"1")
+    sweeping.at(NOW - 8 * DAY)
+    assert ["1 stale config" in message.title for message in sweeping.sent] == [True]
+    bench.send(bench.created(bench.put("lidar/humboldt/a", b"1"), at=NOW))
+    bench.drain()
     sweeping.at(NOW + 29 * DAY)
-    assert metrics(capsys) == {}
+    assert "1 recovery" in sweeping.sent[1].title
 
 
 def test_events_that_did_not_reach_the_event_bus(
-    bench: Bench, sweeping: Sweeping, new: New, capsys: pytest.CaptureFixture[str]
+    bench: Bench, sweeping: Sweeping, new: New
 ) -> None:
     """EventBridge puts them into a queue of the stack; each goes to the configs that wait for it,
     and those that are about no file are left."""
@@ -225,7 +225,7 @@ def test_events_that_did_not_reach_the_event_bus(
         body = messages.arrived(bucket, bench.put(key, key.encode()))
         bench.clients.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(body))
     sweeping.at(NOW, name)
-    assert metrics(capsys) == {"DeadLetters": 3}
+    assert "3 events about new files did not reach" in sweeping.sent[0].body
     assert requests.count_messages(queue, bench.clients) == (0, 0)
     assert bench.visible() == 2
     bench.drain()
@@ -235,7 +235,7 @@ def test_events_that_did_not_reach_the_event_bus(
     }
     bench.clients.sqs.send_message(QueueUrl=queue, MessageBody="no event")
     sweeping.at(NOW, name)
-    assert metrics(capsys) == {"DeadLetters": 1}
+    assert len(sweeping.sent) == 1, "there is one message about it"
     assert requests.count_messages(queue, bench.clients) == (0, 1)  # hidden for a while
     with pytest.raises(SweepFailed):
         sweeping.at(NOW, "no-such-queue")

@@ -9,7 +9,7 @@ from tidegate.config.models import AwsKeys
 from tidegate.deploy.core.package import Tool
 from tidegate.deploy.design.model import Code, Image, Plan
 from tidegate.deploy.design.plan import Options, plan_release
-from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.manifest import Config, Manifest, NoticeSettings
 
 ACCOUNT = "123456789012"
 REGION = "us-west-2"
@@ -90,9 +90,15 @@ def plan_of(
     options: Options = OPTIONS,
     images: Mapping[str, Code] | None = None,
     keys: AwsKeys = KEYS,
+    notices: Mapping[str, NoticeSettings] | None = None,
     **more: Any,
 ) -> Plan:
     codes: dict[str, Code] = {config.pipeline: Image(DIGEST) for config in configs}
     return plan_release(
-        keys, Manifest(configs), branch, codes | dict(images or {}), options, **more
+        keys,
+        Manifest(configs, notices=notices or {}),
+        branch,
+        codes | dict(images or {}),
+        options,
+        **more,
     )

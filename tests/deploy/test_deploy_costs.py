@@ -257,24 +257,14 @@ class TestPrices:
     [
         (ingest(expect_every=3600), "succeeded", []),
         (ingest(), "failed", ["Failures"]),
-        (vap(), "succeeded", []),
-        (vap(expect_every=86_400), "succeeded", []),
     ],
 )
-def test_only_what_an_alarm_needs_is_sent_as_a_custom_metric(
+def test_only_failures_are_sent_as_a_custom_metric(
     config: Config, state: State, sent: list[str]
 ) -> None:
     reporting = pytest.importorskip("tidegate.targets.aws.reporting")
     ended = replace(record(config, BEGIN), state=state)
     assert [name for name, _, _ in reporting.measures(ended)] == sent
-    watched = {
-        metric.name
-        for stack in plan_of(config).stacks
-        for alarm in stack.configs[0].alarms
-        for metric in alarm.metrics
-        if metric.namespace == reporting.NAMESPACE
-    }
-    assert watched == {"Failures"}
 
 
 def test_in_words() -> None:

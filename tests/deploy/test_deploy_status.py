@@ -79,7 +79,7 @@ def test_configs(main: Deployed) -> None:
             )
         clients.sqs.send_message(QueueUrl=url, MessageBody="{}")
     clients.client("cloudwatch").set_alarm_state(
-        AlarmName=names.alarm("buoy", "humboldt", "failures"), StateValue="ALARM", StateReason="t"
+        AlarmName=names.alarm("buoy", "humboldt", "age"), StateValue="ALARM", StateReason="t"
     )
     found = status.collect_status(main.opened(), NOW)
     morro, humboldt, vap = found.configs
@@ -91,7 +91,7 @@ def test_configs(main: Deployed) -> None:
     assert (humboldt.last.outcome, humboldt.last.why) == ("failed", "no such column")
     assert (humboldt.last.lag, humboldt.failed) == (None, 1)
     assert (humboldt.queues.waiting, humboldt.queues.dead) == (1, 1)
-    assert (humboldt.alarms, found.alarms) == (("failures",), 1)
+    assert (humboldt.alarms, found.alarms) == (("age",), 1)
     assert (vap.last, vap.failed, vap.schedule) == (None, 0, "ENABLED")
     due = NOW.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     assert (vap.next, morro.next, morro.schedule) == (due, None, "")

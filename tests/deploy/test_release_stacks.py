@@ -24,7 +24,7 @@ from tidegate.deploy.design.model import Plan, Zip
 from tidegate.deploy.design.plan import Options
 from tidegate.deploy.design.templates import LARGEST, Template, synthesize
 from tidegate.errors import ConfigurationError
-from tidegate.runtime.manifest import Pipeline
+from tidegate.runtime.manifest import NoticeSettings, Pipeline
 from tidegate.targets.aws.swept_config import read_event, read_undelivered
 
 ZIP = {"wave_vap": Zip("waves-code", "abc.zip")}
@@ -160,6 +160,11 @@ class TestTemplate:
         given = of_type(template, "Scheduler::Schedule")["SweepSchedule"]["Target"]["Input"]
         found = read_event(json.loads(given))
         assert tuple(swept.config for swept in found) == several()
+        quiet = NoticeSettings(quiet="22:00-06:00")
+        configs = several()
+        planned = plan_of(*configs, notices={configs[0].id: quiet}).stacks[0].sweep
+        found = read_event(json.loads(planned.schedule.message))
+        assert [swept.notices for swept in found] == [quiet, *[NoticeSettings()] * 3]
         queues = {queue["QueueName"] for queue in of_type(template, "SQS::Queue").values()}
         named = {name for swept in found for name in (swept.queue, swept.dead_letters)}
         assert named | {read_undelivered(json.loads(given))} == queues
@@ -170,7 +175,10 @@ class TestTemplate:
 
     def test_alarms_go_to_the_topic(self, template: Template) -> None:
         for alarm in of_type(template, "CloudWatch::Alarm").values():
-            assert alarm["AlarmActions"] == ["arn:aws:sns:us-west-2:123456789012:waves-main-alerts"]
+            topic = "arn:aws:sns:us-west-2:123456789012:waves-main-alerts"
+            assert alarm["AlarmActions"] == [topic]
+            of_sweep = alarm["AlarmName"].endswith("-alarm-sweep")
+            assert alarm.get("InsufficientDataActions", []) == [topic] * of_sweep
             assert "MetricName" in alarm or alarm["Metrics"][-1]["ReturnData"] is True
 
     def test_tags(self, template: Template) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import os
@@ -136,18 +135,16 @@ class Cloud:
             Target=deployed["Target"],
         )
 
-    def sweep(self) -> str:
-        """What the branch's sweep logs when its schedule is due, which it never is by itself."""
+    def sweep(self) -> None:
+        """Have the branch swept, as when its schedule is due, which it never is by itself."""
         schedule = self.clients.client("scheduler").get_schedule(
             Name=self.names.sweep("schedule"), GroupName=self.names.schedule_group
         )
         answer = self.clients.client("lambda").invoke(
             FunctionName=self.names.sweep("function"),
             Payload=schedule["Target"]["Input"].encode(),
-            LogType="Tail",
         )
         assert "FunctionError" not in answer, answer["Payload"].read()
-        return base64.b64decode(answer["LogResult"]).decode()
 
     # What comes of it.
 
@@ -291,7 +288,8 @@ def deploy(stack: MiniStack, session: LoadedWorkspace, folder: Path, bundle: Pat
 
 def _bound(clients: Clients, plan: Plan) -> None:
     """The emulator minds the boundaries of roles, but its CloudFormation leaves them out."""
-    for role in (config.role for stack in plan.stacks for config in stack.configs):
+    roles = [config.role for stack in plan.stacks for config in stack.configs]
+    for role in (*roles, *(stack.sweep.role for stack in plan.stacks)):
         assert role.boundary
         clients.client("iam").put_role_permissions_boundary(
             RoleName=role.name, PermissionsBoundary=role.boundary

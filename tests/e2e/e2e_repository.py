@@ -71,6 +71,7 @@ def config_text(repository: Path) -> str:
         f"input_bucket_name: {RAW}",
         f"output_bucket_name: {PRODUCTS}",
         "create_buckets: true",
+        "notify: {to: [TIDEGATE_NOTIFY], at_most_every: 1s}",
         example[example.index("pipelines:") :].rstrip(),
         "- name: tiny",
         "  type: Ingest",

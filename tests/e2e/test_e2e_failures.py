@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from e2e_cloud import Cloud, eventually
 from e2e_repository import csv
-
-Metrics = Mapping[tuple[str, str, frozenset[tuple[str, str]]], float]
 
 
 @pytest.fixture
@@ -43,65 +40,17 @@ def inbox(cloud: Cloud, request: pytest.FixtureRequest) -> Iterator[str]:
     cloud.sqs.delete_queue(QueueUrl=queue)
 
 
-def goes_off(cloud: Cloud, inbox: str, name: str, measure: Callable[[], Metrics]) -> str:
-    """The message of an alarm that a person gets, given what is measured.
-
-    The emulator sends no metrics, and its alarms ignore dimensions: this checks that what was
-    measured is what the alarm watches, and then sets the alarm off.
-    """
-    cloudwatch = cloud.clients.client("cloudwatch")
-    [alarm] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
-    dimensions = frozenset((d["Name"], d["Value"]) for d in alarm["Dimensions"])
-    metric = alarm["Namespace"], alarm["MetricName"], dimensions
-    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
-    # What a function logs comes to light when it has ended.
-    eventually(lambda: measure().get(metric, 0) > alarm["Threshold"])
-    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="as measured")
+def told(cloud: Cloud, inbox: str, about: str) -> str:
+    """The message about a file that a person gets after the next sweep."""
+    cloud.sweep()
     messages: list[str] = []
 
     def look() -> str:
         answer = cloud.sqs.receive_message(QueueUrl=inbox, MaxNumberOfMessages=10)
         messages.extend(message["Body"] for message in answer.get("Messages", []))
-        return next((text for text in messages if name in text), "")
+        return next((text for text in messages if about in text), "")
 
-    text = eventually(look, lambda: messages)
-    cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="seen")
-    return text
-
-
-def metrics_in(log: str, **of: str) -> Metrics:
-    """What CloudWatch would make of the metrics in a log: the sums."""
-    found: dict[Any, float] = {}
-    for text in log.splitlines():
-        line: dict[str, Any] = json.loads(text) if text.startswith('{"_aws"') else {}
-        if not line or any(line.get(name) != value for name, value in of.items()):
-            continue
-        for group in line["_aws"]["CloudWatchMetrics"]:
-            [names] = group["Dimensions"]
-            dimensions = frozenset((name, line[name]) for name in names)
-            for metric in group["Metrics"]:
-                key = (group["Namespace"], metric["Name"], dimensions)
-                found[key] = found.get(key, 0.0) + sum(line[metric["Name"]])
-    return found
-
-
-def failures_alarm(cloud: Cloud, inbox: str, config: str) -> str:
-    """The message about failed runs of a config."""
-    pipeline, name = config.split("/")
-    alarm = cloud.names.alarm(pipeline, name, "failures")
-
-    def measured() -> Metrics:
-        log = cloud.stack.log.read_text(errors="replace")
-        return metrics_in(log, pipeline=pipeline, config=name)
-
-    return goes_off(cloud, inbox, alarm, measured)
-
-
-def dead_letters_alarm(cloud: Cloud, inbox: str) -> str:
-    """The message about dead letters, once the branch's sweep has found them."""
-    log = cloud.sweep()
-    alarm = cloud.names.branch_alarm("dead-letters")
-    return goes_off(cloud, inbox, alarm, lambda: metrics_in(log))
+    return eventually(look, lambda: messages)
 
 
 def test_a_pipeline_that_rejects_its_input(cloud: Cloud, mended: Path, inbox: str) -> None:
@@ -117,7 +66,11 @@ def test_a_pipeline_that_rejects_its_input(cloud: Cloud, mended: Path, inbox: st
     assert record.products == ()
     assert cloud.dead("tiny/fails") == []
     assert "no wind" in cloud.log(record)
-    text = failures_alarm(cloud, inbox, "tiny/fails")
+    shown = json.loads(cloud.tidegate("show", record.key[:12], "--json"))
+    assert any(package.startswith("boto3==") for package in shown["packages"])
+    assert "sent to 1 subscriber" in cloud.tidegate("notify", "test")
+    text = told(cloud, inbox, "rejected.csv failed")
+    assert "no wind in these" in text
     assert "tidegate runs --failed --target aws" in text
     assert Path(key).name in cloud.tidegate("runs", "--failed")
     mended.touch()
@@ -142,7 +95,7 @@ def test_a_failure_that_may_pass(
     [body] = cloud.dead("tiny/fails")
     assert json.loads(body)["detail"]["object"]["key"] == input.key
     if swept:
-        assert "tidegate retry --failed --target aws" in dead_letters_alarm(cloud, inbox)
+        assert record.failure.message in told(cloud, inbox, f"{how}.csv failed")
         eventually(lambda: not cloud.count(cloud.queue("tiny/fails", dead=True)))
         again = cloud.ended("tiny/fails", key)
         assert (again.attempt, again.failure) == (record.attempt, record.failure)
@@ -171,7 +124,7 @@ def test_a_function_that_runs_out_of_time(cloud: Cloud, mended: Path, inbox: str
     assert (record.state, record.failure.kind, record.attempt) == ("failed", "timeout", 1)
     assert "when the function's time was over" in record.failure.message
     assert cloud.dead("tiny/slow") == []
-    failures_alarm(cloud, inbox, "tiny/slow")
+    told(cloud, inbox, "hangs.csv failed")
     functions.update_function_configuration(FunctionName=name, Timeout=whole)
     mended.touch()
     cloud.tidegate("retry", "--failed", codes=(0, 1))
@@ -192,7 +145,7 @@ def test_a_handler_that_raises(cloud: Cloud, inbox: str) -> None:
     eventually(lambda: cloud.count(cloud.queue("tiny/broken", dead=True)))
     assert cloud.record("tiny/broken", key) is None
     [body] = cloud.dead("tiny/broken")
-    dead_letters_alarm(cloud, inbox)
+    assert "tidegate retry" in told(cloud, inbox, "broken/a.csv failed")
     record = cloud.ended("tiny/broken", key)
     assert record.failure is not None
     assert (record.state, record.failure.kind) == ("failed", "transient")

@@ -13,8 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_cloud import Cloud
+from e2e_cloud import BRANCH, Cloud
 from e2e_repository import PRODUCTS, RAW, csv
+from starlette.testclient import TestClient
+
+from tidegate.web.actions import Actions
+from tidegate.web.app import Dashboard, create_app
+from tidegate.web.options import WebOptions
+from tidegate.web.pages import ENDPOINTS
+from tidegate.web.security import Guard
+from tidegate.web.site import Site
+from tidegate.workspace.session import TargetOptions
 
 PROBE = """
 import boto3, botocore.exceptions
@@ -173,3 +182,37 @@ def test_a_person_without_access_to_dead_letters(
     assert f"(and {len(cloud.queues) - 1} other queues)" in said
     assert "allow sqs:GetQueueAttributes" in said
     assert cloud.ended("tiny/odd", key, attempt=2).state == "succeeded"
+
+
+def test_a_reader_who_may_not_write_sees_every_page(
+    cloud: Cloud, person: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is told what takes longer, and which permission is missing."""
+    key = "tiny/odd/read.csv"
+    cloud.put(key, csv("2022-08-03T00:00:00", ask="reject"))
+    failed = cloud.ended("tiny/odd", key)
+    for name, value in {**cloud.environment, **person}.items():
+        monkeypatch.setenv(name, value)
+    site, guard = (
+        Site(TargetOptions(cloud.session.workspace.root, "aws", BRANCH)),
+        Guard(WebOptions()),
+    )
+    actions = Actions(site)
+    actions.start()
+    try:
+        app = create_app(Dashboard(site, guard, actions))
+        client = TestClient(app, "http://127.0.0.1", raise_server_exceptions=False)
+        for endpoint in ENDPOINTS.values():
+            if "{" not in endpoint.path and endpoint.name != "day":
+                page = client.get(endpoint.path)
+                assert page.status_code == 200, (endpoint.path, page.text)
+        assert client.get(f"/runs/{failed.key}").status_code == 200
+        said = " ".join(client.get("/api/overview").json()["limits"])
+        assert "allow dynamodb:PutItem" in said
+        assert "allow sqs:GetQueueAttributes" in said
+        form = {"csrf": guard.csrf, "who": "Ada"}
+        answer = client.post(f"/runs/{failed.key}/acknowledge", data=form)
+        assert (answer.status_code, "allow dynamodb:PutItem" in answer.text) == (503, True)
+    finally:
+        actions.close()
+        site.close()

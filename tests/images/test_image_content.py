@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from tidegate.deploy.images.content import (
     runtime_files,
     without_trigger,
 )
+from tidegate.deploy.images.context.prepare import SERVICES
 from tidegate.deploy.images.dockerfile import (
     environment_dockerfile,
     write_environment,
@@ -381,6 +383,8 @@ def test_what_of_tidegate_goes_in() -> None:
     }
     assert needed < inside
     assert "targets/aws/logs.py" not in inside, "commands read logs, functions do not"
+    code = "".join(path.read_text("utf-8") for path in runtime_files())
+    assert set(re.findall(r'\bclient\("([a-z0-9-]+)"\)', code)) <= set(SERVICES)
 
 
 def test_recipes_for_this_machine_are_as_before(repository: Path) -> None:

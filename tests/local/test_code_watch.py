@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from tidegate.runtime.manifest import Config, Manifest
+from tidegate.runtime.release_notes import package_folders
 from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.task import Outcome
 from tidegate.runtime.testing import InlineExecutor
 from tidegate.targets.local.places import Places
 from tidegate.targets.local.service import Service
 from tidegate.workspace import code_watch
-from tidegate.workspace.code_watch import CodeWatch, package_folders
+from tidegate.workspace.code_watch import CodeWatch
 
 A = Config("a", "one", "Ingest", "S3", "pipelines/a/config/pipeline.yaml", input_path="a/")
 B = replace(A, pipeline="b", config_file="pipelines/b/config/pipeline.yaml")

@@ -15,10 +15,10 @@ import pytest
 from tidegate.cli import main
 from tidegate.config import read
 from tidegate.errors import ConfigurationError
-from tidegate.notify import Notice, Notifications, Notifier, load_channels
-from tidegate.notify.digest import GATHER, Digest, Message
-from tidegate.notify.notice import KINDS
-from tidegate.notify.notifier import Group
+from tidegate.notify import Notifications, Notifier, load_channels
+from tidegate.runtime.notices.digest import GATHER, Digest, Message
+from tidegate.runtime.notices.notice import KINDS, Notice
+from tidegate.runtime.notices.outbox import Group
 from tidegate.runtime.open_failures import acknowledge
 from tidegate.runtime.runs import Failure, Input, Product, Run, RunRecord
 from tidegate.runtime.testing import MemoryLedger
@@ -119,8 +119,8 @@ def notifier(
         sent.append(message)
         return ()
 
-    group = Group(Digest("station", HOUR), send, frozenset(KINDS))
-    return Notifier({name: group}, lambda config: name, keep=keep, now=clock)
+    group = Group(Digest("station", HOUR), frozenset(KINDS))
+    return Notifier({name: (group, send)}, lambda config: name, keep=keep, now=clock)
 
 
 def test_recovery_is_sent_to_those_who_had_the_failure() -> None:
@@ -257,8 +257,8 @@ def test_a_message_that_is_not_taken_is_sent_again() -> None:
         sent.append(message)
         return answers.pop(0)
 
-    group = Group(Digest("station", HOUR), send, frozenset(KINDS))
-    tested = Notifier({"all": group}, lambda config: "all", say=said.append, now=clock)
+    group = Group(Digest("station", HOUR), frozenset(KINDS))
+    tested = Notifier({"all": (group, send)}, lambda config: "all", say=said.append, now=clock)
     tested.record(record("failed"))
     for _ in range(3):
         clock.now += HOUR
@@ -372,8 +372,8 @@ def test_an_address_in_the_config_is_refused_and_not_repeated(tmp_path: Path) ->
 
 def test_an_empty_variable_is_reported() -> None:
     digest = Digest("station", HOUR)
-    group = Group(digest, lambda message: (), frozenset({"empty"}))
-    notifier = Notifier({"all": group}, lambda config: "all", now=lambda: NOW)
+    group = Group(digest, frozenset({"empty"}))
+    notifier = Notifier({"all": (group, lambda message: ())}, lambda config: "all", now=lambda: NOW)
     run = Run("lidar/humboldt", inputs=(Input("lidar/humboldt/a.csv", "1", 1),))
     product = Product("a.nc", "data", 1, "x", valid={"wind": 0.0}, empty=("wind",))
     notifier.record(RunRecord(run, "succeeded", 1, NOW, products=(product,)))

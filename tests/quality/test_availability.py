@@ -8,9 +8,10 @@ from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
+from tidegate.errors import LedgerError
 from tidegate.quality.availability import Series, availability
 from tidegate.quality.variables import by_variable
-from tidegate.runtime.day_summaries import refresh
+from tidegate.runtime.day_summaries import Unwritten, refresh
 from tidegate.runtime.runs import FailedTest, Input, Product, QualitySummary, Run
 from tidegate.runtime.testing import MemoryLedger
 
@@ -194,6 +195,33 @@ def test_a_look_without_changes_writes_nothing() -> None:
     ledger.set_state = lambda name, value: written.append(name)  # type: ignore[method-assign]
     look(ledger)
     assert written == []
+
+
+def test_a_reader_who_may_not_write_keeps_the_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not begin at the first product each time, and knows why."""
+    ledger, unwritten = ledger_with(daily(range(3))), Unwritten()
+
+    def denied(name: str, value: str) -> None:
+        raise LedgerError("cannot write", next="allow it")
+
+    monkeypatch.setattr(ledger, "set_state", denied)
+    assert len(refresh(ledger, STREAM, unwritten).days) == 3
+    assert unwritten.error is not None
+    cursors: list[str] = []
+    changes = ledger.changes
+
+    def seen(datastream: str, cursor: str) -> object:
+        cursors.append(cursor)
+        return changes(datastream, cursor)
+
+    monkeypatch.setattr(ledger, "changes", seen)
+    add(ledger, daily([3]))
+    assert len(refresh(ledger, STREAM, unwritten).days) == 4
+    assert "" not in cursors
+    monkeypatch.undo()
+    add(ledger, daily([4]))
+    assert len(refresh(ledger, STREAM, unwritten).days) == 5
+    assert unwritten == Unwritten()
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:00:00+00:00"])

@@ -13,11 +13,11 @@ from web_history import INGEST, NOW, PNG, STREAM, VAP
 
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.records import dumps
+from tidegate.runtime.release_notes import note_releases
 from tidegate.runtime.runs import Product
 from tidegate.web.pages import ENDPOINTS
 from tidegate.web.pages.releases import config_changes
 from tidegate.web.texts import with_code
-from tidegate.workspace.release_notes import note_releases
 
 WEEK = {"begin": "2026-11-22", "end": "2026-11-28"}
 EVIL = "<script>alert('x')</script>&\"'"

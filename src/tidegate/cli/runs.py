@@ -31,6 +31,7 @@ from tidegate.cli.view import View
 from tidegate.errors import UsageError
 from tidegate.runtime.open_failures import open_failures
 from tidegate.runtime.protocols import Ledger
+from tidegate.runtime.release_notes import packages_of_run
 from tidegate.runtime.runs import Run, RunRecord, State
 from tidegate.runtime.wording import quantity
 from tidegate.workspace import (
@@ -216,6 +217,7 @@ def show(
     opened = session.open_for_reading(where)
     with opened.ledger() as ledger:
         record = rerun.find_record(ledger, key)
+        packages = packages_of_run(ledger, record)
     if bundle is not None:
         contents = failure_bundle.write_bundle(opened, record, where.workspace.config, bundle)
         for problem in contents.problems:
@@ -224,9 +226,9 @@ def show(
         return
     lines = opened.log(record)
     if as_json:
-        out.data({**view.run_data(record), "log_lines": lines})
+        out.data({**view.run_data(record), "packages": packages, "log_lines": lines})
     else:
-        view.show_run(out, record, view.readable_log(lines, whole=log), full=full)
+        view.show_run(out, record, view.readable_log(lines, whole=log), packages, full=full)
 
 
 @app.command(epilog="Example: tidegate products --datastream humboldt.buoy_z05-lidar-10m.a1")

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -377,45 +377,20 @@ def product_data(product: Product) -> dict[str, Any]:
     return _dict(to_json(product))
 
 
-def show_run(view: View, record: RunRecord, log: Iterable[str], *, full: bool = False) -> None:
+def show_run(
+    view: View,
+    record: RunRecord,
+    log: Iterable[str],
+    packages: Sequence[str] = (),
+    *,
+    full: bool = False,
+) -> None:
     """Print everything about one run, and lines of its log, in a readable form; ``full`` shows
-    whole paths."""
-
-    def name(key: str) -> str:
-        return plain(key) if full else escape(file_name(key))
-
-    rows: list[tuple[str, str]] = [
-        ("run", record.key),
-        ("config", plain(record.run.config)),
-        ("about", escape(about(record.run, full=full))),
-        ("outcome", outcome(record)),
-        ("attempt", str(record.attempt)),
-        ("arrived", f"{moment(record.run.arrived)} UTC"),
-        ("started", f"{moment(record.started)} UTC"),
-        ("finished", f"{moment(record.finished)} UTC" if record.finished else "-"),
-        ("release", record.release or "-"),
-        ("took", ", ".join(f"{name} {duration(s)}" for name, s in record.seconds.items())),
-        ("memory", f"peak {record.peak_memory:.0f} MB" if record.peak_memory else "-"),
-    ]
-    rows += [
-        ("input", f"{name(i.key)}  {size(i.size)}  {i.version[:12]}") for i in record.run.inputs
-    ]
-    rows += [("input", name(p.key)) for p in record.run.products]
-    rows += [("argument", plain(text)) for text in record.run.arguments]
-    if record.failure:
-        rows.append(("failure", f"[red]{record.failure.kind}[/]: {plain(record.failure.message)}"))
-        rows += [("where", plain(record.failure.where))] if record.failure.where else []
-        rows += [("next", plain(record.failure.next))] if record.failure.next else []
-    if record.plots_failed:
-        rows.append(("plots", f"[yellow]{plain(record.plots_failed)}[/]"))
-    rows += [("warning", f"[yellow]{plain(text)}[/]") for text in record.warnings]
-    for product in record.products:
-        kind = "plot" if product_words([product]) == "1 plot" else product.kind
-        rows.append((kind, f"{name(product.key)}  {size(product.size)}"))
-    rows += [("replaced", name(key)) for key in record.retired]
-    for product in record.products:
-        if product.empty:
-            rows.append(("empty", f"[yellow]{plain(', '.join(product.empty))}[/]"))
+    whole paths, and the names of all ``packages`` that it was made with."""
+    rows = list(_facts(record, full=full))
+    if packages:
+        some = f"{len(packages)} were installed (--full lists them)"
+        rows.append(("packages", plain(", ".join(packages)) if full else some))
     view.table(("", ""), rows)
     quality = [
         q for product in record.products for q in product.quality if q.bad or q.indeterminate
@@ -434,6 +409,47 @@ def show_run(view: View, record: RunRecord, log: Iterable[str], *, full: bool = 
         view.line(f"\n[bold]log[/] [bright_black]{plain(record.log)}[/]")
         for line in lines:
             view.line(line)
+
+
+def _facts(record: RunRecord, *, full: bool) -> Iterator[tuple[str, str]]:
+    """The rows about a run."""
+
+    def name(key: str) -> str:
+        return plain(key) if full else escape(file_name(key))
+
+    yield from (
+        ("run", record.key),
+        ("config", plain(record.run.config)),
+        ("about", escape(about(record.run, full=full))),
+        ("outcome", outcome(record)),
+        ("attempt", str(record.attempt)),
+        ("arrived", f"{moment(record.run.arrived)} UTC"),
+        ("started", f"{moment(record.started)} UTC"),
+        ("finished", f"{moment(record.finished)} UTC" if record.finished else "-"),
+        ("release", record.release or "-"),
+        ("took", ", ".join(f"{name} {duration(s)}" for name, s in record.seconds.items())),
+        ("memory", f"peak {record.peak_memory:.0f} MB" if record.peak_memory else "-"),
+    )
+    for input in record.run.inputs:
+        yield "input", f"{name(input.key)}  {size(input.size)}  {input.version[:12]}"
+    yield from (("input", name(p.key)) for p in record.run.products)
+    yield from (("argument", plain(text)) for text in record.run.arguments)
+    if record.failure:
+        yield "failure", f"[red]{record.failure.kind}[/]: {plain(record.failure.message)}"
+        if record.failure.where:
+            yield "where", plain(record.failure.where)
+        if record.failure.next:
+            yield "next", plain(record.failure.next)
+    if record.plots_failed:
+        yield "plots", f"[yellow]{plain(record.plots_failed)}[/]"
+    yield from (("warning", f"[yellow]{plain(text)}[/]") for text in record.warnings)
+    for product in record.products:
+        kind = "plot" if product_words([product]) == "1 plot" else product.kind
+        yield kind, f"{name(product.key)}  {size(product.size)}"
+    yield from (("replaced", name(key)) for key in record.retired)
+    for product in record.products:
+        if product.empty:
+            yield "empty", f"[yellow]{plain(', '.join(product.empty))}[/]"
 
 
 _LAST_LINES = 20

@@ -214,7 +214,7 @@ class Settings(_Keys):
     )
     expect_every: Duration | None = _setting(
         "expect_every",
-        "Raise an alarm if no new data arrive for this long: seconds, or 20min, 6h, 1d.",
+        "Report it if no new data arrive for this long: seconds, or 20min, 6h, 1d.",
         "20min",
     )
     on_empty: OnEmpty | None = _setting(

@@ -15,6 +15,7 @@ from tidegate.config.models import (
     PipelinesConfig,
     Settings,
 )
+from tidegate.config.notices import notices_in_use
 from tidegate.config.problems import KeyPath, Note, Problem, in_order
 from tidegate.config.product_names import period_of_names
 from tidegate.config.reader import ConfigFile
@@ -67,7 +68,10 @@ def resolve(config_file: ConfigFile, described: Described | None = None) -> Reso
             *_datastreams(pairs),
         )
     ]
-    manifest = None if problems else Manifest(tuple(config for _, config in pairs))
+    notices = notices_in_use(model)
+    manifest = None
+    if not problems:
+        manifest = Manifest(tuple(config for _, config in pairs), notices=notices)
     notes_in_order = tuple(sorted(set(notes)))
     return Resolution(manifest, problems, notes_in_order, tuple(rejected), tuple(others))
 

@@ -10,7 +10,7 @@ import math
 import re
 import string
 from collections.abc import Callable, Iterable
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 from cronsim import CronSim, CronSimError
 
@@ -161,12 +161,6 @@ def quiet(value: object) -> str:
     if not re.fullmatch(rf"{_CLOCK}-{_CLOCK}", written):
         raise InvalidValue(f"must be two times such as 22:00-06:00, not {show(value)}")
     return written
-
-
-def quiet_hours(written: str) -> tuple[time, time]:
-    """The two times of ``quiet``."""
-    begin, end = (time.fromisoformat(part) for part in written.split("-"))
-    return begin, end
 
 
 def secret_source(value: object) -> str:

@@ -1,10 +1,10 @@
 """Messages to people: failures, stale data and recoveries, by e-mail, chat or webhook.
 
-Notices are grouped and limited in rate (``digest``), and sent by the Apprise library (``sending``).
+Notices are grouped and limited in rate (``runtime.notices``), and sent by the Apprise library
+(``sending``).
 """
 
-from tidegate.notify.notice import Notice
 from tidegate.notify.notifier import Notifications, Notifier, notifier_of
 from tidegate.notify.sending import load_channels
 
-__all__ = ["Notice", "Notifications", "Notifier", "load_channels", "notifier_of"]
+__all__ = ["Notifications", "Notifier", "load_channels", "notifier_of"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.errors import ConfigurationError, UsageError
-from tidegate.notify.digest import Message
+from tidegate.runtime.notices.digest import Message
 
 FILE = "file:"
 

@@ -17,7 +17,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tidegate.errors import LedgerError, StorageError
+from tidegate.errors import LedgerError, StorageError, TidegateError
 from tidegate.runtime.protocols import MOST_CHANGES, Ledger, Span
 from tidegate.runtime.runs import Product
 
@@ -113,12 +113,23 @@ class Days:
     """The days with data, in order."""
 
 
+@dataclass
+class Unwritten:
+    """Summaries that the ledger did not take: they stay with the reader, who may only read."""
+
+    days: dict[str, Days] = field(default_factory=dict)
+    """By datastream."""
+    error: TidegateError | None = None
+    """Why the last one was not taken; None if it was."""
+
+
 def refresh_all(
     ledger: Ledger,
     datastreams: Iterable[str] | None = None,
     say: Say = silent,
     *,
     at_once: int = _AT_ONCE,
+    unwritten: Unwritten | None = None,
 ) -> list[Days]:
     """Bring the summaries of these datastreams, or of all, up to date, and return them.
 
@@ -127,7 +138,7 @@ def refresh_all(
     names = list(ledger.datastreams() if datastreams is None else datastreams)
 
     def one(name: str) -> Days:
-        days = refresh(ledger, name)
+        days = refresh(ledger, name, unwritten)
         say(name, len(names))
         return days
 
@@ -137,19 +148,26 @@ def refresh_all(
         return list(pool.map(one, names))
 
 
-def refresh(ledger: Ledger, datastream: str) -> Days:
-    """Bring the summaries of a datastream up to date, and return them."""
-    text = ledger.state(_STATE + datastream)
-    known = _from_text(datastream, text)
+def refresh(ledger: Ledger, datastream: str, unwritten: Unwritten | None = None) -> Days:
+    """Bring the summaries of a datastream up to date, and return them.
+
+    What cannot be written to the ledger is kept in ``unwritten``, and used the next time.
+    """
+    left = unwritten or Unwritten()
+    known = left.days.get(datastream)
+    if known is None:
+        known = _from_text(datastream, ledger.state(_STATE + datastream))
     while True:
         spans, cursor = ledger.changes(datastream, known.cursor)
         if spans:
-            known = _refresh_touched(ledger, known, spans, cursor)
+            known = _refresh_touched(ledger, known, spans, cursor, left)
         if len(spans) < MOST_CHANGES:
             return known
 
 
-def _refresh_touched(ledger: Ledger, known: Days, spans: Sequence[Span], cursor: str) -> Days:
+def _refresh_touched(
+    ledger: Ledger, known: Days, spans: Sequence[Span], cursor: str, unwritten: Unwritten
+) -> Days:
     """Sum up the days of these spans, and keep that."""
     datastream = known.datastream
     days = dict(known.days.rows)
@@ -168,8 +186,12 @@ def _refresh_touched(ledger: Ledger, known: Days, spans: Sequence[Span], cursor:
     found = Days(datastream, config, cursor, DayRows({day: days[day] for day in sorted(days)}))
     try:
         ledger.set_state(_STATE + datastream, _to_text(found))
+        unwritten.days.pop(datastream, None)
+        unwritten.error = None
     except (LedgerError, StorageError) as error:  # such as credentials that may only read
-        logger.warning("the summaries of days were not kept, and will be made again: %s", error)
+        logger.warning("the summaries of days were not written: %s", error)
+        unwritten.days[datastream] = found
+        unwritten.error = error
     return found
 
 

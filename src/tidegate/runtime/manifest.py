@@ -96,7 +96,7 @@ class Config:
     concurrency: int | None = None
     """How many runs of this config may go on at once; None: as many as there are workers."""
     expect_every: int | None = None
-    """No run for longer than this raises an alarm, s."""
+    """No data for longer than this is reported, s."""
     on_empty: OnEmpty = "warn"
     """What to do with a product that has an empty variable, or is clearly poorer than the one that
     it replaces. warn: publish it. fail: the run fails where a variable is empty. keep: the older
@@ -123,6 +123,18 @@ class Config:
 
 
 @dataclass(frozen=True)
+class NoticeSettings:
+    """Which messages people get about a config, and when."""
+
+    kinds: tuple[str, ...] = ()
+    """What they are about (``notices.notice.KINDS``); everything, when it is empty."""
+    at_most_every: int = 3600
+    """The shortest time between two messages, s."""
+    quiet: str = ""
+    """Nothing is sent between these two times of the day, in UTC, as in ``22:00-06:00``."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """All configs of one repository at one release."""
 
@@ -130,6 +142,8 @@ class Manifest:
     """In the order of the file."""
     releases: Mapping[str, str] = field(default_factory=dict)
     """For each pipeline, the content hash of the code and config that it runs with."""
+    notices: Mapping[str, NoticeSettings] = field(default_factory=dict)
+    """By the config's id: which messages people get. Functions do not need it."""
 
     def config(self, id: str) -> Config:
         """The config of that id; raises KeyError if there is none."""

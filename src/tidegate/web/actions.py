@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from tidegate.errors import TidegateError, UsageError
+from tidegate.errors import LedgerError, StorageError, TidegateError, UsageError
 from tidegate.runtime.open_failures import acknowledge
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.records import check_aware, from_json, to_json
@@ -74,7 +74,15 @@ class _Work:
 
 def read_actions(ledger: Ledger) -> list[Action]:
     """What was asked for, the oldest first; the latest 500."""
-    return [from_json(Action, data) for data in json.loads(ledger.state(_STATE) or "[]")]
+    return _from_text(ledger.state(_STATE))
+
+
+def _from_text(text: str | None) -> list[Action]:
+    return [from_json(Action, data) for data in json.loads(text or "[]")]
+
+
+def _to_text(actions: Sequence[Action]) -> str:
+    return json.dumps([to_json(action) for action in actions])
 
 
 class Actions:
@@ -84,7 +92,6 @@ class Actions:
         self._site = site
         self._python = python
         self._workers = workers
-        self._lock = threading.Lock()
         self._queue: queue.Queue[tuple[Action, _Work] | None] = queue.Queue()
         self._job: Job | None = None
         self._stopping = False
@@ -99,10 +106,13 @@ class Actions:
         """Start the thread; what was left by an earlier dashboard is marked as stopped."""
         if self._site.read_only:
             return
-        with self._lock:
-            left = self._read()
-            if any(action.state in ("requested", "running") for action in left):
-                self._write([_stopped(action) for action in left])
+        try:
+            if any(action != _stopped(action) for action in read_actions(self._site.ledger)):
+                self._site.ledger.change_state(
+                    _STATE, lambda text: _to_text([_stopped(one) for one in _from_text(text)])
+                )
+        except LedgerError as error:  # a reader who may only read sees the pages all the same
+            logger.warning("actions that were left could not be marked: %s", error)
         self._thread = threading.Thread(target=self._work, name="tidegate-actions", daemon=True)
         self._thread.start()
 
@@ -134,8 +144,7 @@ class Actions:
         if record.state != "failed":
             raise UsageError("the run has not failed", next="only failures can be acknowledged")
         now = self._site.now()
-        with self._lock:
-            acknowledge(self._site.ledger, record.key, who, now)
+        acknowledge(self._site.ledger, record.key, who, now)
         self._site.forget()
         return self._note(
             Action(secrets.token_hex(6), "acknowledge", record.key, who, now, "done", "noted")
@@ -203,18 +212,22 @@ class Actions:
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
             action, work = item
-            if self._stopping:
-                self._note(_stopped(action))
-                continue
             try:
-                self._note(self._carry_out(action, work))
-            except TidegateError as error:
-                self._note(replace(action, state="failed", result=str(error)))
-            except Exception as error:
-                logger.exception("an action failed")
-                text = f"Tidegate has failed, and not your data or your pipelines: {error!r}"
-                self._note(replace(action, state="failed", result=text))
+                self._note(_stopped(action) if self._stopping else self._result(action, work))
+            except (LedgerError, StorageError):  # the next action may work
+                logger.exception("what came of an action could not be noted")
             self._site.forget()
+
+    def _result(self, action: Action, work: _Work) -> Action:
+        """Carry out an action; what came of it."""
+        try:
+            return self._carry_out(action, work)
+        except TidegateError as error:
+            return replace(action, state="failed", result=str(error))
+        except Exception as error:
+            logger.exception("an action failed")
+            text = f"Tidegate has failed, and not your data or your pipelines: {error!r}"
+            return replace(action, state="failed", result=text)
 
     def _carry_out(self, action: Action, work: _Work) -> Action:
         options = RunOptions(python=self._python, workers=self._workers, wait=0.0)
@@ -268,17 +281,12 @@ class Actions:
     # The record.
 
     def _note(self, action: Action) -> Action:
-        with self._lock:
-            others = [other for other in self._read() if other.id != action.id]
-            self._write([*others, action][-_KEPT:])
+        def add(text: str | None) -> str:
+            others = [other for other in _from_text(text) if other.id != action.id]
+            return _to_text([*others, action][-_KEPT:])
+
+        self._site.ledger.change_state(_STATE, add)
         return action
-
-    def _read(self) -> list[Action]:
-        return read_actions(self._site.ledger)
-
-    def _write(self, actions: Sequence[Action]) -> None:
-        text = json.dumps([to_json(action) for action in actions])
-        self._site.ledger.set_state(_STATE, text)
 
 
 def _stopped(action: Action) -> Action:

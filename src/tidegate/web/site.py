@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tidegate.errors import StorageError, TidegateError
+from tidegate.runtime.day_summaries import Unwritten
 from tidegate.runtime.jobs import OPEN, Job
 from tidegate.runtime.manifest import Manifest
 from tidegate.runtime.protocols import Ledger
@@ -64,6 +66,9 @@ class Site:
         self.ledger: Ledger = self._context.__enter__()
         """The ledger, open as long as the site is."""
         self._refresh = SummaryRefresh(self.ledger, self._session.reads_at_once)
+        self.unwritten = Unwritten()
+        """Summaries of days that the ledger does not take from this reader."""
+        self._waiting_error: TidegateError | None = None
         self.reader = ProductReader(lambda: self.session)
         """Reads products, for pages about what is in them."""
 
@@ -170,10 +175,28 @@ class Site:
         def make() -> list[ConfigState]:
             # On AWS each config's queue is asked with two requests.
             seconds = _QUEUES_SECONDS if self.target.target == "aws" else 0.0
-            waiting = self.kept("waiting", seconds, self.session.waiting)
+            waiting = self.kept("waiting", seconds, self._read_waiting)
             return config_states(self.session, self._refresh, self.now(), waiting)
 
         return self.kept("states", _OVERVIEW_SECONDS, make)
+
+    def _read_waiting(self) -> dict[str, int]:
+        try:
+            found = self.session.waiting()
+        except StorageError as error:  # such as credentials that may not look at queues
+            self._waiting_error = error
+            return {}
+        self._waiting_error = None
+        return found
+
+    def limits(self) -> list[str]:
+        """What these pages show slowly or not at all, for lack of permissions; a sentence each."""
+        slow = self._refresh.error or self.unwritten.error
+        found = [("Pages take longer, because their summaries are not stored", slow)]
+        found.append(("How many runs wait is not known", self._waiting_error))
+        return [
+            f"{text}: {error.what}; {error.next or error.why}" for text, error in found if error
+        ]
 
     def jobs(self) -> list[Job]:
         """The jobs that are under way or paused; none where the target has no jobs."""

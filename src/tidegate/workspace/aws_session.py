@@ -235,7 +235,7 @@ class AwsSession:
             return {config.id: count for config, count in zip(configs, counts)}
 
     def place_problems(self) -> list[str]:
-        """Nothing: alarms watch over what can go wrong there."""
+        """Nothing: there is no disk that could be full."""
         return []
 
     @contextmanager

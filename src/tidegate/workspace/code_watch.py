@@ -22,14 +22,6 @@ _PACKAGES = (".dist-info", ".egg-info")
 Stamps = dict[str, tuple[int, int, int]]
 
 
-def package_folders(python: Path) -> tuple[Path, ...]:
-    """The folders with the packages of an interpreter; none where it is not laid out as usual."""
-    for place in (python, python.resolve()):
-        if found := sorted(place.parent.parent.glob("lib/python3*/*-packages")):
-            return tuple(found)
-    return ()
-
-
 class CodeWatch:
     """Compares names, sizes, times and inodes of files with those at its start.
 

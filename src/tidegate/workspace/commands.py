@@ -15,6 +15,7 @@ from tidegate.errors import UsageError
 from tidegate.executors import EXECUTORS, ExecutorOptions
 from tidegate.runtime.dispatch import REQUESTED
 from tidegate.runtime.manifest import Config
+from tidegate.runtime.release_notes import installed_packages, note_releases, package_folders
 from tidegate.runtime.runs import Input, Run
 from tidegate.runtime.wording import quantity
 from tidegate.targets.local.code_changes import NoCodeChanges
@@ -27,7 +28,6 @@ from tidegate.targets.local.queue import Entry, SqliteQueue
 from tidegate.targets.local.service import Service
 from tidegate.targets.local.sightings import Sightings
 from tidegate.workspace.binding import check_folder
-from tidegate.workspace.code_watch import package_folders
 from tidegate.workspace.executor_choice import (
     NOTHING_SAID,
     ExecutorArguments,
@@ -36,7 +36,6 @@ from tidegate.workspace.executor_choice import (
 from tidegate.workspace.follow import Following
 from tidegate.workspace.keep_summaries import keeping_summaries
 from tidegate.workspace.loading import LoadedWorkspace, Say
-from tidegate.workspace.release_notes import installed_packages, note_releases
 from tidegate.workspace.serving import WorkspaceService
 from tidegate.workspace.session import Job
 

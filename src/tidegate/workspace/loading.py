@@ -12,13 +12,15 @@ from pathlib import Path
 
 from tidegate import config as configuration
 from tidegate.config import ConfigFile, ConfigProblems, Note
+from tidegate.config.notices import notices_in_use
 from tidegate.errors import TidegateError, UsageError
 from tidegate.runtime.descriptions import describe_files
 from tidegate.runtime.manifest import Config, Manifest, Pipeline
 from tidegate.runtime.records import from_json, to_json
+from tidegate.runtime.release_notes import package_folders
 from tidegate.runtime.runs import RunRecord
 from tidegate.targets.local.ledger import SqliteLedger
-from tidegate.workspace.code_watch import CodeWatch, package_folders
+from tidegate.workspace.code_watch import CodeWatch
 from tidegate.workspace.environment_options import find_environment
 from tidegate.workspace.folder import Workspace
 from tidegate.workspace.repository import releases
@@ -133,7 +135,7 @@ def load_workspace(
         config,
         repository,
         command,
-        Manifest(resolution.others, hashes),
+        Manifest(resolution.others, hashes, notices_in_use(model)),
         resolution.notes,
         code,
         given,

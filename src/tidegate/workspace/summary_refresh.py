@@ -23,12 +23,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, islice, takewhile
 
-from tidegate.errors import LedgerError, StorageError
+from tidegate.errors import LedgerError, StorageError, TidegateError
+from tidegate.runtime.notices.staleness import last_arrival
 from tidegate.runtime.open_failures import Acknowledgement, acknowledged, only_open
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.records import from_json, to_json
 from tidegate.runtime.runs import RunRecord, State
-from tidegate.targets.local.staleness import last_arrival
 from tidegate.workspace.config_summary import (
     LAST_DAY,
     MOST_CHECKED,
@@ -88,6 +88,8 @@ class SummaryRefresh:
         self._ledger = ledger
         self._at_once = at_once
         self._not_written: KeptSummaries | None = None
+        self.error: TidegateError | None = None
+        """Why the ledger did not take the summaries; None if it did, or was not asked to."""
 
     def __call__(self, configs: Sequence[str], now: datetime) -> CurrentSummaries:
         """The summaries of these configs, up to date."""
@@ -167,10 +169,10 @@ class SummaryRefresh:
         data = {"format": _FORMAT, **to_json(kept)}
         try:
             self._ledger.set_state(_STATE, json.dumps(data, separators=(",", ":")))
-            self._not_written = None
+            self._not_written, self.error = None, None
         except (LedgerError, StorageError) as error:  # such as credentials that may only read
             logger.warning("the summaries of configs were not written: %s", error)
-            self._not_written = kept
+            self._not_written, self.error = kept, error
 
 
 def forget_summaries(ledger: Ledger) -> None:

@@ -33,7 +33,7 @@ MESSAGES = 4  # to SQS for one run: send, receive, set the visibility, delete
 # seconds. Source: AWS, "Why are my Amazon SQS charges higher than expected?"
 POLLS = 5 * 3 * 60 * HOURS
 SWEEPS = HOURS * 3600 / PERIOD  # of a stack in a month
-SWEEP_SECONDS, SWEEP_READS = 0.2, 4  # of a sweep for each config; assumed
+SWEEP_SECONDS, SWEEP_READS = 0.2, 6  # of a sweep for each config; assumed
 RECORD, RECORD_EACH = 5_000, 2_500  # bytes in the ledger for a run, and for each of its products
 _GB = 1e9
 

@@ -22,6 +22,7 @@ from tidegate.deploy.design.arn_patterns import (
 )
 from tidegate.deploy.design.roles import (
     Statement,
+    alerts_statement,
     encryption_statements,
     ledger_statement,
     queues_statement,
@@ -157,6 +158,7 @@ def boundary_statements(
         ledger_statement(place, names.ledger_table, indexes),
         queues_statement(names, place),
         Statement("Events", ("events:PutEvents",), event_bus_arns(names, place), why=ANY_NAME),
+        alerts_statement(names, place),
         Statement(
             "Sweep",
             ("lambda:InvokeFunction",),

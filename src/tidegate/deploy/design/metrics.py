@@ -1,8 +1,9 @@
 """The alarms and dashboards of a branch, as plain records; pure.
 
-Most metrics are those of Lambda and SQS, which cost nothing. The function's own metric
-(``targets.aws.reporting``) shows what these cannot: that a run failed. Those of the sweep
-(``targets.aws.sweep``) are for the whole branch, since each metric in an alarm costs the same.
+The sweep (``targets.aws.sweep``) sends messages about failures, stale configs and dead letters, in
+words that say more than an alarm can. There are alarms only for what it does not see, and for a
+sweep that itself fails, or does not run. Their metrics are those of Lambda and SQS, which cost
+nothing. The function's own metric (``targets.aws.reporting``) is for the dashboard.
 Sources: SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS"; Lambda Developer Guide,
 "Types of metrics for Lambda functions"; Amazon CloudWatch pricing, "Alarms".
 """
@@ -69,7 +70,7 @@ class Alarm:
     periods: int = 1
     """How many data points in a row must be beyond the threshold."""
     missing: Missing = "notBreaching"
-    """How a missing data point counts."""
+    """How a missing data point counts; with "missing", a message is sent when there are none."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,8 @@ class MonitoredConfig:
     """The name of its function."""
     queue: str
     """The name of its queue."""
-    dead_letters: str
-    """The name of its dead-letter queue."""
     memory: int
     """The memory of its function, in MB."""
-    expect_every: int | None = None
-    """It is reported after this time without a run, in s; None for never."""
     one_at_a_time: bool = False
     """Whether Lambda throttles the function to one run at a time."""
     alarm_names: Mapping[str, str] = field(default_factory=dict)
@@ -110,11 +107,11 @@ class MonitoredConfig:
         return Metric(name, "AWS/SQS", {"QueueName": queue or self.queue}, statistic)
 
 
-ALARM_KINDS = ("failures", "age")
-"""The kinds of a config's alarms: failed runs, old messages."""
-BRANCH_ALARMS = ("throttles", "dead-letters", "silence", "sweep")
-"""The kinds of alarms of a branch: Lambda delays runs, dead letters, missing runs, failed sweeps.
-Each stack has one of the last kind."""
+ALARM_KINDS = ("age",)
+"""The kinds of a config's alarms: old messages."""
+BRANCH_ALARMS = ("throttles", "sweep")
+"""The kinds of alarms of a branch: Lambda delays runs, sweeps that fail or do not run. Each stack
+has one of the last kind."""
 
 
 def alarms(config: MonitoredConfig, *, math: bool = True) -> tuple[Alarm, ...]:
@@ -132,63 +129,35 @@ def simplified(found: Iterable[Alarm], math: bool) -> tuple[Alarm, ...]:
 def _alarms(config: MonitoredConfig) -> list[Alarm]:
     id, names = config.id, config.alarm_names
     return [
-        Alarm(
-            names["failures"],
-            "failures",
-            f"{id}: a run has failed. `tidegate runs --failed --target aws` shows which and why.",
-            # If the function itself cannot start, its messages become old, and then dead letters.
-            (config.own_metric("Failures"),),
-            0,
-        ),
+        # If the function itself cannot start, its messages become old, and then dead letters.
         Alarm(
             names["age"],
             "age",
             f"{id}: files or schedules wait too long. Raise `concurrency`, or find out why runs are"
-            " slow.",
+            f" slow: `tidegate logs {id} --target aws`.",
             (config.queue_metric("ApproximateAgeOfOldestMessage", "Maximum"),),
             LONGEST_WAIT,
         ),
     ]
 
 
-def dead_letters(name: str, service: str) -> Alarm:
-    """One alarm about the dead letters of all configs."""
-    return Alarm(
-        name,
-        "dead-letters",
-        "Messages about files or schedules could not be handled. `tidegate runs --failed --target"
-        " aws` shows what they were about, and the logs of the functions and of the sweep why."
-        " `tidegate retry --failed --target aws` runs it again.",
-        (Metric("DeadLetters", NAMESPACE, {"service": service}, "Sum"),),
-        0,
-        period=PERIOD,
-    )
-
-
-def silence(name: str, service: str, log_group: str) -> Alarm:
-    """One alarm about all configs without a run for longer than their ``expect_every``."""
-    return Alarm(
-        name,
-        "silence",
-        "A config had no run for longer than its `expect_every`. `tidegate status` shows when each"
-        f" ran last, and the log {log_group} which is meant. Check that data still arrive.",
-        (Metric("Silent", NAMESPACE, {"service": service}, "Sum"),),
-        0,
-        period=PERIOD,
-    )
-
-
 def failed_sweeps(name: str, function: str) -> Alarm:
-    """The alarm about a sweep that fails three times in a row."""
+    """The alarm about a sweep that fails three times in a row, or does not run for that long.
+
+    Lambda sends the metric for each invocation, also with the value 0. Without any value, the state
+    is "insufficient data": a new alarm has it, too, but only a change of the state is reported.
+    """
     return Alarm(
         name,
         "sweep",
-        f"The function {function} fails: dead letters, missing runs and files without a run are"
-        " not found, and the backlog is not worked on. Its log says why.",
+        f"The function {function} fails, or does not run (insufficient data). Nobody gets messages"
+        " about failed runs, stale configs and dead letters, and the backlog is not worked on. Its"
+        " log says why; its schedule is in EventBridge Scheduler.",
         (Metric("Errors", "AWS/Lambda", {"FunctionName": function}, "Sum"),),
         0,
         period=PERIOD,
         periods=3,
+        missing="missing",
     )
 
 

@@ -220,15 +220,8 @@ class Planner:
     def branch_alarms(self, configs: Iterable[ConfigResources]) -> tuple[metrics.Alarm, ...]:
         """The alarms that the branch has once."""
         monitored = [config.monitored for config in configs]
-        names, service = self.names, self.names.base
-        found = [
-            metrics.throttles(names.branch_alarm("throttles"), monitored),
-            metrics.dead_letters(names.branch_alarm("dead-letters"), service),
-        ]
-        if any(config.expect_every is not None for config in monitored):
-            log = f"/aws/lambda/{names.sweep('function')}"
-            found.append(metrics.silence(names.branch_alarm("silence"), service, log))
-        return metrics.simplified(filter(None, found), self.options.metric_math)
+        found = metrics.throttles(self.names.branch_alarm("throttles"), monitored)
+        return metrics.simplified([found] if found else [], self.options.metric_math)
 
     def resources(self, config: Config) -> ConfigResources:
         """The resources of one config."""
@@ -370,9 +363,7 @@ class Planner:
             service=self.names.base,
             function=function.name,
             queue=queue.name,
-            dead_letters=queue.dead_letters,
             memory=function.memory,
-            expect_every=config.expect_every,
             one_at_a_time=function.reserved is not None,
             alarm_names={
                 about: self.names.alarm(config.pipeline, config.name, about)

@@ -254,13 +254,19 @@ def queues_statement(names: Names, place: Place) -> Statement:
     )
 
 
+def alerts_statement(names: Names, place: Place) -> Statement:
+    """Send messages to the alerts topic of the branch, and to no other."""
+    return Statement("Alerts", ("sns:Publish",), (place.arn("sns", names.alerts_topic),))
+
+
 def sweep_statements(
     names: Names, place: Place, indexes: Iterable[str], log_group: str
 ) -> tuple[Statement, ...]:
-    """What the sweep may do with the ledger and all queues; it reads no files."""
+    """What the sweep may do with ledger, queues and alerts topic; it reads no files."""
     return (
         ledger_statement(place, names.ledger_table, indexes),
         queues_statement(names, place),
+        alerts_statement(names, place),
         Statement(
             "Logs",
             ("logs:CreateLogStream", "logs:PutLogEvents"),

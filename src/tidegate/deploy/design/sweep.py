@@ -6,9 +6,10 @@ See ``targets.aws.sweep``. Each stack has one, because the event of its schedule
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tidegate.deploy.core.console import Console
 from tidegate.deploy.design import metrics
 from tidegate.deploy.design.model import (
     Arrivals,
@@ -20,6 +21,8 @@ from tidegate.deploy.design.model import (
 )
 from tidegate.deploy.design.roles import Role, sweep_statements
 from tidegate.errors import ConfigurationError
+from tidegate.runtime.manifest import Manifest, NoticeSettings
+from tidegate.targets.aws.names import Names, numbered
 from tidegate.targets.aws.swept_config import PERIOD, SweptConfig, sweep_event
 
 if TYPE_CHECKING:
@@ -42,12 +45,16 @@ def plan_sweep(
     first = min(configs, key=lambda config: config.id)
     code = first.function.code
     name = names.sweep("function", number)
+    dashboard = Console(place).dashboard(numbered(names.dashboard, number, 255))
     environment = {
+        "BRANCH": names.branch,
         "LOG_LEVEL": planner.options.log_level,
+        "TIDEGATE_ALERTS": place.arn("sns", names.alerts_topic),
+        "TIDEGATE_DASHBOARD": dashboard,
         "TIDEGATE_INPUT_BUCKET": keys.input_bucket_name or "",
+        "TIDEGATE_PLACE": names.base,
         "TIDEGATE_TABLE": names.ledger_table,
         "TSDAT_S3_BUCKET_NAME": keys.output_bucket_name or "",
-        metrics.SERVICE: names.base,
         **(code.environment if isinstance(code, Zip) else {}),
     }
     log_group = f"/aws/lambda/{name}"
@@ -91,6 +98,7 @@ def _event(planner: Planner, configs: Sequence[ConfigResources], undelivered: st
             config.queue.name,
             config.queue.dead_letters,
             config.function.timeout,
+            planner.manifest.notices.get(config.id, NoticeSettings()),
         )
         for config in configs
     ]
@@ -103,3 +111,13 @@ def _event(planner: Planner, configs: Sequence[ConfigResources], undelivered: st
             next="shorten their `environment:` or `inputs:`",
         )
     return event
+
+
+def notes_on_notify(manifest: Manifest, names: Names) -> Iterator[str]:
+    """What a person should know about ``notify:`` on AWS, if the config has it."""
+    if manifest.notices:
+        yield (
+            "`notify:` on AWS: messages go to the subscribers of the topic"
+            f" {names.alerts_topic}, with the `on`, `at_most_every` and `quiet` of the config;"
+            " only `tidegate up` uses the addresses of `to`"
+        )

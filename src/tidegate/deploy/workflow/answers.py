@@ -7,7 +7,7 @@ pipeline holds for as long as its image stays the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Answers:
         resolution = configuration.resolve(config, self.described)
         if resolution.manifest is None:
             raise ConfigProblems(config.file, resolution.problems)
-        return Manifest(resolution.manifest.configs, self.releases), resolution.notes
+        return replace(resolution.manifest, releases=self.releases), resolution.notes
 
 
 def known_answers(history: Iterable[Release], tags: Mapping[str, str]) -> Answers:

@@ -30,6 +30,7 @@ from tidegate.deploy.design.codepipeline import CodePipelineOptions, check_bucke
 from tidegate.deploy.design.image_lifecycle import lifecycle_policy
 from tidegate.deploy.design.model import Code, Image, Plan
 from tidegate.deploy.design.plan import Options, plan_release
+from tidegate.deploy.design.sweep import notes_on_notify
 from tidegate.deploy.design.templates import Template, synthesize
 from tidegate.deploy.images.asking import ImageAnswer
 from tidegate.deploy.images.base_image import read_image_recipe
@@ -170,7 +171,7 @@ def prepare(
         commit = commit_of(repository)
     return Prepared(
         branch, repository, commit, config, answers, manifest, images, registry, options,
-        tuple(str(note) for note in notes),
+        (*(str(note) for note in notes), *notes_on_notify(manifest, branch.names)),
     )  # fmt: skip
 
 

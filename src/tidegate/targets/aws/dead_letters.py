@@ -43,13 +43,13 @@ def record_dead_letters(
     log: Any,
     now: datetime,
 ) -> int:
-    """Record dead letters of a config as failures, and delete these; returns how many there were.
+    """Record dead letters of a config as failures, and delete these; returns how many are left.
 
     Raises:
         StorageError, LedgerError: AWS does not answer, or denies it.
     """
     there = count_messages(queue, clients)[0]
-    seen = 0
+    seen = recorded = 0
     while seen < there:
         with explained("fetch the dead letters", queue):
             answer = clients.sqs.receive_message(
@@ -68,12 +68,13 @@ def record_dead_letters(
                     clients.sqs.delete_message(
                         QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"]
                     )
+                recorded += 1
             else:
                 log.error(
                     f"{scope.config.id}: a dead letter names no run, and stays in its queue",
                     extra={"action": "dead_letter", "body": message["Body"][:2000]},
                 )
-    return max(seen, there)
+    return max(seen, there) - recorded
 
 
 def _is_recorded(message: Any, scope: FunctionScope, ledger: DynamoLedger, now: datetime) -> bool:

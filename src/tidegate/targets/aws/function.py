@@ -17,12 +17,13 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from tidegate.errors import LedgerError, StorageError
 from tidegate.runtime.context import Context
 from tidegate.runtime.dispatch import Dispatcher, gave_up
 from tidegate.runtime.events import Event, FileArrived, Requested, ScheduleDue
@@ -35,6 +36,7 @@ from tidegate.runtime.related_files import (
     related_prefix,
     waits_until,
 )
+from tidegate.runtime.release_notes import note_releases
 from tidegate.runtime.runs import Run, RunRecord
 from tidegate.runtime.scheduled_files import room_on
 from tidegate.runtime.select import arrival_runs, takes
@@ -80,6 +82,7 @@ class Function:
         worker: WorkerProcess,
         clients: Clients | None = None,
         *,
+        packages: Sequence[str] = (),
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         config = settings.config
@@ -97,6 +100,8 @@ class Function:
         self._longest = 0.0
         self._backlog = BacklogWork(config, self._inputs, self._ledger)
         self._clients = clients
+        self._packages = packages
+        self._noted = False
         settings.work.mkdir(parents=True, exist_ok=True)
         self.context = Context(
             manifest=settings.manifest,
@@ -130,6 +135,7 @@ class Function:
         """
         self._executor.begin_invocation(context.get_remaining_time_in_millis() / 1000)
         self._longest = 0.0
+        self._note_release()
         try:
             if _is_batch(event):
                 deliveries = [Delivery.of(record) for record in event["Records"]]
@@ -144,6 +150,16 @@ class Function:
         finally:
             self._executor.start()  # a new worker imports Tsdat before it is needed
             self._reporting.flush()
+
+    def _note_release(self) -> None:
+        """Note once what this environment of the function runs with; no run fails because of it."""
+        if self._noted:
+            return
+        try:
+            note_releases(self._ledger, self.settings.manifest, self._packages, self._now())
+            self._noted = True
+        except (LedgerError, StorageError) as error:
+            self._log.warning(f"the packages were not noted: {error}", extra={"action": "release"})
 
     def close(self) -> None:
         """End the worker."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from tidegate.runtime.process import WorkerProcess
+from tidegate.runtime.release_notes import installed_packages, package_folders
 from tidegate.targets.aws.settings import Settings
 
 
@@ -25,10 +27,17 @@ def new_worker(settings: Settings) -> WorkerProcess:
     return WorkerProcess([sys.executable], settings.repository, {"PYTHONPATH": path})
 
 
+def pipelines_packages() -> list[str]:
+    """The packages that the worker has."""
+    python = os.environ.get("TIDEGATE_WORKER")
+    folders = package_folders(Path(python)) if python else [Path(part) for part in sys.path if part]
+    return installed_packages(folders)
+
+
 settings = Settings.read()
 worker = new_worker(settings)
 worker.launch()
 
 from tidegate.targets.aws.function import Function  # noqa: E402
 
-handler = Function(settings, worker).answer
+handler = Function(settings, worker, packages=pipelines_packages()).answer

@@ -7,30 +7,38 @@ For each config of a stack:
     the backlog     is worked on while no messages wait (``backlog_work``)
     once a day      raw files that never became runs are searched for, such as those whose
                     messages expired
-    expect_every    a config without a run for longer than that is reported
+    expect_every    a config that gets no data for longer than that is stale
 
-CloudWatch gets a metric only if there is something to report.
+At last, people get a message about what has happened since the sweep before (``sweep_messages``).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from tidegate.runtime.manifest import Config
+from tidegate.runtime.notices.notice import Problem
+from tidegate.runtime.notices.staleness import (
+    end_of_staleness,
+    is_stale,
+    last_arrival,
+    staleness_problem,
+)
+from tidegate.runtime.records import dumps, loads
+from tidegate.runtime.wording import quantity
 from tidegate.targets.aws.backlog_work import Search, search_entry, workers
 from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.dead_letters import record_dead_letters
 from tidegate.targets.aws.ledger import DynamoLedger
 from tidegate.targets.aws.messages import FunctionScope
-from tidegate.targets.aws.reporting import NAMESPACE, LineFormatter
+from tidegate.targets.aws.reporting import LineFormatter
 from tidegate.targets.aws.requests import announce_work, count_messages, queue_url
+from tidegate.targets.aws.sweep_messages import SweepMessages, SweptProblem
 from tidegate.targets.aws.swept_config import PERIOD, SweptConfig
 from tidegate.targets.aws.undelivered import deliver
 
@@ -42,14 +50,15 @@ _AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What there is to report about a config."""
+class _Known:
+    """What is known about a config since the sweep before."""
 
-    dead_letters: int = 0
-    """Messages that became failures in the ledger, or that are left because they cannot; and events
-    that EventBridge could not deliver."""
-    silent: bool = False
-    """Whether it had no run for longer than ``expect_every``."""
+    begun: datetime
+    """When it was swept for the first time."""
+    searched: datetime
+    """Up to when files without a run were searched for."""
+    arrived: datetime | None = None
+    """The last arrival, as far as it had to be looked for."""
 
 
 class SweepFailed(Exception):
@@ -63,17 +72,19 @@ class Sweep:
         self,
         ledger: DynamoLedger,
         clients: Clients,
+        messages: SweepMessages,
         *,
         input_bucket: str,
         output_bucket: str,
-        level: str = "INFO",
+        log: Logger,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._ledger = ledger
         self._clients = clients
         self._buckets = input_bucket, output_bucket
         self._now = now
-        self._log = Logger(service="tidegate", level=level, logger_formatter=LineFormatter())
+        self._messages = messages
+        self._log = log
         self._urls: dict[str, str] = {}
 
     def sweep(self, configs: Sequence[SweptConfig], undelivered: str = "") -> None:
@@ -87,54 +98,72 @@ class Sweep:
         self._clients.client("sqs")  # made once, before several threads use it
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(self._sweep_safely, configs))
+        ids = [swept.config.id for swept in configs]
         found.append(self._deliver_safely(configs, undelivered))
-        self._report([one for one in found if one is not None])
+        ids.append("")  # what concerns no single config
+        problems = {id: one for id, one in zip(ids, found) if one is not None}
+        self._messages.send(configs, problems, self._now())
         if failed := sum(one is None for one in found):
             raise SweepFailed(f"{failed} of {len(found)} parts: see the errors in this log")
 
-    def _sweep_safely(self, swept: SweptConfig) -> Findings | None:
+    def _sweep_safely(self, swept: SweptConfig) -> list[SweptProblem] | None:
         try:
             return self._sweep_one(swept)
         except Exception:
             self._log.exception(f"{swept.config.id} could not be looked at")
             return None
 
-    def _deliver_safely(self, configs: Sequence[SweptConfig], undelivered: str) -> Findings | None:
+    def _deliver_safely(
+        self, configs: Sequence[SweptConfig], undelivered: str
+    ) -> list[SweptProblem] | None:
+        """Deliver events that did not reach the bus; returns the problem if there were any."""
         if not undelivered:
-            return Findings()
+            return []
         try:
             waiting = [swept for swept in configs if swept.config.trigger == "S3"]
             scopes = {self._url(s.queue): FunctionScope(s.config, *self._buckets) for s in waiting}
-            queue = self._url(undelivered)
-            return Findings(dead_letters=deliver(queue, scopes, self._clients, self._log))
+            count = deliver(self._url(undelivered), scopes, self._clients, self._log)
         except Exception:
             self._log.exception("undelivered events could not be looked at")
             return None
+        if not count:
+            return []
+        text = (
+            f"{quantity(count, 'event')} about new files did not reach the event bus of the stack;"
+            " the sweep has passed on those that are about a file; its log says why they were late"
+        )
+        return [
+            SweptProblem(
+                Problem("failure", "", text, subject="undelivered events"),
+                "events about new files reach the event bus again",
+            )
+        ]
 
-    def _sweep_one(self, swept: SweptConfig) -> Findings:
+    def _sweep_one(self, swept: SweptConfig) -> list[SweptProblem]:
+        """Sweep one config; returns the problems that there are now."""
         config, now = swept.config, self._now()
         queue = self._url(swept.queue)
         scope = FunctionScope(config, *self._buckets)
-        dead = record_dead_letters(
+        left = record_dead_letters(
             self._url(swept.dead_letters), scope, self._ledger, self._clients, self._log, now
         )
         name = f"sweep/{config.id}"
-        known = json.loads(self._ledger.state(name) or "{}")
-        begun = datetime.fromisoformat(known.get("begun", now.isoformat()))
-        searched = datetime.fromisoformat(known.get("searched", now.isoformat()))
+        text = self._ledger.state(name)
+        before = loads(_Known, text) if text else _Known(now, now)
+        known = before
         visible, hidden = count_messages(queue, self._clients)
-        if not visible + hidden and self._search_is_due(config, searched, now):
-            since, searched = searched, now - SETTLED_AFTER
-            search = Search(since=since, until=searched)
+        if not visible + hidden and self._search_is_due(config, known.searched, now):
+            search = Search(since=known.searched, until=now - SETTLED_AFTER)
             self._ledger.backlog.add(config.id, [search_entry(search)])
-        state = {"begun": begun.isoformat(), "searched": searched.isoformat()}
-        if state != known:
-            self._ledger.set_state(name, json.dumps(state))
+            known = replace(known, searched=now - SETTLED_AFTER)
+        known = self._with_arrival(config, known, now)
+        if known != before or text is None:
+            self._ledger.set_state(name, dumps(known))
         if not visible and self._ledger.backlog.has_free(config.id, now):
             # One invocation after the other, until the next sweep.
             for delay in range(0, PERIOD, swept.seconds):
                 announce_work(config.id, workers(config), queue, self._clients, delay)
-        return Findings(dead, self._is_silent(config, begun, now))
+        return list(self._problems(swept, known, left, now))
 
     def _url(self, name: str) -> str:
         if name not in self._urls:
@@ -149,25 +178,33 @@ class Sweep:
             and self._ledger.backlog.is_empty(config.id)
         )
 
-    def _is_silent(self, config: Config, begun: datetime, now: datetime) -> bool:
-        if config.expect_every is None:
-            return False
-        latest = next(self._ledger.records(config=config.id, limit=1), None)
-        last = max(begun, latest.started) if latest else begun
-        silent = now - last > timedelta(seconds=config.expect_every)
-        if silent:
-            self._log.warning(
-                f"{config.id}: no run since {last:%Y-%m-%d %H:%M} UTC, but one was expected every"
-                f" {timedelta(seconds=config.expect_every)}",
-                extra={"action": "silent"},
-            )
-        return silent
+    def _with_arrival(self, config: Config, known: _Known, now: datetime) -> _Known:
+        """What is known, with the last arrival, which is looked for only if one is missing."""
+        if not is_stale(config, known.arrived or known.begun, now):
+            return known
+        return replace(known, arrived=last_arrival(self._ledger, config.id) or known.arrived)
 
-    def _report(self, found: Sequence[Findings]) -> None:
-        metrics = EphemeralMetrics(namespace=NAMESPACE)
-        dead, silent = sum(f.dead_letters for f in found), sum(f.silent for f in found)
-        for name, value in (("DeadLetters", dead), ("Silent", silent)):
-            if value:
-                metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
-        if metrics.metric_set:
-            metrics.flush_metrics()
+    def _problems(
+        self, swept: SweptConfig, known: _Known, left: int, now: datetime
+    ) -> Iterator[SweptProblem]:
+        config = swept.config
+        if is_stale(config, known.arrived or known.begun, now):
+            problem = staleness_problem(config, known.arrived)
+            self._log.warning(problem.text, extra={"action": "silent"})
+            yield SweptProblem(problem, end_of_staleness(config).text)
+        if left:
+            what = quantity(left, "message")
+            text = (
+                f"{what} could not be handled and cannot become a failed run;"
+                f" look into the queue {swept.dead_letters}, and at the log of the function:"
+                f" tidegate logs {config.id} --target aws"
+            )
+            yield SweptProblem(
+                Problem("failure", config.id, text, subject="dead letters"),
+                f"{config.id}: there are no dead letters any more",
+            )
+
+
+def sweep_log(level: str) -> Logger:
+    """The log of a sweep's function."""
+    return Logger(service="tidegate", level=level, logger_formatter=LineFormatter())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.runtime.manifest import Config
+from tidegate.runtime.manifest import Config, NoticeSettings
 from tidegate.runtime.records import from_json, to_json
 
 PERIOD = 900
@@ -25,6 +25,8 @@ class SweptConfig:
     """The name of its dead-letter queue."""
     seconds: int
     """The time of an invocation of its function, s."""
+    notices: NoticeSettings = field(default_factory=NoticeSettings)
+    """Which messages people get about it, and when."""
 
 
 def sweep_event(configs: Sequence[SweptConfig], undelivered: str = "") -> dict[str, Any]:

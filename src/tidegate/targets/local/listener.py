@@ -8,26 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Literal
 
 from tidegate.errors import StorageError, TidegateError
+from tidegate.runtime.notices.notice import Problem
 from tidegate.runtime.runs import RunRecord
 
 _REMIND = 600.0
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that a person has to do something about; or that it is over."""
-
-    kind: Literal["silence", "disk"]
-    """A config that gets no data; the disk or the ledger cannot be used."""
-    config: str
-    """The config's id; "" for the whole workspace."""
-    text: str
-    """One sentence."""
-    over: bool = False
-    """Whether this says that it is over."""
 
 
 @dataclass(frozen=True)

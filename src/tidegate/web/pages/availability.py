@@ -39,7 +39,7 @@ def series_of(
     def make() -> list[Series]:
         known = [one for one in days if not datastream or one.datastream == datastream]
         if datastream and not known:  # it may be newer than ``days``
-            known = [refresh(site.ledger, datastream)]
+            known = [refresh(site.ledger, datastream, site.unwritten)]
         return availability(
             site.ledger,
             begin,
@@ -104,7 +104,8 @@ def days_of(site: Site, wait: float) -> list[Days] | None:
     """
 
     def make() -> list[Days] | None:
-        return refresh_all(site.ledger, at_once=site.session.reads_at_once)
+        at_once = site.session.reads_at_once
+        return refresh_all(site.ledger, at_once=at_once, unwritten=site.unwritten)
 
     return site.later("days", _KEPT, make, None, wait=wait)
 

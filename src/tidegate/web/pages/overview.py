@@ -33,6 +33,7 @@ def overview(site: Site, parameters: Parameters) -> Page:
             "month": month,
             "heat": heat,
             "jobs": site.jobs(),
+            "limits": site.limits(),
             "time_left": time_left,
         },
         {
@@ -40,6 +41,7 @@ def overview(site: Site, parameters: Parameters) -> Page:
             "attention": [to_json(item) for item in attention],
             "configs": [state_data(state) for state in states],
             "jobs": [job_data(job) for job in site.jobs()],
+            "limits": site.limits(),
         },
         refresh=5.0,
     )

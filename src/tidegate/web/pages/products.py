@@ -9,12 +9,12 @@ from typing import Any
 
 from tidegate.quality.datasets import is_dataset
 from tidegate.runtime.records import to_json
+from tidegate.runtime.release_notes import packages_of_run
 from tidegate.runtime.runs import Product, RunRecord
 from tidegate.web.endpoints import Endpoint, NotFound, Page, Parameter, Parameters, midnight
 from tidegate.web.reader import Version
 from tidegate.web.site import Site
 from tidegate.web.texts import file_name
-from tidegate.workspace.release_notes import note_of_run, packages_of, release_notes
 
 PLOTS = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 """The endings of files that browsers show as pictures."""
@@ -118,7 +118,7 @@ def product(site: Site, parameters: Parameters) -> Page:
     run = site.ledger.record(found.run) if found.run else None
     siblings = site.ledger.made_by(found.run) if found.run else []
     users = _users(site, found)
-    packages = _packages(site, run) if run else []
+    packages = packages_of_run(site.ledger, run) if run else []
     return Page(
         "product.html",
         file_name(found.key),
@@ -156,13 +156,6 @@ def find_product(site: Site, key: str) -> Product:
             next="look for its day in the list of products",
         )
     return found
-
-
-def _packages(site: Site, run: RunRecord) -> list[str]:
-    """The packages that a run was made with; none if no service noted them."""
-    notes = release_notes(site.ledger).get(run.run.config, [])
-    note = note_of_run(notes, run.release, run.started)
-    return packages_of(site.ledger, note) if note else []
 
 
 def _users(site: Site, found: Product) -> list[RunRecord]:

@@ -10,16 +10,16 @@ from itertools import islice, pairwise
 from tidegate.errors import TidegateError
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.records import loads, to_json
-from tidegate.runtime.runs import RunRecord
-from tidegate.web.endpoints import Endpoint, Page, Parameters
-from tidegate.web.site import Site
-from tidegate.workspace.release_notes import (
+from tidegate.runtime.release_notes import (
     differences,
     packages_of,
     release_notes,
     setting_differences,
     settings,
 )
+from tidegate.runtime.runs import RunRecord
+from tidegate.web.endpoints import Endpoint, Page, Parameters
+from tidegate.web.site import Site
 
 _LOOKED_AT = 100
 _MOST_NOTED = 100
@@ -146,22 +146,23 @@ def _changed_keys(old: Config, new: Config) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Change:
-    """From when on a config ran with something else on this machine."""
+    """From when on a config ran with something else."""
 
     config: str
     """The config."""
     release: str
     """The content hash of its code."""
     since: datetime
-    """When a service began to run it so."""
+    """When a service or a function began to run it so."""
     changes: tuple[str, ...]
     """How it differs from before; nothing for the first that is known."""
 
 
 def noted_changes(site: Site) -> list[Change]:
-    """What services on this machine noted, the latest first."""
+    """What services on this machine, or functions on AWS, noted, the latest first."""
     found = []
-    for notes in release_notes(site.ledger).values():
+    for config in site.manifest.configs:
+        notes = release_notes(site.ledger, config.id)
         packages = {note.packages: packages_of(site.ledger, note) for note in notes}
         for before, after in pairwise([None, *notes]):
             assert after is not None

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from tidegate.runtime.log_line import LogLine
 from tidegate.runtime.open_failures import acknowledged, only_open
 from tidegate.runtime.records import to_json
+from tidegate.runtime.release_notes import packages_of_run
 from tidegate.runtime.runs import Product, Run, RunRecord, State
 from tidegate.web.actions import read_actions
 from tidegate.web.endpoints import Endpoint, NotFound, Page, Parameter, Parameters
@@ -129,6 +130,7 @@ def runs(site: Site, parameters: Parameters) -> Page:
             "records": found.records,
             "found": found,
             "queued": queued,
+            "unlisted": site.target.target == "aws" and wanted.state == "queued",
             "wanted": wanted,
             "states": STATES,
             "data": DATA,
@@ -177,6 +179,7 @@ def run(site: Site, parameters: Parameters) -> Page:
     lines = log_lines(site, record)
     shown = [line for line in lines if _line_fits(line, search, level)]
     others = list(islice(_others(site, record), 20))
+    packages = packages_of_run(site.ledger, record)
     known = acknowledged(site.ledger)
     noted = known.get(record.key)
     if noted is not None and record.started > noted.when:
@@ -204,11 +207,13 @@ def run(site: Site, parameters: Parameters) -> Page:
             "inputs": site.ledger.products_at(p.key for p in record.run.products[:_LISTED]),
             "present": _present(site, record),
             "listed": _LISTED,
+            "packages": packages,
         },
         {
             **run_data(record),
             "acknowledged": to_json(noted),
             "open": is_open,
+            "packages": packages,
             "log_lines": [to_json(line) for line in shown[-_LOG_LINES:]],
         },
         refresh=2.0 if going_on else 10.0,

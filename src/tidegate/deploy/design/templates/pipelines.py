@@ -322,6 +322,7 @@ def _alarm_properties(planned: Alarm, topic: str) -> dict[str, Any]:
         "DatapointsToAlarm": planned.periods,
         "TreatMissingData": planned.missing,
         "AlarmActions": [topic],
+        "InsufficientDataActions": [topic] if planned.missing == "missing" else None,
         **(_metric_math(planned) if planned.expression else _one_metric(planned)),
     }
 

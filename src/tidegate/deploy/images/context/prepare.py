@@ -27,7 +27,7 @@ PIPELINES = Path("/opt/pipelines")
 """The pipelines' environment."""
 HANDLER = Path("/opt/python")
 """The packages of the function's own process: where Lambda looks for those of layers."""
-SERVICES = ("dynamodb", "s3", "sqs", "sts")
+SERVICES = ("dynamodb", "s3", "sns", "sqs", "sts")
 """The services that this process uses: botocore's descriptions of the other 400 are removed."""
 OLDEST = (3, 8)
 """The oldest Python that the pipelines can run with."""

@@ -1,7 +1,8 @@
 """What a config ran with since when: its release, its settings, and the installed packages.
 
-A service notes it in the ledger when it starts and when it takes over a change. So the dashboard
-can say how one release differs from the one before it, and with which packages a product was made.
+A service notes it in the ledger when it starts and when it takes over a change; a function on AWS
+when it starts. So commands and pages can say how one release differs from the one before it, and
+with which packages a product was made.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tidegate.runtime.manifest import Config, Manifest
 from tidegate.runtime.protocols import Ledger
 from tidegate.runtime.records import from_json, to_json
+from tidegate.runtime.runs import RunRecord
 
-_NOTES, _PACKAGES = "releases", "packages/"
+_NOTES, _PACKAGES = "releases/", "packages/"
 _KEPT = 20
 """Notes of each config."""
 _NOT_SETTINGS = ("tsdat", "pipeline", "name", "kind")
@@ -45,10 +48,11 @@ class ReleaseNote:
 def note_releases(
     ledger: Ledger, manifest: Manifest, packages: Sequence[str], now: datetime
 ) -> None:
-    """Note what each config runs with, where that is not what it ran with before."""
-    notes = _read(ledger)
+    """Note what each config runs with, where that is not what it ran with before.
+
+    Functions that start at the same moment note it once.
+    """
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:16] if packages else ""
-    changed = False
     for config in manifest.configs:
         note = ReleaseNote(
             config.id,
@@ -58,21 +62,31 @@ def note_releases(
             settings(config),
             digest,
         )
-        known = notes.setdefault(config.id, [])
-        if not known or _what(known[-1]) != _what(note):
-            notes[config.id] = [*known[1 - _KEPT :], note]
-            changed = True
-    if not changed:
-        return
-    if digest and ledger.state(_PACKAGES + digest) is None:
-        ledger.set_state(_PACKAGES + digest, json.dumps(list(packages)))
-    listed = [to_json(note) for known in notes.values() for note in known]
-    ledger.set_state(_NOTES, json.dumps(listed))
+        if _is_noted(note, release_notes(ledger, config.id)):
+            continue
+        if digest and ledger.state(_PACKAGES + digest) is None:
+            ledger.set_state(_PACKAGES + digest, json.dumps(list(packages)))
+        ledger.change_state(_NOTES + config.id, partial(_with_note, note))
 
 
-def release_notes(ledger: Ledger) -> dict[str, list[ReleaseNote]]:
-    """The notes of each config, by its id, the oldest first."""
-    return _read(ledger)
+def _with_note(note: ReleaseNote, text: str | None) -> str:
+    known = _from_text(text)
+    if not _is_noted(note, known):
+        known = [*known[1 - _KEPT :], note]
+    return json.dumps([to_json(one) for one in known])
+
+
+def release_notes(ledger: Ledger, config: str) -> list[ReleaseNote]:
+    """The notes of a config, the oldest first."""
+    return _from_text(ledger.state(_NOTES + config))
+
+
+def packages_of_run(ledger: Ledger, record: RunRecord) -> list[str]:
+    """The packages that were installed when a run was made, such as ``tsdat==0.10.0``; none if that
+    is not known."""
+    notes = release_notes(ledger, record.run.config)
+    note = note_of_run(notes, record.release, record.started)
+    return packages_of(ledger, note) if note else []
 
 
 def note_of_run(
@@ -85,8 +99,17 @@ def note_of_run(
 
 def packages_of(ledger: Ledger, note: ReleaseNote) -> list[str]:
     """The packages that were installed, such as ``tsdat==0.10.0``; none if that is not known."""
-    found: list[str] = json.loads(ledger.state(_PACKAGES + note.packages) or "[]")
+    text = ledger.state(_PACKAGES + note.packages) if note.packages else None
+    found: list[str] = json.loads(text or "[]")
     return found
+
+
+def package_folders(python: Path) -> tuple[Path, ...]:
+    """The folders with the packages of an interpreter; none where it is not laid out as usual."""
+    for place in (python, python.resolve()):
+        if found := sorted(place.parent.parent.glob("lib/python3*/*-packages")):
+            return tuple(found)
+    return ()
 
 
 def installed_packages(folders: Iterable[Path]) -> list[str]:
@@ -136,13 +159,13 @@ def _package_differences(old: Sequence[str], new: Sequence[str]) -> Iterator[str
             yield f"{name} {was.get(name, 'none')} → {is_now.get(name, 'none')}"
 
 
+def _is_noted(note: ReleaseNote, known: Sequence[ReleaseNote]) -> bool:
+    return bool(known) and _what(known[-1]) == _what(note)
+
+
 def _what(note: ReleaseNote) -> tuple[object, ...]:
     return note.release, dict(note.settings), note.packages
 
 
-def _read(ledger: Ledger) -> dict[str, list[ReleaseNote]]:
-    found: dict[str, list[ReleaseNote]] = {}
-    for data in json.loads(ledger.state(_NOTES) or "[]"):
-        note = from_json(ReleaseNote, data)
-        found.setdefault(note.config, []).append(note)
-    return found
+def _from_text(text: str | None) -> list[ReleaseNote]:
+    return [from_json(ReleaseNote, data) for data in json.loads(text or "[]")]

@@ -6,14 +6,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 from tidegate.runtime.manifest import Config, Manifest
-from tidegate.runtime.testing import MemoryLedger
-from tidegate.workspace.release_notes import (
+from tidegate.runtime.release_notes import (
     differences,
     note_of_run,
     note_releases,
     packages_of,
     release_notes,
 )
+from tidegate.runtime.testing import MemoryLedger
 
 NOW = datetime(2026, 11, 28, tzinfo=timezone.utc)
 CONFIG = Config("met", "site", "Ingest", "S3", "pipeline.yaml", input_path="met/")
@@ -32,7 +32,7 @@ def test_a_change_of_code_settings_or_packages_is_noted_once() -> None:
     for hour, (config, release, packages) in enumerate(steps):
         manifest = Manifest((config,), {"met": release})
         note_releases(ledger, manifest, packages, NOW + timedelta(hours=hour))
-    notes = release_notes(ledger)["met/site"]
+    notes = release_notes(ledger, "met/site")
     assert [note.since.hour for note in notes] == [0, 2, 3, 4]
     packages = [packages_of(ledger, note) for note in notes]
     assert packages[2:] == [["tsdat==0.10.0", "numpy==2"], []]
@@ -44,7 +44,7 @@ def test_a_change_of_code_settings_or_packages_is_noted_once() -> None:
     assert changes(2) == [
         *("the code", "numpy none → 2", "tsdat 0.9.3 → 0.10.0", "xarray 1 → none"),
     ]
-    assert "secret" not in (ledger.state("releases") or "")
+    assert "secret" not in (ledger.state("releases/met/site") or "")
 
     first = note_of_run(notes, notes[0].release, NOW + timedelta(hours=1))
     assert first == notes[0]

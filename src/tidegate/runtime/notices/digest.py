@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 
-from tidegate.notify.notice import KINDS, Notice
+from tidegate.runtime.notices.notice import KINDS, Notice
 
 GATHER = timedelta(seconds=30)
 """How long the first notice waits for others."""
