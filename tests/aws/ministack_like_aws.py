@@ -2,6 +2,8 @@
 
 * CloudFormation's id of a rule that is not on the default event bus is ``bus|rule``.
 * An event bus takes 300 rules, and a rule's pattern 2,048 characters.
+* CloudFormation reads a template from an address that begins with the bucket's name, as the CDK's
+  command gives it for templates of more than 51,200 bytes.
 
 Source of the limits: EventBridge User Guide, "Amazon EventBridge quotas".
 """
@@ -11,12 +13,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
+from urllib.parse import urlsplit
 
 RULES, PATTERN = 300, 2048
-_PROVISIONERS = "ministack.services.cloudformation.provisioners"
+_CLOUDFORMATION = "ministack.services.cloudformation"
 
 
 def _change_rules(provisioners: Any) -> None:
@@ -49,13 +53,33 @@ def _change_rules(provisioners: Any) -> None:
     handlers["delete"] = lambda physical, old: delete(physical.rpartition("|")[2], old)
 
 
+def _change_addresses(helpers: Any) -> None:
+    """Wrap what reads a template: ``https://BUCKET.s3….amazonaws.com/KEY`` is understood."""
+    resolve = helpers._resolve_document
+
+    def like_aws(params: Any, body: str, url: str, label: str) -> Any:
+        found = urlsplit(helpers._p(params, url) or "")
+        bucket, dot, place = (found.hostname or "").partition(".s3.")
+        if dot and place.endswith("amazonaws.com"):
+            params = {**params, url: f"https://{place}/{bucket}{found.path}"}
+        return resolve(params, body, url, label)
+
+    helpers._resolve_document = like_aws
+
+
 class _WhenImported(MetaPathFinder):
-    """Changes the module when MiniStack first needs it; many tests never do."""
+    """Changes modules when MiniStack first needs them; many tests never do."""
+
+    def __init__(self) -> None:
+        self._changes: dict[str, Callable[[Any], None]] = {
+            f"{_CLOUDFORMATION}.provisioners": _change_rules,
+            f"{_CLOUDFORMATION}.helpers": _change_addresses,
+        }
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        if name != _PROVISIONERS:
+        change = self._changes.pop(name, None)
+        if change is None:
             return None
-        sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         assert spec is not None
         assert spec.loader is not None
@@ -63,7 +87,7 @@ class _WhenImported(MetaPathFinder):
 
         def load_and_change(module: Any) -> None:
             load(module)
-            _change_rules(module)
+            change(module)
 
         spec.loader.exec_module = load_and_change  # type: ignore[method-assign]
         return spec
