@@ -108,7 +108,8 @@ class Workspace:
         if not (root / CONFIG).exists():
             raise UsageError(
                 f"{folder} has no {CONFIG}, so it is not a workspace",
-                next="write one (docs/configuration.md), or try `tidegate demo` for an example",
+                next="name the folder of a workspace, write a config (docs/configuration.md), or"
+                " try `tidegate demo` for an example",
             )
         return cls(root)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from tidegate.runtime.events import FileArrived, Requested
@@ -17,8 +17,9 @@ from tidegate.runtime.records import loads
 from tidegate.runtime.runs import FINISHED, Failure, Run
 from tidegate.runtime.select import takes
 from tidegate.targets.aws import messages
-from tidegate.targets.aws.clients import Clients, explained
+from tidegate.targets.aws.clients import Clients
 from tidegate.targets.aws.ledger import DynamoLedger
+from tidegate.targets.aws.left_messages import LeftMessage, left_messages, remove
 from tidegate.targets.aws.messages import (
     FunctionScope,
     Ignored,
@@ -28,9 +29,6 @@ from tidegate.targets.aws.messages import (
 )
 from tidegate.targets.aws.requests import count_messages
 
-_AT_ONCE = 10
-_HIDDEN = 120
-"""For how long nobody else gets a dead letter that is looked at, s."""
 _LEASE = timedelta(minutes=5)
 _OWNER = "dead letters"
 
@@ -49,39 +47,25 @@ def record_dead_letters(
         StorageError, LedgerError: AWS does not answer, or denies it.
     """
     there = count_messages(queue, clients)[0]
-    seen = recorded = 0
-    while seen < there:
-        with explained("fetch the dead letters", queue):
-            answer = clients.sqs.receive_message(
-                QueueUrl=queue,
-                MaxNumberOfMessages=_AT_ONCE,
-                AttributeNames=["SentTimestamp"],
-                VisibilityTimeout=_HIDDEN,
+    recorded = 0
+    for message in left_messages(queue, there, clients):
+        if _is_recorded(message, scope, ledger, now):
+            remove(message, queue, clients)
+            recorded += 1
+        else:
+            log.error(
+                f"{scope.config.id}: a dead letter names no run, and stays in its queue",
+                extra={"action": "dead_letter", "body": message.body[:2000]},
             )
-        found = answer.get("Messages", [])
-        if not found:
-            break
-        seen += len(found)
-        for message in found:
-            if _is_recorded(message, scope, ledger, now):
-                with explained("remove from the dead letters", queue):
-                    clients.sqs.delete_message(
-                        QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"]
-                    )
-                recorded += 1
-            else:
-                log.error(
-                    f"{scope.config.id}: a dead letter names no run, and stays in its queue",
-                    extra={"action": "dead_letter", "body": message["Body"][:2000]},
-                )
-    return max(seen, there) - recorded
+    return there - recorded
 
 
-def _is_recorded(message: Any, scope: FunctionScope, ledger: DynamoLedger, now: datetime) -> bool:
+def _is_recorded(
+    message: LeftMessage, scope: FunctionScope, ledger: DynamoLedger, now: datetime
+) -> bool:
     """Whether the ledger has all that a dead letter says, so that it is no longer needed."""
-    sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, timezone.utc)
     try:
-        contents = messages.read(message["Body"], sent, scope)
+        contents = messages.read(message.body, message.sent, scope)
         runs = [run for content in contents for run in _runs(content, scope, ledger)]
     except UnreadableMessage:
         return False

@@ -21,6 +21,7 @@ from tidegate.targets.aws import messages
 from tidegate.targets.aws.backlog_work import parts_of
 from tidegate.targets.aws.clients import Clients, code_of, explained
 from tidegate.targets.aws.ledger import DynamoLedger
+from tidegate.targets.aws.left_messages import left_messages, remove
 
 LONGEST_MESSAGE = 200_000
 """A run whose message would be longer than this, in bytes, is stored in the ledger meanwhile."""
@@ -34,8 +35,6 @@ MOST_MESSAGES = 200
 _AT_ONCE = 10
 _LONGEST_DELAY = 900
 """SQS delays a message by 15 minutes at most, s."""
-_POLL, _HIDDEN = 1, 60
-"""How long to wait for dead letters, and for how long nobody else sees them, s."""
 _STORED_FOR = timedelta(days=15)
 
 
@@ -124,25 +123,14 @@ def redrive(dead_letters: str, queue: str, clients: Clients) -> int:
     Raises:
         StorageError: not all could be moved; one of the others may be in both queues.
     """
-    present, done = count_messages(dead_letters, clients)[0], 0
-    while done < present:  # those that come meanwhile have failed again
-        with explained("fetch the dead letters", dead_letters):
-            received = clients.sqs.receive_message(
-                QueueUrl=dead_letters,
-                MaxNumberOfMessages=min(_AT_ONCE, present - done),
-                WaitTimeSeconds=_POLL,
-                VisibilityTimeout=_HIDDEN,
-            )
-        if not (found := received.get("Messages", [])):
-            break
-        for message in found:  # one by one: together they may be too long for SQS
-            with explained("send a request to", queue):
-                clients.sqs.send_message(QueueUrl=queue, MessageBody=message["Body"])
-            with explained("remove from the dead letters", dead_letters):
-                clients.sqs.delete_message(
-                    QueueUrl=dead_letters, ReceiptHandle=message["ReceiptHandle"]
-                )
-        done += len(found)
+    done = 0
+    present = count_messages(dead_letters, clients)[0]  # those that come later have failed again
+    for message in left_messages(dead_letters, present, clients):
+        # One by one: together they may be too long for SQS.
+        with explained("send a request to", queue):
+            clients.sqs.send_message(QueueUrl=queue, MessageBody=message.body)
+        remove(message, dead_letters, clients)
+        done += 1
     return done
 
 

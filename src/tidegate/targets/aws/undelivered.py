@@ -7,18 +7,14 @@ the queues of the configs that wait for the file, as the rules on the bus would 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Any
 
 from tidegate.runtime.events import FileArrived
 from tidegate.targets.aws import messages
 from tidegate.targets.aws.clients import Clients, explained
+from tidegate.targets.aws.left_messages import LeftMessage, left_messages, remove
 from tidegate.targets.aws.messages import FunctionScope, UnreadableMessage
 from tidegate.targets.aws.requests import count_messages
-
-_AT_ONCE = 10
-_HIDDEN = 120
-"""For how long nobody else gets a message that is looked at, s."""
 
 
 def deliver(
@@ -33,36 +29,21 @@ def deliver(
         StorageError: AWS does not answer, or denies it.
     """
     there = count_messages(undelivered, clients)[0]
-    seen = 0
-    while seen < there:
-        with explained("fetch undelivered events from", undelivered):
-            answer = clients.sqs.receive_message(
-                QueueUrl=undelivered,
-                MaxNumberOfMessages=_AT_ONCE,
-                AttributeNames=["SentTimestamp"],
-                MessageAttributeNames=["All"],
-                VisibilityTimeout=_HIDDEN,
-            )
-        found = answer.get("Messages", [])
-        if not found:
-            break
-        seen += len(found)
-        for message in found:
-            _deliver_one(message, undelivered, scopes, clients, log)
-    return max(seen, there)
+    for message in left_messages(undelivered, there, clients):
+        _deliver_one(message, undelivered, scopes, clients, log)
+    return there
 
 
 def _deliver_one(
-    message: Any,
+    message: LeftMessage,
     undelivered: str,
     scopes: Mapping[str, FunctionScope],
     clients: Clients,
     log: Any,
 ) -> None:
-    body = message["Body"]
-    sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, timezone.utc)
+    body = message.body
     try:
-        queues = [queue for queue, scope in scopes.items() if _waits_for(scope, body, sent)]
+        queues = [queue for queue, scope in scopes.items() if _waits_for(scope, message)]
     except UnreadableMessage:
         log.error(
             "an undelivered event of EventBridge is not about a file, and stays in its queue",
@@ -72,14 +53,13 @@ def _deliver_one(
     for queue in queues:
         with explained("send an event to", queue):
             clients.sqs.send_message(QueueUrl=queue, MessageBody=body)
-    with explained("remove from the undelivered events", undelivered):
-        clients.sqs.delete_message(QueueUrl=undelivered, ReceiptHandle=message["ReceiptHandle"])
-    why = message.get("MessageAttributes", {}).get("ERROR_MESSAGE", {}).get("StringValue", "")
+    remove(message, undelivered, clients)
     log.error(
         "EventBridge could not deliver an event; the sweep has",
-        extra={"action": "undelivered", "why": why, "queues": queues, "body": body[:2000]},
+        extra={"action": "undelivered", "why": message.why, "queues": queues, "body": body[:2000]},
     )
 
 
-def _waits_for(scope: FunctionScope, body: str, sent: datetime) -> bool:
-    return any(isinstance(content, FileArrived) for content in messages.read(body, sent, scope))
+def _waits_for(scope: FunctionScope, message: LeftMessage) -> bool:
+    contents = messages.read(message.body, message.sent, scope)
+    return any(isinstance(content, FileArrived) for content in contents)
